@@ -1,0 +1,1 @@
+"""Measures of optimisation, representation and robustness."""

@@ -1,0 +1,1 @@
+"""The scenes data sets and their generator."""

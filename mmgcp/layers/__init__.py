@@ -1,0 +1,1 @@
+"""Pure torch layers: covariance, matrix functions, channel dropout."""

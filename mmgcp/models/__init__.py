@@ -1,0 +1,1 @@
+"""Registered modules: backbones, necks and heads."""

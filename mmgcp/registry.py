@@ -1,0 +1,36 @@
+"""Registry nodes of the ``mmgcp`` scope.
+
+They are children of mmengine's root registries. The first look-up of a type
+such as ``mmgcp.GCPResNet`` from any framework imports this module, and
+``locations`` import the modules that register themselves.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+)
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
+from mmengine.registry import Registry
+
+
+def _node(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope='mmgcp', locations=list(locations))
+
+
+MODELS = _node('model', MMENGINE_MODELS, 'mmgcp.models')
+WEIGHT_INITIALIZERS = _node(
+    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmgcp.weights'
+)
+DATASETS = _node('dataset', MMENGINE_DATASETS, 'mmgcp.datasets')
+TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
+METRICS = _node('metric', MMENGINE_METRICS, 'mmgcp.datasets')
+HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils')
+OPTIM_WRAPPER_CONSTRUCTORS = _node(
+    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
+)
+PARAM_SCHEDULERS = _node('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils')

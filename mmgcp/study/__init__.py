@@ -1,0 +1,1 @@
+"""Plan, run, collect and report a cross-task study."""

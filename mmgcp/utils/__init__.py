@@ -1,0 +1,1 @@
+"""Environment report, stack probe and runner helpers."""

@@ -1,0 +1,1 @@
+"""Checkpoint layouts, conversion and strict loading."""
