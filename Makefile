@@ -1,0 +1,51 @@
+# make study   set-up, then the cross-task study on embedded images, with its report
+# make test    set-up, then all tests          (make test STACK=openmmlab: second stack)
+# make lint    set-up, then ruff and mypy
+# make clean   removes what the targets made here; the cache of compiled wheels stays
+#
+# ARGS="..."   is passed on: make study ARGS="--seeds 3", make test ARGS="-k layers"
+# PYTHON=...   interpreter to make the environment with (3.10 to 3.12)
+# VENV=...     an environment of your own that has a stack already
+# MMGCP_CACHE  where the compiled mmcv wheel is kept (default: ~/.cache/mmgcp)
+
+SHELL := /bin/bash
+STACK ?= onedl
+ARGS ?=
+PYTHON ?=
+VENV ?=
+EXTRAS ?= test
+
+FOLDER := $(or $(VENV),$(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK)))
+RUN := $(FOLDER)/bin/python
+ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3 || command -v python))
+# Two processes that spin in a barrier slow each other down many times.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup study test test-slurm lint docs clean
+
+help:
+	@sed -n '1,9s/^# \{0,1\}//p' Makefile
+
+setup:
+	@test -n "$(ANY_PYTHON)" || { echo "No python3 on PATH; install Python 3.10 to 3.12."; exit 1; }
+	@"$(ANY_PYTHON)" tools/setup_env.py --stack "$(STACK)" --extras "$(EXTRAS)" \
+	  $(if $(VENV),--venv "$(VENV)") $(if $(PYTHON),--python "$(PYTHON)")
+
+study: setup
+	@"$(RUN)" tools/study.py configs/studies/scenes.py $(ARGS)
+
+# One worker per core with one thread each: the tests are many and small.
+test: setup
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "$(RUN)" -m pytest -n auto $(ARGS)
+
+test-slurm: setup
+	@"$(RUN)" -m pytest tests/slurm $(ARGS)
+
+lint: EXTRAS = dev
+lint: setup
+	@"$(RUN)" -m ruff check .
+	@"$(RUN)" -m ruff format --check .
+	@"$(RUN)" -m mypy
+
+clean:
+	rm -rf .venv .venv-openmmlab build dist *.egg-info mmgcp/.mim .pytest_cache .ruff_cache .mypy_cache
