@@ -1,0 +1,153 @@
+"""Composing digits and photographs into crops and scenes. Pure functions of a seed."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from .digits import Sources
+
+# Side, in photograph pixels, of the squares that become backgrounds. The same
+# for all splits, so that the narrow strips of val and test look like train.
+BACKGROUND_SIDE = (64, 128)
+MASK_THRESHOLD = 0.4
+MIN_VISIBLE = 0.5
+
+
+@dataclass(frozen=True)
+class Look:
+    """How digits appear; ranges are ``(low, high)`` of a uniform draw.
+
+    Attributes:
+        height: height of a digit over the side of the image.
+        rotation: degrees. Well under 90, so that 6 and 9 keep their meaning.
+        aspect: width over height, against the original.
+        opacity: how much of the background a stroke covers.
+        contrast: least difference in luminance (0 to 255) between a digit and
+            the background under it, before opacity.
+        noise: standard deviation of Gaussian noise on the final pixels.
+    """
+
+    height: tuple[float, float]
+    rotation: tuple[float, float] = (-30.0, 30.0)
+    aspect: tuple[float, float] = (0.75, 1.25)
+    opacity: tuple[float, float] = (0.5, 1.0)
+    contrast: float = 40.0
+    noise: float = 8.0
+
+
+CROP = Look(height=(0.5, 0.9))
+SCENE = Look(height=(0.18, 0.42))
+
+
+@dataclass
+class Composed:
+    """An image ``(S, S, 3)`` uint8 RGB and a visible mask ``(S, S)`` per digit."""
+
+    image: np.ndarray
+    masks: list[np.ndarray] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    identities: list[int] = field(default_factory=list)
+
+
+def background(sources: Sources, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a square of a photograph, resized to ``(size, size, 3)`` float64."""
+    photograph = sources.photographs[rng.integers(len(sources.photographs))]
+    side = int(rng.integers(BACKGROUND_SIDE[0], BACKGROUND_SIDE[1] + 1))
+    top = rng.integers(photograph.shape[0] - side + 1)
+    left = rng.integers(photograph.shape[1] - side + 1)
+    square = photograph[top : top + side, left : left + side]
+    if rng.random() < 0.5:
+        square = square[:, ::-1]
+    image = Image.fromarray(np.ascontiguousarray(square))
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=float)
+
+
+def stroke(
+    digit: np.ndarray, height: float, look: Look, rng: np.random.Generator
+) -> np.ndarray:
+    """Rotate and scale one ``(8, 8)`` digit into a coverage map in [0, 1]."""
+    scale_y = height / 8.0
+    scale_x = scale_y * rng.uniform(*look.aspect)
+    angle = np.deg2rad(rng.uniform(*look.rotation))
+    cos, sin = np.cos(angle), np.sin(angle)
+    side = int(np.ceil(1.5 * max(height, 8.0 * scale_x)))
+    centre = (side - 1) / 2.0
+    inverse = np.array(
+        [[cos / scale_y, sin / scale_y], [-sin / scale_x, cos / scale_x]]
+    )
+    offset = 3.5 - inverse @ np.array([centre, centre])
+    # Cubic interpolation: 8 x 8 pixels enlarged linearly show their grid.
+    cover = ndimage.affine_transform(
+        digit, inverse, offset=offset, output_shape=(side, side), order=3
+    )
+    cover = np.clip(cover, 0.0, 1.0)
+    rows, columns = np.nonzero(cover > MASK_THRESHOLD)
+    return cover[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+def _colour(under: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
+    weights = np.array([0.299, 0.587, 0.114])
+    luminance = float(under.reshape(-1, 3).mean(0) @ weights)
+    while True:
+        colour = rng.uniform(0.0, 255.0, 3)
+        if abs(float(colour @ weights) - luminance) >= contrast:
+            return colour
+
+
+def compose(
+    sources: Sources,
+    size: int,
+    count: int,
+    look: Look,
+    rng: np.random.Generator,
+    digit: int | None = None,
+) -> Composed:
+    """Put ``count`` digits on a background.
+
+    A digit may cover others as long as at least half of each stays visible;
+    a place that would hide more is drawn again, and after 20 draws the digit is
+    left out. Masks are of what can be seen.
+
+    Args:
+        sources: material of one split.
+        size: side of the image in pixels.
+        count: number of digits to place.
+        look: ranges of their appearance.
+        rng: source of every random choice.
+        digit: index into ``sources`` of the digit to use; drawn when ``None``.
+    """
+    out = Composed(image=background(sources, size, rng))
+    areas: list[int] = []
+    for _ in range(count):
+        index = int(rng.integers(len(sources.labels))) if digit is None else digit
+        cover = stroke(
+            sources.digits[index], size * rng.uniform(*look.height), look, rng
+        )[:size, :size]
+        height, width = cover.shape
+        for _ in range(20):
+            top = int(rng.integers(size - height + 1))
+            left = int(rng.integers(size - width + 1))
+            window = np.s_[top : top + height, left : left + width]
+            mask = np.zeros((size, size), dtype=bool)
+            mask[window] = cover > MASK_THRESHOLD
+            rest = [other & ~mask for other in out.masks]
+            if all(
+                r.sum() >= MIN_VISIBLE * area
+                for r, area in zip(rest, areas, strict=True)
+            ):
+                break
+        else:
+            continue
+        under = out.image[window]
+        alpha = (cover * rng.uniform(*look.opacity))[..., None]
+        colour = _colour(under, look.contrast, rng)
+        out.image[window] = (1.0 - alpha) * under + alpha * colour
+        out.masks = [*rest, mask]
+        areas.append(int(mask.sum()))
+        out.labels.append(int(sources.labels[index]))
+        out.identities.append(int(sources.identities[index]))
+    noisy = out.image + rng.normal(0.0, look.noise, out.image.shape)
+    out.image = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return out

@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Generate the scenes data sets: real digits on real photographs, no download."""
+
+import argparse
+from dataclasses import fields
+
+from mmgcp.datasets import ScenesSpec, make_scenes_with_progress
+
+HELP = {
+    'seed': 'decides every random choice; the same seed gives the same bytes',
+    'train': 'training scenes, for each of detection and segmentation',
+    'val': 'validation scenes: curves during training',
+    'test': 'test scenes: final figures',
+    'size': 'side of a scene in pixels',
+    'crops': 'classification images of each training digit',
+    'eval_crops': 'classification images of each validation and test digit',
+    'crop_size': 'side of a classification image in pixels',
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('out', nargs='?', default='data/scenes', help='folder to make')
+    for field in fields(ScenesSpec):
+        parser.add_argument(
+            f'--{field.name.replace("_", "-")}',
+            type=int,
+            default=field.default,
+            help=HELP[field.name],
+        )
+    args = vars(parser.parse_args())
+    out = args.pop('out')
+    try:
+        make_scenes_with_progress(out, ScenesSpec(**args))
+    except (FileExistsError, ModuleNotFoundError, ValueError) as error:
+        parser.error(str(error))
+
+
+if __name__ == '__main__':
+    main()
