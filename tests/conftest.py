@@ -1,0 +1,27 @@
+"""What every test shares: quiet waiting threads and a fresh default scope."""
+
+import os
+
+# Before torch is imported: waiting threads that spin stall a shared machine.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+# No test may reach for a network; hubs then fail at once instead of hanging.
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaking_scope():
+    """A test that builds a Runner leaves a default scope behind for the next one."""
+    yield
+    from mmengine.registry import DefaultScope
+
+    DefaultScope._instance_dict.clear()

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+
+from mmgcp.utils import stack
+from mmgcp.utils.collect_env import collect_env
+from mmgcp.utils.stack import Provider, StackError, check_stack
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    def pretend(*found):
+        monkeypatch.setattr(stack, 'providers', lambda: found)
+
+    return pretend
+
+
+def test_every_installed_module_has_one_provider():
+    modules = [provider.module for provider in stack.providers()]
+    assert 'mmengine' in modules
+    assert len(modules) == len(set(modules))
+
+
+def test_mixed_stacks_are_named(installed):
+    installed(
+        Provider('mmdet', 'mmdet', '3.3.0'),
+        Provider('mmdet', 'onedl-mmdetection', '3.5.1'),
+    )
+    with pytest.warns(UserWarning, match=r'mmdet \(mmdet\), onedl-mmdetection'):
+        check_stack()
+
+
+def test_too_old_is_an_error(installed):
+    installed(Provider('mmcv', 'mmcv', '1.7.2'))
+    with pytest.raises(StackError, match=r'mmcv 1\.7\.2 is too old: .* >= 2\.0\.0'):
+        check_stack()
+
+
+def test_too_new_is_a_warning(installed):
+    installed(Provider('mmdet', 'mmdet', '4.0.0'))
+    with pytest.warns(UserWarning, match='never tried'):
+        check_stack()
+
+
+def test_report_names_versions_and_origins():
+    report = collect_env()
+    assert 'from' in report['mmengine']
+    assert report['mmcv operators'].startswith('compiled')
+
+
+def test_report_as_a_command():
+    command = [sys.executable, '-m', 'mmgcp.utils.collect_env']
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 'mmcv operators' in out
+    assert 'CUDA' in out
