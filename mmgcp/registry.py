@@ -33,4 +33,6 @@ HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(
     'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
 )
-PARAM_SCHEDULERS = _node('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils')
+PARAM_SCHEDULERS = _node(
+    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils'
+)
