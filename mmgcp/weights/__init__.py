@@ -1,1 +1,18 @@
 """Checkpoint layouts, conversion and strict loading."""
+
+from .errors import CheckpointError, KeyMismatchError, UntrustedCheckpointError
+from .files import file_sha256, tensors_sha256
+from .preprocessor import check_preprocessor
+from .pretrained_encoder import PretrainedEncoder
+from .reading import read_checkpoint
+
+__all__ = [
+    'CheckpointError',
+    'KeyMismatchError',
+    'PretrainedEncoder',
+    'UntrustedCheckpointError',
+    'check_preprocessor',
+    'file_sha256',
+    'read_checkpoint',
+    'tensors_sha256',
+]
