@@ -1,6 +1,7 @@
 # make study   set-up, then the cross-task study on embedded images, with its report
 # make test    set-up, then all tests          (make test STACK=openmmlab: second stack)
 # make lint    set-up, then ruff and mypy
+# make docs    set-up, then the pages, in docs/_build
 # make clean   removes what the targets made here; the cache of compiled wheels stays
 #
 # ARGS="..."   is passed on: make study ARGS="--seeds 3", make test ARGS="-k layers"
@@ -24,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help setup study test test-slurm lint docs clean
 
 help:
-	@sed -n '1,9s/^# \{0,1\}//p' Makefile
+	@sed -n '1,10s/^# \{0,1\}//p' Makefile
 
 setup:
 	@test -n "$(ANY_PYTHON)" || { echo "No python3 on PATH; install Python 3.10 to 3.12."; exit 1; }
@@ -47,5 +48,9 @@ lint: setup
 	@"$(RUN)" -m ruff format --check .
 	@"$(RUN)" -m mypy
 
+docs: EXTRAS = dev
+docs: setup
+	@"$(RUN)" -m sphinx -W --keep-going -q -b html docs docs/_build
+
 clean:
-	rm -rf .venv .venv-openmmlab build dist *.egg-info mmgcp/.mim .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-openmmlab docs/_build build dist *.egg-info mmgcp/.mim .pytest_cache .ruff_cache .mypy_cache
