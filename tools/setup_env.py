@@ -227,9 +227,21 @@ class Environment:
             'import platform, sys, torch; '
             'print("cp%d%d-torch%s-%s-%s" % (*sys.version_info[:2], '
             'torch.__version__.split("+")[0], platform.machine(), '
-            '"cuda" if torch.cuda.is_available() else "cpu"))'
+            '"cuda" if torch.cuda.is_available() or %r else "cpu"))'
         )
-        return cache_folder() / 'wheels' / self.ask(code)
+        forced = os.environ.get('FORCE_CUDA') == '1'
+        return cache_folder() / 'wheels' / self.ask(code.replace('%r', repr(forced)))
+
+    def check_cuda_compiler(self):
+        """mmcv compiles CUDA operators when torch sees a GPU, and needs nvcc for it."""
+        code = 'from torch.utils.cpp_extension import CUDA_HOME; print(CUDA_HOME or "")'
+        if not self.ask(code):
+            raise SetupError(
+                'torch sees a GPU here but no CUDA toolkit was found (nvcc is not on PATH '
+                "and CUDA_HOME is not set), so mmcv's CUDA operators cannot be compiled. "
+                'Install the toolkit of the version torch was built with, or set '
+                'CUDA_VISIBLE_DEVICES= (empty) to set up for the CPU only.'
+            )
 
     def build_mmcv(self, folder):
         """Compile mmcv in the cache; ninja continues a build that was interrupted."""
@@ -289,6 +301,8 @@ class Environment:
         pattern = f'{name.replace("-", "_")}-{version}-*.whl'
         with locked(folder.parent / f'{folder.name}.lock'):
             if not list(folder.glob(pattern)):
+                if folder.name.endswith('-cuda'):
+                    self.check_cuda_compiler()
                 self.build_mmcv(folder)
             (wheel,) = folder.glob(pattern)
         say(f'installing {wheel.name}')
