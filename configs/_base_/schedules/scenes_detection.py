@@ -1,0 +1,26 @@
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001),
+    clip_grad=dict(max_norm=10.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=0.0,
+        by_epoch=True,
+        begin=0,
+        end=12,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=2)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+# --auto-scale-lr: 1 process x batch 8
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+
+# Draws of dropout and sampling depend on (seed, epoch): a resumed run is the run
+# that was not interrupted.
+custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
+randomness = dict(seed=0)

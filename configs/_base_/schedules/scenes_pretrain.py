@@ -1,0 +1,32 @@
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.0005),
+)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.1,
+        by_epoch=True,
+        begin=0,
+        end=2,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=0.0,
+        by_epoch=True,
+        begin=2,
+        end=14,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(by_epoch=True, max_epochs=14, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+# --auto-scale-lr: 1 process x batch 32
+auto_scale_lr = dict(base_batch_size=32)
+
+# Draws of dropout and augmentation depend on (seed, epoch): a resumed run is the
+# run that was not interrupted.
+custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
+randomness = dict(seed=0)
