@@ -1,1 +1,50 @@
 """Pure torch layers: covariance, matrix functions, channel dropout."""
+
+from .channel_dropout import AdaptiveChannelDropout, channel_drop_rate
+from .covariance import Covariance, CrossCovariance, covariance, cross_covariance
+from .drop_variants import (
+    AttentionChannelDropout,
+    ElementDropout,
+    FixedChannelDropout,
+    UniformChannelDropout,
+)
+from .elementwise import (
+    CovarianceLayerNorm,
+    ElementwisePower,
+    ScaleNorm,
+    elementwise_power,
+)
+from .multi_head import MultiHeadCrossCovariance, multi_head_cross_covariance
+from .newton_schulz import NewtonSchulz, newton_schulz_sqrt
+from .spectral import MatrixLogarithm, MatrixPower, matrix_logarithm, matrix_power
+from .svpn import SVPN, svpn
+from .triangle import Triangle, triangle
+
+__all__ = [
+    'AdaptiveChannelDropout',
+    'AttentionChannelDropout',
+    'Covariance',
+    'CovarianceLayerNorm',
+    'CrossCovariance',
+    'ElementDropout',
+    'ElementwisePower',
+    'FixedChannelDropout',
+    'MatrixLogarithm',
+    'MatrixPower',
+    'MultiHeadCrossCovariance',
+    'NewtonSchulz',
+    'SVPN',
+    'ScaleNorm',
+    'Triangle',
+    'UniformChannelDropout',
+    'channel_drop_rate',
+    'covariance',
+    'cross_covariance',
+    'elementwise_power',
+    'matrix_logarithm',
+    'matrix_power',
+    'multi_head_cross_covariance',
+    'newton_schulz_sqrt',
+    'svpn',
+    'triangle',
+]

@@ -1,0 +1,99 @@
+"""Normalisations that work entry by entry or row by row."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import full_precision
+
+
+@full_precision
+def elementwise_power(
+    x: Tensor, alpha: float = 0.5, eps: float = 1e-8, l2: bool = True
+) -> Tensor:
+    """Signed power of every entry, then division by the norm of the sample.
+
+    ``sign(x) * (abs(x) + eps) ** alpha``: ``eps`` is inside the power, as in the
+    published code, so an entry of 0 stays 0 and has a zero gradient.
+
+    Args:
+        x: Matrices ``(B, C, D)`` or vectors ``(B, K)``.
+        alpha: Exponent.
+        eps: Added to the magnitude.
+        l2: Divide every sample by its Euclidean norm over all its entries.
+
+    Returns:
+        Same shape as ``x``.
+
+    Lin et al., "Bilinear CNN models for fine-grained visual recognition", ICCV 2015.
+    """
+    x = torch.sign(x) * (x.abs() + eps) ** alpha
+    if l2:
+        x = F.normalize(x.flatten(1), dim=1).view_as(x)
+    return x
+
+
+class ElementwisePower(nn.Module):
+    """Module form of :func:`elementwise_power`.
+
+    Args:
+        alpha: Exponent.
+        eps: Added to the magnitude.
+        l2: Divide every sample by its Euclidean norm.
+    """
+
+    def __init__(self, alpha: float = 0.5, eps: float = 1e-8, l2: bool = True) -> None:
+        super().__init__()
+        self.alpha, self.eps, self.l2 = alpha, eps, l2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, D)`` to ``(B, C, D)``."""
+        return elementwise_power(x, self.alpha, self.eps, self.l2)
+
+    def extra_repr(self) -> str:
+        """Show the arguments when the module is printed."""
+        return f'alpha={self.alpha}, eps={self.eps}, l2={self.l2}'
+
+
+class ScaleNorm(nn.Module):
+    """Multiplication by ``1 / sqrt(channels)``, fixed or learnable.
+
+    Args:
+        channels: Number of rows of the matrices to come.
+        learnable: Make the factor a parameter that starts at this value.
+
+    The two scalings So-ViT compares (``sqrt_d`` and ``sqrt_t``).
+    """
+
+    def __init__(self, channels: int, learnable: bool = False) -> None:
+        super().__init__()
+        scale = torch.tensor(channels**-0.5)
+        if learnable:
+            self.scale = nn.Parameter(scale)
+        else:
+            self.register_buffer('scale', scale, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, D)`` to ``(B, C, D)``."""
+        return x * self.scale.to(x.dtype)
+
+
+class CovarianceLayerNorm(nn.LayerNorm):
+    """Layer normalisation of every row, in float32.
+
+    Args:
+        channels: Length of a row (number of columns).
+        eps: Added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, D)`` to ``(B, C, D)``."""
+        return _layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+@full_precision
+def _layer_norm(x, shape, weight, bias, eps):
+    return F.layer_norm(x, shape, weight, bias, eps)

@@ -1,0 +1,252 @@
+"""Exact functions of symmetric matrices by eigendecomposition.
+
+The derivative is the Daleckii-Krein formula, ``U (K * (U' G U)) U'`` with the divided
+differences ``K`` of the scalar function. Unlike differentiating the eigenvectors it
+is finite when eigenvalues coincide, which those of rank-deficient covariances do.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .dispatch import compiling
+from .precision import full_precision
+
+
+def kept(values: Tensor, size: int) -> Tensor:
+    """Which eigenvalues ``(B, n)`` (ascending) are more than rounding noise.
+
+    The bound ``size * eps * largest`` is the usual one for a numerical rank.
+    """
+    info = torch.finfo(values.dtype)
+    # An all-zero matrix has the bound zero: the second condition drops its noise.
+    return (values > size * info.eps * values[:, -1:]) & (values > info.tiny)
+
+
+def powers(values: Tensor, alpha: float, size: int) -> Tensor:
+    """``t ** alpha`` of the kept eigenvalues ``(B, n)``, 0 for the others."""
+    mask = kept(values, size)
+    safe = torch.where(mask, values, torch.ones_like(values))
+    return torch.where(mask, safe**alpha, torch.zeros_like(values))
+
+
+def power_kernel(values: Tensor, alpha: float, size: int) -> Tensor:
+    """Divided differences ``(B, n, n)`` of :func:`powers`.
+
+    A pair of a kept value ``a`` and a dropped one gives ``a ** alpha / a``; only
+    pairs of two dropped values give 0.
+    """
+    mask = kept(values, size)
+    safe = torch.where(mask, values, torch.ones_like(values))
+    if alpha == 0.5:
+        root = torch.where(mask, safe.sqrt(), torch.zeros_like(safe))
+        total = root.unsqueeze(2) + root.unsqueeze(1)
+        return torch.where(total > 0, 1 / total, torch.zeros_like(total))
+    single = torch.where(mask, safe ** (alpha - 1), torch.zeros_like(safe))
+    # Exactly one of the two terms of a mixed pair is not zero.
+    mixed = single.unsqueeze(2) + single.unsqueeze(1)
+    both = mask.unsqueeze(2) & mask.unsqueeze(1)
+    return torch.where(both, _log_ratio_kernel(safe, alpha), mixed)
+
+
+def _log_ratio_kernel(values: Tensor, alpha: float) -> Tensor:
+    # (a^p - b^p) / (a - b) with hyperbolic sines of half the log-ratio: an even,
+    # smooth function of it, so close eigenvalues cost no digits.
+    logs = values.log()
+    row, column = logs.unsqueeze(2), logs.unsqueeze(1)
+    half = (row - column) / 2
+    ratio = torch.sinh(alpha * half) / torch.sinh(half)
+    ratio = torch.where(half == 0, torch.full_like(half, alpha), ratio)
+    return torch.exp((alpha - 1) / 2 * (row + column)) * ratio
+
+
+def logarithms(values: Tensor, eps: float) -> Tensor:
+    """``log(1 + t / eps)`` of eigenvalues ``(B, n)``; rounding below 0 counts as 0."""
+    return torch.log1p(values.clamp_min(0) / eps)
+
+
+def logarithm_kernel(values: Tensor, eps: float) -> Tensor:
+    """Divided differences ``(B, n, n)`` of :func:`logarithms`."""
+    logs = torch.log(values.clamp_min(0) + eps)
+    row, column = logs.unsqueeze(2), logs.unsqueeze(1)
+    half = (row - column) / 2
+    ratio = torch.where(half == 0, torch.ones_like(half), half / torch.sinh(half))
+    return torch.exp(-(row + column) / 2) * ratio
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.transpose(1, 2)) / 2
+
+
+def _compose(vectors: Tensor, scalars: Tensor) -> Tensor:
+    return (vectors * scalars.unsqueeze(1)) @ vectors.transpose(1, 2)
+
+
+def _sandwich(kernel: Tensor, vectors: Tensor, grad: Tensor) -> Tensor:
+    inner = kernel * (vectors.transpose(1, 2) @ _symmetric(grad) @ vectors)
+    return vectors @ inner @ vectors.transpose(1, 2)
+
+
+class _Sylvester(torch.autograd.Function):
+    """Solve ``S X + X S = G`` for ``X``; its derivative is two more such equations."""
+
+    @staticmethod
+    def forward(ctx, root, grad, kernel, vectors):
+        out = _sandwich(kernel, vectors, grad)
+        ctx.save_for_backward(root, out, kernel, vectors)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        root, out, kernel, vectors = ctx.saved_tensors
+        solved = _Sylvester.apply(root, grad, kernel, vectors)
+        product = solved @ out
+        return -(product + product.transpose(1, 2)), solved, None, None
+
+
+class _SquareRoot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, matrix):
+        values, vectors = torch.linalg.eigh(_symmetric(matrix))
+        root = _compose(vectors, powers(values, 0.5, values.size(1)))
+        ctx.save_for_backward(root, values, vectors)
+        return root
+
+    @staticmethod
+    def backward(ctx, grad):
+        root, values, vectors = ctx.saved_tensors
+        kernel = power_kernel(values, 0.5, values.size(1))
+        if compiling():
+            return _sandwich(kernel, vectors, grad)
+        return _Sylvester.apply(root, grad, kernel, vectors)
+
+
+class _Spectral(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, matrix, scalar, kernel):
+        values, vectors = torch.linalg.eigh(_symmetric(matrix))
+        ctx.scalar, ctx.kernel = scalar, kernel
+        ctx.save_for_backward(matrix, values, vectors)
+        return _compose(vectors, scalar(values))
+
+    @staticmethod
+    def backward(ctx, grad):
+        matrix, values, vectors = ctx.saved_tensors
+        if compiling() or not torch.is_grad_enabled():
+            return _sandwich(ctx.kernel(values), vectors, grad), None, None
+        out = _plain(matrix, ctx.scalar)
+        return *torch.autograd.grad(out, matrix, grad, create_graph=True), None, None
+
+
+def _plain(matrix: Tensor, scalar) -> Tensor:
+    values, vectors = torch.linalg.eigh(_symmetric(matrix))
+    return _compose(vectors, scalar(values))
+
+
+def _check(matrix: Tensor) -> None:
+    if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
+        raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
+
+
+@full_precision
+def matrix_power(matrix: Tensor, alpha: float = 0.5) -> Tensor:
+    """Exact power ``U diag(t ** alpha) U'`` of symmetric positive semi-definite input.
+
+    Eigenvalues at the level of rounding count as 0, and ``0 ** alpha`` as 0. First
+    derivatives exist everywhere below; second derivatives too for ``alpha=0.5``,
+    for other exponents only where the eigenvalues are distinct.
+
+    Args:
+        matrix: Covariances ``(B, C, C)``; only the symmetric part counts.
+        alpha: Exponent.
+
+    Returns:
+        Powers ``(B, C, C)``.
+
+    Raises:
+        ValueError: The matrices are not square.
+
+    Li et al., "Is second-order information helpful for large-scale visual
+    recognition?", ICCV 2017.
+    """
+    _check(matrix)
+    if alpha == 0.5:
+        return _SquareRoot.apply(matrix)
+    size = matrix.size(1)
+    return _Spectral.apply(
+        matrix,
+        lambda values: powers(values, alpha, size),
+        lambda values: power_kernel(values, alpha, size),
+    )
+
+
+@full_precision
+def matrix_logarithm(matrix: Tensor, eps: float = 1e-5) -> Tensor:
+    """Regularised matrix logarithm ``log(M + eps I) - log(eps) I``.
+
+    The plain logarithm has no value at the zero eigenvalues that a covariance of few
+    positions always has. Adding ``eps`` is the usual remedy; subtracting the constant
+    ``log(eps)`` from the diagonal, which the bias of the next layer absorbs, makes
+    the zero matrix map to zero.
+
+    Args:
+        matrix: Covariances ``(B, C, C)``; only the symmetric part counts.
+        eps: Added to every eigenvalue.
+
+    Returns:
+        Logarithms ``(B, C, C)``.
+
+    Raises:
+        ValueError: The matrices are not square, or ``eps`` is not positive.
+
+    Arsigny et al., "Log-Euclidean metrics for fast and simple calculus on diffusion
+    tensors", 2006; Carreira et al., "Semantic segmentation with second-order
+    pooling", ECCV 2012.
+    """
+    _check(matrix)
+    if eps <= 0:
+        raise ValueError(f'eps must be positive, got {eps}')
+    return _Spectral.apply(
+        matrix,
+        lambda values: logarithms(values, eps),
+        lambda values: logarithm_kernel(values, eps),
+    )
+
+
+class MatrixPower(nn.Module):
+    """Module form of :func:`matrix_power`.
+
+    Args:
+        alpha: Exponent.
+    """
+
+    def __init__(self, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """Map ``(B, C, C)`` to ``(B, C, C)``."""
+        return matrix_power(matrix, self.alpha)
+
+    def extra_repr(self) -> str:
+        """Show the exponent when the module is printed."""
+        return f'alpha={self.alpha}'
+
+
+class MatrixLogarithm(nn.Module):
+    """Module form of :func:`matrix_logarithm`.
+
+    Args:
+        eps: Added to every eigenvalue.
+    """
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """Map ``(B, C, C)`` to ``(B, C, C)``."""
+        return matrix_logarithm(matrix, self.eps)
+
+    def extra_repr(self) -> str:
+        """Show the regularisation when the module is printed."""
+        return f'eps={self.eps}'

@@ -1,0 +1,101 @@
+"""Power normalisation of the leading singular values (svPN)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import full_precision
+
+
+def _leading(x: Tensor, start: Tensor, iterations: int):
+    """Leading singular value ``(B, 1, 1)`` and its rank-one matrix by power iteration.
+
+    Samples that are all zero get the value 1 and a zero matrix, both constant:
+    normalising their zero vectors would multiply gradients by 1/eps each time.
+    """
+    alive = x.abs().amax(dim=(1, 2), keepdim=True) > 0
+    safe = torch.where(alive, x, torch.ones_like(x))
+    right = start.expand(x.size(0), x.size(2)).unsqueeze(2)
+    for _ in range(iterations):
+        left = F.normalize(safe @ right, dim=1)
+        right = F.normalize(safe.transpose(1, 2) @ left, dim=1)
+    value = left.transpose(1, 2) @ safe @ right
+    # A start vector orthogonal to the rows gives 0, where sqrt has no derivative.
+    value = value.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
+    unit = left @ right.transpose(1, 2) * alive
+    return torch.where(alive, value, torch.ones_like(value)), unit
+
+
+@full_precision
+def svpn(
+    x: Tensor,
+    start: Tensor,
+    alpha: float = 0.5,
+    iterations: int = 1,
+    values: int = 1,
+) -> Tensor:
+    """Raise the ``values`` largest singular values to ``alpha``, scale the rest.
+
+    Each triple ``s u v'`` comes from ``iterations`` steps of power iteration and is
+    deflated. What is left is divided by ``s_last ** (1 - alpha) + 1e-5``.
+
+    Args:
+        x: Matrices ``(B, C, D)``.
+        start: First right vector ``(D,)``.
+        alpha: Exponent.
+        iterations: Power iterations per singular value.
+        values: How many singular values are treated one by one.
+
+    Returns:
+        Normalised matrices ``(B, C, D)``.
+
+    Xie et al., "So-ViT: mind visual tokens for vision transformer", 2021.
+    """
+    total = torch.zeros_like(x)
+    for _ in range(values):
+        value, unit = _leading(x, start, iterations)
+        total = total + value**alpha * unit
+        x = x - value * unit
+    return total + x / (value ** (1 - alpha) + 1e-5)
+
+
+class SVPN(nn.Module):
+    """Module form of :func:`svpn`.
+
+    Args:
+        channels: Number of columns of the matrices to come.
+        alpha: Exponent.
+        iterations: Power iterations per singular value.
+        values: How many singular values are treated one by one.
+        learnable: Learn the start vector; otherwise it is all ones.
+
+    Raises:
+        ValueError: ``iterations`` or ``values`` is below 1.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        alpha: float = 0.5,
+        iterations: int = 1,
+        values: int = 1,
+        learnable: bool = True,
+    ) -> None:
+        super().__init__()
+        if iterations < 1 or values < 1:
+            raise ValueError(
+                f'iterations ({iterations}) and values ({values}) must be at least 1'
+            )
+        self.alpha, self.iterations, self.values = alpha, iterations, values
+        if learnable:
+            self.start = nn.Parameter(torch.randn(channels))
+        else:
+            self.register_buffer('start', torch.ones(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, D)`` to ``(B, C, D)``."""
+        return svpn(x, self.start, self.alpha, self.iterations, self.values)
+
+    def extra_repr(self) -> str:
+        """Show the arguments when the module is printed."""
+        return f'alpha={self.alpha}, iterations={self.iterations}, values={self.values}'

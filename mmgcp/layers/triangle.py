@@ -1,0 +1,48 @@
+"""Upper triangle of symmetric matrices as vectors."""
+
+import torch
+from torch import Tensor, nn
+
+
+def triangle_index(size: int, device: torch.device) -> Tensor:
+    """Flat positions of the upper triangle of a ``size`` x ``size`` matrix.
+
+    Row-major and with the diagonal: (0, 0), (0, 1), ..., (1, 1), (1, 2), ...
+    """
+    if torch.jit.is_tracing():
+        # ONNX has no operator for triu_indices: bake the numbers in.
+        return torch.tensor(
+            [r * size + c for r in range(size) for c in range(r, size)], device=device
+        )
+    rows, columns = torch.triu_indices(size, size, device=device).unbind(0)
+    return rows * size + columns
+
+
+def triangle(matrix: Tensor) -> Tensor:
+    """Upper triangle with the diagonal, row by row.
+
+    This is the order of the published classifiers, so their ``fc`` weights fit.
+    Off-diagonal entries are not scaled. The published code returns ``(B, K, 1)``;
+    this returns ``(B, K)``.
+
+    Args:
+        matrix: Matrices ``(B, C, C)``.
+
+    Returns:
+        Vectors ``(B, C * (C + 1) / 2)``.
+
+    Raises:
+        ValueError: The matrices are not square.
+    """
+    if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
+        raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
+    index = triangle_index(int(matrix.size(1)), matrix.device)
+    return matrix.flatten(1).index_select(1, index)
+
+
+class Triangle(nn.Module):
+    """Module form of :func:`triangle`."""
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """Map ``(B, C, C)`` to ``(B, C * (C + 1) / 2)``."""
+        return triangle(matrix)
