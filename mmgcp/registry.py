@@ -29,7 +29,7 @@ WEIGHT_INITIALIZERS = _node(
 DATASETS = _node('dataset', MMENGINE_DATASETS, 'mmgcp.datasets')
 TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
 METRICS = _node('metric', MMENGINE_METRICS, 'mmgcp.datasets')
-HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils')
+HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils.hooks')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(
     'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
 )

@@ -23,9 +23,7 @@ model = dict(
         last_stage='stride',
     ),
     # 4 levels of 64 channels (5 of 256): a 96-pixel image has no stride 64.
-    neck=dict(
-        type='FPN', in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4
-    ),
+    neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4),
     rpn_head=dict(
         type='RPNHead',
         in_channels=64,

@@ -24,9 +24,7 @@ model = dict(
         contract_dilation=True,
         last_stage='stride',
     ),
-    neck=dict(
-        type='FPN', in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4
-    ),
+    neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4),
     decode_head=dict(
         type='FPNHead',
         in_channels=[64, 64, 64, 64],

@@ -4,9 +4,7 @@ optim_wrapper = dict(
     clip_grad=None,
 )
 param_scheduler = [
-    dict(
-        type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=160000, by_epoch=False
-    )
+    dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=160000, by_epoch=False)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=16000)
 val_cfg = dict(type='ValLoop')

@@ -3,9 +3,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
-    dict(
-        type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[11], gamma=0.1
-    )
+    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[11], gamma=0.1)
 ]
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -23,4 +23,3 @@ auto_scale_lr = dict(enable=False, base_batch_size=8)
 # Draws of dropout and sampling depend on (seed, epoch): a resumed run is the run
 # that was not interrupted.
 custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
-randomness = dict(seed=0)

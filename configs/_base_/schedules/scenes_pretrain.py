@@ -29,4 +29,3 @@ auto_scale_lr = dict(base_batch_size=32)
 # Draws of dropout and augmentation depend on (seed, epoch): a resumed run is the
 # run that was not interrupted.
 custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
-randomness = dict(seed=0)

@@ -31,4 +31,3 @@ default_hooks = dict(
 # Draws of dropout and sampling depend on (seed, epoch): a resumed run is the run
 # that was not interrupted.
 custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
-randomness = dict(seed=0)

@@ -1,0 +1,16 @@
+_base_ = './resnet18-w16_gap_scenes.py'
+
+model = dict(
+    # As published: covariance pooling removes the last stride in pre-training,
+    # here 3 x 3 positions instead of 2 x 2 at 48 pixels.
+    backbone=dict(last_stage='native'),
+    neck=dict(
+        _delete_=True,
+        type='mmgcp.GlobalCovariancePooling',
+        in_channels=128,
+        reduced_channels=64,
+        normalization=None,
+        dropout=dict(type='AdaptiveChannelDropout'),
+    ),
+    head=dict(in_channels=2080),  # 64 x 65 / 2
+)

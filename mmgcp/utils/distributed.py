@@ -1,0 +1,67 @@
+"""Process groups without a GPU, which mmengine's launchers take for granted."""
+
+import datetime
+import os
+import subprocess
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+
+# Ranks notice a dead peer by its closed connection, at once; the limit is for
+# one that hangs.
+TIMEOUT_S = 1800
+
+
+def _slurm_environment() -> None:
+    """Set torch's variables from those of ``srun``."""
+    environ = os.environ
+    nodes = environ['SLURM_NODELIST']
+    host = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()[0]
+    environ.setdefault('MASTER_ADDR', host)
+    # One port per job, so that jobs on one node do not meet.
+    environ.setdefault('MASTER_PORT', str(20000 + int(environ['SLURM_JOB_ID']) % 20000))
+    environ['RANK'] = environ['SLURM_PROCID']
+    environ['WORLD_SIZE'] = environ['SLURM_NTASKS']
+    environ['LOCAL_RANK'] = environ['SLURM_LOCALID']
+
+
+def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
+    """Join a gloo process group when there is no GPU; do nothing otherwise.
+
+    mmengine's launchers select a CUDA device first and fail on a machine without
+    one. A group that exists already is the one its Runner uses.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used.
+
+    Raises:
+        RuntimeError: the variables of the launcher are not set.
+    """
+    if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
+        return
+    if dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        if 'SLURM_PROCID' not in os.environ:
+            raise RuntimeError(
+                '--launcher slurm: SLURM_PROCID is not set. Start it with srun, '
+                'or through tools/slurm_train.sh'
+            )
+        _slurm_environment()
+    missing = [
+        key for key in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if key not in os.environ
+    ]
+    if missing:
+        raise RuntimeError(
+            f'--launcher {launcher}: {", ".join(missing)} not set. Start it with '
+            'torchrun, or through tools/dist_train.sh'
+        )
+    timeout = datetime.timedelta(seconds=int(dist_cfg.get('timeout', TIMEOUT_S)))
+    dist.init_process_group('gloo', timeout=timeout)
