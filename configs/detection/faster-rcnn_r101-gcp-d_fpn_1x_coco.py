@@ -1,0 +1,9 @@
+# GCP_D: the strided convolution that pre-training had left out.
+_base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        depth=101,
+        init_cfg=dict(checkpoint='checkpoints/resnet101-isqrt.pth'),
+    )
+)

@@ -1,0 +1,8 @@
+# GCP_D: the strided convolution that pre-training had left out.
+_base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(checkpoint='checkpoints/resnet50-isqrt.pth'),
+    )
+)

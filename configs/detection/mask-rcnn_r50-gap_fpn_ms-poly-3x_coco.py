@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/mask-rcnn_r50_fpn.py',
+    '../_base_/datasets/coco_instance_ms-poly.py',
+    '../_base_/schedules/coco_3x.py',
+    '../_base_/runtimes/mmdet.py',
+]

@@ -1,0 +1,10 @@
+# GCP_M: max-pooling in front of the last stage, which keeps the stride of 1 it was
+# pre-trained with.
+_base_ = './retinanet_r50-gap_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        last_stage='maxpool',
+        init_cfg=dict(checkpoint='checkpoints/resnet50-isqrt.pth'),
+    )
+)

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/mobilenet-v2_isqrt.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_mobilenet_lrnorm.py',
+    '../_base_/runtimes/mmpretrain.py',
+]
+
+train_dataloader = dict(batch_size=24)  # 4 GPUs x 24 = the batch of 96 of the schedule.

@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/mobilenet-v2_isqrt.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_mobilenet_lradju.py',
+    '../_base_/runtimes/mmpretrain.py',
+]
+
+train_dataloader = dict(
+    batch_size=48
+)  # 4 GPUs x 48 = the batch of 192 of the schedule.

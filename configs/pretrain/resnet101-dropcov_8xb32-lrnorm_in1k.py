@@ -1,0 +1,3 @@
+_base_ = './resnet50-dropcov_8xb32-lrnorm_in1k.py'
+
+model = dict(backbone=dict(depth=101))

@@ -1,0 +1,3 @@
+_base_ = './resnet50-isqrt_8xb32-lradju_in1k.py'
+
+model = dict(backbone=dict(depth=101))

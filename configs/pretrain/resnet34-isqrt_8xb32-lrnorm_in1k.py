@@ -1,0 +1,3 @@
+_base_ = './resnet50-isqrt_8xb32-lrnorm_in1k.py'
+
+model = dict(backbone=dict(depth=34), neck=dict(in_channels=512))

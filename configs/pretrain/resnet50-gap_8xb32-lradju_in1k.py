@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/resnet50_gap.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_resnet_lradju.py',
+    '../_base_/runtimes/mmpretrain.py',
+]

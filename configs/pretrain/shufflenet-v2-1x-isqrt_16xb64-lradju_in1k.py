@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/shufflenet-v2-1x_isqrt.py',
+    '../_base_/datasets/imagenet_color-jitter.py',
+    '../_base_/schedules/imagenet_shufflenet_lradju.py',
+    '../_base_/runtimes/mmpretrain.py',
+]

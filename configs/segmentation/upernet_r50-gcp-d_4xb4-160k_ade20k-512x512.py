@@ -1,0 +1,8 @@
+# GCP_D: the strided convolution that pre-training had left out.
+_base_ = './upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(checkpoint='checkpoints/resnet50-isqrt.pth'),
+    )
+)
