@@ -1,0 +1,124 @@
+"""Reading a config so that whatever is wrong with it is said in one sentence."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from .errors import UserError
+
+SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+SCOPES = ('mmdet', 'mmseg', 'mmpretrain')
+
+
+class ConfigError(UserError):
+    """A config cannot be read, or lacks what the command needs."""
+
+
+class OptionsAction(DictAction):
+    """``KEY=VALUE`` pairs; refuses a pair without ``=`` instead of crashing."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        pairs = values or ()
+        for pair in [values] if isinstance(values, str) else pairs:
+            if '=' not in pair.lstrip('='):
+                raise argparse.ArgumentError(
+                    self, f'expected KEY=VALUE, found {pair!r}'
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``, as the frameworks' own commands have it."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        default=argparse.SUPPRESS,
+        metavar='KEY=VALUE',
+        help='change the config, such as model.backbone.depth=50',
+    )
+
+
+def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+    """Read a config, change it, and enter its default scope.
+
+    Raises:
+        ConfigError: The file is missing, is no config, cannot be parsed, or an
+            option does not fit into it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ConfigError(
+            f'{path}: no such config. Those of the project are in configs/'
+        )
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder; give one of the configs in it')
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(
+            f'{path}: a config ends in {", ".join(SUFFIXES)}, not in '
+            f'{path.suffix or "nothing"!r}. Is this the checkpoint?'
+        )
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:
+        raise ConfigError(
+            f'{path} cannot be read as a config: {type(error).__name__}: {error}'
+        ) from error
+    if options:
+        try:
+            config.merge_from_dict(options)
+        except (KeyError, TypeError, AssertionError) as error:
+            shown = ' '.join(f'{key}={value}' for key, value in options.items())
+            raise ConfigError(
+                f'{path}: --cfg-options {shown} does not fit: {error}'
+            ) from error
+    scope = config.get('default_scope')
+    if scope is not None:
+        init_default_scope(scope)
+    return config
+
+
+def framework_of(config: Config) -> str:
+    """The framework a config belongs to, from its default scope.
+
+    Raises:
+        ConfigError: ``default_scope`` is none of the three frameworks.
+    """
+    scope = config.get('default_scope')
+    if scope not in SCOPES:
+        raise ConfigError(
+            f'{config.filename}: default_scope={scope!r}; set it to one of '
+            f'{", ".join(SCOPES)}'
+        )
+    return scope
+
+
+def required(config: Config, key: str) -> Any:
+    """A value of a config by its dotted key.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    value: Any = config
+    for part in key.split('.'):
+        value = value.get(part) if hasattr(value, 'get') else None
+        if value is None:
+            raise ConfigError(
+                f'{config.filename}: the key {key!r} is missing. Give a whole config, '
+                'not one of configs/_base_'
+            )
+    return value
+
+
+def innermost_dataset(dataset: Any) -> Any:
+    """The config of the data set inside wrappers (repeated, concatenated ...)."""
+    while isinstance(dataset, dict) and 'pipeline' not in dataset:
+        inner: Sequence[Any] | Any = dataset.get('dataset') or dataset.get('datasets')
+        if not inner:
+            break
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return dataset
