@@ -1,5 +1,6 @@
 """Checkpoint layouts, conversion and strict loading."""
 
+from .convert import Conversion, convert_checkpoint, export_encoder
 from .errors import CheckpointError, KeyMismatchError, UntrustedCheckpointError
 from .files import file_sha256, tensors_sha256
 from .preprocessor import check_preprocessor
@@ -8,10 +9,13 @@ from .reading import read_checkpoint
 
 __all__ = [
     'CheckpointError',
+    'Conversion',
     'KeyMismatchError',
     'PretrainedEncoder',
     'UntrustedCheckpointError',
     'check_preprocessor',
+    'convert_checkpoint',
+    'export_encoder',
     'file_sha256',
     'read_checkpoint',
     'tensors_sha256',

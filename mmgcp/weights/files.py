@@ -27,14 +27,18 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def tensor_sha256(tensor: torch.Tensor) -> str:
+    """Sha256 of the type, shape and values of a tensor."""
+    tensor = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(f'{tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def tensors_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
     """Sha256 of names, types, shapes and values, whatever the order and container."""
-    digest = hashlib.sha256()
-    for name in sorted(state_dict):
-        tensor = state_dict[name].detach().cpu().contiguous()
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    lines = [f'{name} {tensor_sha256(state_dict[name])}\n' for name in state_dict]
+    return hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()
 
 
 def save_atomically(content, path: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """The weight initialiser that fills an encoder completely or raises."""
 
+import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from ..registry import WEIGHT_INITIALIZERS
 from .errors import CheckpointError, KeyMismatchError, first_names
-from .files import check_sha256, local_file, tensors_sha256
+from .files import check_sha256, local_file, tensor_sha256, tensors_sha256
 from .preprocessor import check_preprocessor, preprocessor_around
 from .reading import read_checkpoint, tensors_of
 
@@ -49,6 +50,21 @@ def encoder_tensors(content, source: str) -> dict[str, torch.Tensor]:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_digests(tensors: dict, meta: Mapping[str, str], path: Path) -> None:
+    if 'sha256' not in meta or meta['sha256'] == tensors_sha256(tensors):
+        return
+    written = json.loads(meta.get('tensors_sha256', '{}'))
+    changed = [
+        name
+        for name, digest in written.items()
+        if name in tensors and tensor_sha256(tensors[name])[: len(digest)] != digest
+    ]
+    raise CheckpointError(
+        f'{path}: tensors changed since the file was written, their sha256 differs '
+        f'from its metadata ({first_names(changed) or "names"}): convert it again'
+    )
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -116,11 +132,7 @@ class PretrainedEncoder:
             for key, value in (meta.items() if isinstance(meta, Mapping) else ())
             if isinstance(value, str)
         }
-        if 'sha256' in meta and meta['sha256'] != tensors_sha256(tensors):
-            raise CheckpointError(
-                f'{path}: the tensors are not those the file was written with '
-                '(their sha256 differs from its metadata): convert it again'
-            )
+        _check_digests(tensors, meta, path)
         self._protect(module)
         head = meta.get('pooling_head', 'unknown')
         print_log(

@@ -3,6 +3,7 @@
 import pickle
 import tarfile
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,8 @@ def _restricted_pickle(foreign: set[str]) -> SimpleNamespace:
 
     class RestrictedUnpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
+            # protocol 2, which torch.save uses, has the names of Python 2
+            module = IMPORT_MAPPING.get(module, module)
             if (module, name) in _REBUILDERS:
                 return _REBUILDERS[module, name]
             if module == 'torch' and isinstance(

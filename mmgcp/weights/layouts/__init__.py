@@ -1,0 +1,37 @@
+"""The layouts that published checkpoints come in."""
+
+from collections.abc import Collection
+
+from ..errors import CheckpointError, first_names
+from . import light, openmmlab, resnet
+from .base import Layout, Rule
+from .mmdet_v1 import MMDET_V1
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (*resnet.LAYOUTS, *light.LAYOUTS, MMDET_V1, *openmmlab.LAYOUTS)
+}
+
+
+def detect_layout(names: Collection[str]) -> Layout:
+    """Recognise a layout from the names of the tensors alone.
+
+    Raises:
+        CheckpointError: No layout, or more than one, fits.
+    """
+    fitting = [layout for layout in LAYOUTS.values() if layout.matches(names)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = '\n'.join(f'  {x.name:24}{x.description}' for x in LAYOUTS.values())
+    found = (
+        f'the names fit {", ".join(layout.name for layout in fitting)}; choose one'
+        if fitting
+        else 'no known layout has such names'
+    )
+    raise CheckpointError(
+        f'{found}. The file has {len(names)} tensors: {first_names(names)}. '
+        f'Layouts for --layout:\n{known}'
+    )
+
+
+__all__ = ['LAYOUTS', 'Layout', 'Rule', 'detect_layout']
