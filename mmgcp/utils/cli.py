@@ -1,4 +1,8 @@
-"""What every command shares: options, exit statuses, errors without tracebacks."""
+"""What every command shares: options, exit statuses, errors without tracebacks.
+
+Nothing heavy is imported here, and commands import their library inside ``main``:
+a wrong option is answered at once, and Ctrl-C is heard from the first moment.
+"""
 
 import argparse
 import errno
@@ -9,6 +13,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from .errors import UserError
+
+# Before torch is imported: threads that wait without spinning, or a busy
+# neighbour on the same cores slows small matrix products many times over.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -44,6 +52,36 @@ class ArgumentParser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help='show the traceback of an error',
         )
+
+
+class OptionsAction(argparse.Action):
+    """``KEY=VALUE`` pairs, read as the frameworks' own commands read them."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for pair in values:
+            if '=' not in pair.lstrip('='):
+                raise argparse.ArgumentError(
+                    self, f'expected KEY=VALUE, found {pair!r}'
+                )
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest)(parser, namespace, values)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options KEY=VALUE ...``; the parsed value is a dict or None."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='change the config: model.backbone.depth=50, lists as a,b or "[a,b]"',
+    )
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``; see :func:`mmgcp.utils.device.pick_device`."""
+    parser.add_argument('--device', help='cpu, cuda or cuda:0; the GPU if there is one')
 
 
 def run_main(

@@ -1,11 +1,10 @@
 """Reading a config so that whatever is wrong with it is said in one sentence."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from .errors import UserError
@@ -16,31 +15,6 @@ SCOPES = ('mmdet', 'mmseg', 'mmpretrain')
 
 class ConfigError(UserError):
     """A config cannot be read, or lacks what the command needs."""
-
-
-class OptionsAction(DictAction):
-    """``KEY=VALUE`` pairs; refuses a pair without ``=`` instead of crashing."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        pairs = values or ()
-        for pair in [values] if isinstance(values, str) else pairs:
-            if '=' not in pair.lstrip('='):
-                raise argparse.ArgumentError(
-                    self, f'expected KEY=VALUE, found {pair!r}'
-                )
-        super().__call__(parser, namespace, values, option_string)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``, as the frameworks' own commands have it."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default=argparse.SUPPRESS,
-        metavar='KEY=VALUE',
-        help='change the config, such as model.backbone.depth=50',
-    )
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:

@@ -1,0 +1,32 @@
+"""Which device a command computes on."""
+
+from .errors import UserError
+
+
+class DeviceError(UserError):
+    """The device asked for is not there."""
+
+
+def pick_device(name: str | None = None) -> str:
+    """The device asked for, or the best there is.
+
+    Raises:
+        DeviceError: It is not a device of this machine.
+    """
+    import torch
+
+    if name is None:
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f'--device {name}: use cpu, cuda or cuda:0') from error
+    if device.type == 'cuda':
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            there = f'{count} GPUs (cuda:0 to cuda:{count - 1})' if count else 'no GPU'
+            raise DeviceError(
+                f'--device {name}: torch {torch.__version__} sees {there} on this '
+                'machine. Use --device cpu, or check the driver with nvidia-smi'
+            )
+    return name

@@ -1,0 +1,180 @@
+"""Boxes, masks, segments and captions on a picture, with Pillow.
+
+All pictures are ``(H, W, 3)`` uint8 RGB arrays.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+INK: Color = (24, 24, 24)
+PAPER: Color = (255, 255, 255)
+
+
+@lru_cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The sans-serif font that matplotlib brings along."""
+    from matplotlib import font_manager
+
+    return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
+
+
+def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
+    """A colour for each class: those given, else distinct ones of matplotlib."""
+    if palette is not None and not isinstance(palette, str) and len(palette) >= classes:
+        return [tuple(int(v) for v in color[:3]) for color in palette[:classes]]
+    from matplotlib import colormaps
+
+    if classes <= 20:
+        table = colormaps['tab10' if classes <= 10 else 'tab20'].colors
+        colors = np.asarray(table[:classes])
+    else:
+        # neighbours far apart on the wheel of hues
+        turns = (np.arange(classes) * 0.618034) % 1.0
+        colors = colormaps['hsv'](turns)[:, :3]
+    return [tuple(int(v) for v in color) for color in np.rint(colors * 255)]
+
+
+def enlarge(image: np.ndarray, least: int = 384) -> tuple[np.ndarray, int]:
+    """Repeat pixels so that text fits on small pictures; also gives the factor."""
+    factor = max(1, -(-least // min(image.shape[:2])))
+    return image.repeat(factor, 0).repeat(factor, 1), factor
+
+
+def _text_color(color: Color) -> Color:
+    luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+    return INK if luminance > 140 else PAPER
+
+
+def draw_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    colors: Sequence[Color],
+    scores: Sequence[float] | None = None,
+    masks: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw objects with their names.
+
+    Args:
+        boxes: ``(N, 4)`` as x1, y1, x2, y2 in pixels of ``image``.
+        labels: Index of the class of each.
+        scores: Confidence of each, in [0, 1].
+        masks: ``(N, H, W)`` bool.
+    """
+    image = image.copy()
+    names = [classes[i] if i < len(classes) else str(i) for i in labels]
+    tints = [colors[i % len(colors)] for i in labels]
+    if masks is not None:
+        for mask, tint in zip(masks, tints, strict=True):
+            image[mask] = (0.45 * image[mask] + 0.55 * np.asarray(tint)).astype(
+                np.uint8
+            )
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    side = min(image.shape[:2])
+    width = max(1, side // 200)
+    size = max(9, side // 28)
+    for i, (box, name, tint) in enumerate(zip(boxes, names, tints, strict=True)):
+        x1, y1, x2, y2 = (float(v) for v in box)
+        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=tint, width=width)
+        text = name if scores is None else f'{name} {100 * float(scores[i]):.0f}'
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font(size))
+        height = bottom - top + 4
+        # above the box when there is room, inside it otherwise
+        at = (x1, y1 - height if y1 >= height else y1)
+        draw.rectangle((*at, at[0] + right - left + 4, at[1] + height), fill=tint)
+        draw.text(
+            (at[0] + 2 - left, at[1] + 2 - top),
+            text,
+            fill=_text_color(tint),
+            font=font(size),
+        )
+    return np.asarray(canvas)
+
+
+def draw_segments(
+    image: np.ndarray,
+    segments: np.ndarray,
+    classes: Sequence[str],
+    colors: Sequence[Color],
+    legend: bool = True,
+) -> np.ndarray:
+    """Tint each pixel by its class and name the classes below the picture.
+
+    Args:
+        segments: ``(H, W)`` class of each pixel. Others than those of ``classes``
+            (255, background) keep the picture's own colours.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colors)] = np.asarray(colors, np.uint8)[:256]
+    known = segments < len(classes)
+    tinted = image.copy()
+    tint = table[np.where(known, segments, 0)]
+    tinted[known] = (0.45 * image + 0.55 * tint).astype(np.uint8)[known]
+    if not legend:
+        return tinted
+    entries = [(classes[i], colors[i]) for i in np.unique(segments[known])]
+    return np.concatenate([tinted, _legend(entries, image.shape[1], len(classes))])
+
+
+def _legend(entries: list[tuple[str, Color]], width: int, total: int) -> np.ndarray:
+    """Two rows of coloured names; the same height whatever the picture shows."""
+    size = max(9, width // 32)
+    row, rows = size + 8, 2 if total > 12 else 1
+    canvas = Image.new('RGB', (width, rows * row), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    x, y = 4, 4
+    for name, color in entries:
+        length = draw.textlength(name, font=font(size))
+        if x + length + size + 8 > width:
+            x, y = 4, y + row
+        if y > rows * row:
+            break
+        draw.rectangle((x, y, x + size - 1, y + size - 1), fill=color)
+        draw.text((x + size + 3, y - 2), name, fill=INK, font=font(size))
+        x += length + size + 12
+    return np.asarray(canvas)
+
+
+def caption(image: np.ndarray, text: str) -> np.ndarray:
+    """Put a line of text above a picture, shortened in the middle when too long."""
+    width = image.shape[1]
+    size = max(10, min(18, width // 26))
+    canvas = Image.new('RGB', (width, size + 10), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    shown, keep = text, len(text)
+    while keep > 3 and draw.textlength(shown, font=font(size)) > width - 8:
+        keep -= 1
+        shown = f'{text[: keep // 2]}…{text[len(text) - keep // 2 :]}'
+    draw.text((4, 3), shown, fill=INK, font=font(size))
+    return np.concatenate([np.asarray(canvas), image])
+
+
+def side_by_side(
+    panels: Sequence[np.ndarray], titles: Sequence[str] | None = None, gap: int = 6
+) -> np.ndarray:
+    """Put pictures into one row, aligned at the top, each under its title."""
+    if titles is not None:
+        panels = [caption(p, title) for p, title in zip(panels, titles, strict=True)]
+    height = max(panel.shape[0] for panel in panels)
+    columns = []
+    for panel in panels:
+        below = ((0, height - panel.shape[0]), (0, 0), (0, 0))
+        columns.append(np.pad(panel, below, constant_values=255))
+        columns.append(np.full((height, gap, 3), 255, np.uint8))
+    return np.concatenate(columns[:-1], axis=1)
+
+
+def stack(rows: Sequence[np.ndarray], gap: int = 6) -> np.ndarray:
+    """Put rows of pictures below each other, aligned at the left."""
+    width = max(row.shape[1] for row in rows)
+    parts = []
+    for row in rows:
+        right = ((0, gap), (0, width - row.shape[1]), (0, 0))
+        parts.append(np.pad(row, right, constant_values=255))
+    return np.concatenate(parts)[:-gap]

@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Predict a picture, a folder of pictures or a video, and draw what is found.
+
+Several models (CONFIG CHECKPOINT CONFIG CHECKPOINT) are drawn side by side.
+"""
+
+from mmgcp.utils.cli import ArgumentParser, add_cfg_options, add_device_option, run_main
+
+
+def main(argv=None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('input', help='picture, folder or video')
+    parser.add_argument(
+        'models', nargs='+', metavar='CONFIG CHECKPOINT', help='one model or several'
+    )
+    parser.add_argument('--out', default='predictions', help='folder of the results')
+    parser.add_argument('--labels', nargs='+', help='title of each model')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='least score of an object'
+    )
+    parser.add_argument(
+        '--with-input', action='store_true', help='put the picture itself in front'
+    )
+    parser.add_argument(
+        '--trust', action='store_true', help='read pickled objects of the checkpoints'
+    )
+    add_device_option(parser)
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+
+    from mmgcp.utils.device import pick_device
+    from mmgcp.visualization.predict import pairs_of, predict
+
+    written = predict(
+        args.input,
+        pairs_of(args.models, args.labels),
+        args.out,
+        device=pick_device(args.device),
+        threshold=args.score_thr,
+        with_input=args.with_input,
+        options=args.cfg_options,
+        trust=args.trust,
+    )
+    for path in written:
+        print(path)
+
+
+if __name__ == '__main__':
+    run_main(main)
