@@ -1,0 +1,5 @@
+"""Encoders."""
+
+from .gcp_resnet import GCPResNet
+
+__all__ = ['GCPResNet']

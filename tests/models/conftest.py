@@ -1,0 +1,17 @@
+import pytest
+from mmengine.registry import DefaultScope
+
+FRAMEWORKS = ('mmdet', 'mmseg', 'mmpretrain')
+
+
+@pytest.fixture
+def in_scope():
+    """Context manager that sets the default scope as a Runner does."""
+    return DefaultScope.overwrite_default_scope
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request, in_scope):
+    pytest.importorskip(f'{request.param}.models')
+    with in_scope(request.param):
+        yield request.param
