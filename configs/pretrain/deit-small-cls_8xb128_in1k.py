@@ -4,3 +4,12 @@ _base_ = [
     '../_base_/schedules/imagenet_transformer_310e.py',
     '../_base_/runtimes/mmpretrain.py',
 ]
+
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            '.cls_token': dict(decay_mult=0.0),
+            '.pos_embed': dict(decay_mult=0.0),
+        }
+    )
+)

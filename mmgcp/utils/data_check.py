@@ -5,6 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+#: The page that tells where data of a type is downloaded and how it is laid out.
+PAGES = {
+    'CocoDataset': 'docs/detection.md',
+    'ADE20KDataset': 'docs/segmentation.md',
+    'BaseSegDataset': 'docs/segmentation.md',
+    'ImageNet': 'docs/pretrain.md',
+    'CustomDataset': 'docs/pretrain.md',
+}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -12,17 +20,17 @@ class MissingDataError(FileNotFoundError):
     """A file or folder that a config names is not there."""
 
 
-def _datasets(config: Any) -> Iterator[Mapping]:
+def innermost_datasets(config: Any) -> Iterator[Mapping]:
     """Yield the innermost data-set configs of a (possibly wrapped) one."""
-    if isinstance(config, Mapping):
+    if isinstance(config, Mapping) and config:
         inner = [config[key] for key in ('dataset', 'datasets') if config.get(key)]
         if not inner:
             yield config
         for item in inner:
-            yield from _datasets(item)
+            yield from innermost_datasets(item)
     elif isinstance(config, (list, tuple)):
         for item in config:
-            yield from _datasets(item)
+            yield from innermost_datasets(item)
 
 
 def _join(root: str, path: str) -> str:
@@ -45,18 +53,16 @@ def _expected(dataset: Mapping) -> Iterator[tuple[str, str, bool]]:
             yield name, _join(root, value), True
 
 
-def how_to_get(path: str) -> str:
-    """Say how to get the data set a path belongs to."""
+def how_to_get(path: str, kind: str = '') -> str:
+    """Say how to get the data set of type ``kind`` that a path belongs to."""
     lower = path.lower()
     if 'scenes' in lower:
         parts = Path(path).parts
         last = max(i for i, part in enumerate(parts) if 'scenes' in part.lower())
         root = os.path.join(*parts[: last + 1])
         return f'python tools/make_scenes.py {root}   (docs/scenes.md)'
-    for name in ('coco', 'ade', 'imagenet'):
-        if name in lower:
-            return f'docs/data.md, section {name}'
-    return 'the page that describes the data set, or --cfg-options to name its place'
+    page = PAGES.get(kind.rpartition('.')[2], 'the page that describes the data set')
+    return f'{page}; or name its place with --cfg-options'
 
 
 def _describe(path: str) -> str:
@@ -88,7 +94,7 @@ def check_data(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
     """
     for loader in loaders:
         dataset = (cfg.get(loader) or {}).get('dataset')
-        for config in _datasets(dataset) if dataset else ():
+        for config in innermost_datasets(dataset):
             for what, path, folder in _expected(config):
                 if '://' in path:
                     continue
@@ -101,5 +107,5 @@ def check_data(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
                     f'{loader}.dataset.{what} of {config.get("type")}: '
                     f'expected {"a folder with files" if folder else "a file"} at '
                     f'{path}, found {_describe(path)}.\n'
-                    f'To get it: {how_to_get(path)}'
+                    f'To get it: {how_to_get(path, str(config.get("type")))}'
                 )

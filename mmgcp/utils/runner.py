@@ -19,7 +19,8 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import nn
 
-from .data_check import check_data
+from mmgcp.datasets.checking import check_config
+
 from .distributed import init_cpu_group
 
 SCOPES = ('mmpretrain', 'mmdet', 'mmseg')
@@ -170,7 +171,7 @@ def train(
 
     Raises:
         UsageError: an option does not fit the config.
-        MissingDataError: a data set is not there.
+        DataError: a data set is missing or incomplete.
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher = launcher
@@ -185,7 +186,7 @@ def train(
         if not os.path.exists(resume) and '://' not in resume:
             raise UsageError(f'--resume {resume}: no such checkpoint')
         cfg.resume, cfg.load_from = True, resume
-    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_config(cfg, ('train_dataloader', 'val_dataloader'))
     return build_runner(cfg).train()
 
 
@@ -214,7 +215,7 @@ def evaluate(
 
     Raises:
         UsageError: there is no such checkpoint, or an option does not fit.
-        MissingDataError: the data set is not there.
+        DataError: the data set is missing or incomplete.
     """
     cfg = load_config(config, cfg_options)
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
@@ -227,7 +228,7 @@ def evaluate(
         cfg.model.backbone.init_cfg = None
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
-    check_data(cfg, ('test_dataloader',))
+    check_config(cfg, ('test_dataloader',))
     metrics = build_runner(cfg).test()
     if out is not None and is_main_process():
         write_metrics(out, metrics)

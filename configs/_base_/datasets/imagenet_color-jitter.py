@@ -1,9 +1,9 @@
 # The ShuffleNetV2 recipe: color jitter 0.4, 16 GPUs x 64 = the recipe's batch 1024.
-_base_ = './imagenet.py'
+_base_ = './imagenet_pillow.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomResizedCrop', scale=224, backend='pillow'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     dict(type='PackInputs'),
