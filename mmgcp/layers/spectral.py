@@ -87,20 +87,31 @@ def _sandwich(kernel: Tensor, vectors: Tensor, grad: Tensor) -> Tensor:
 
 
 class _Sylvester(torch.autograd.Function):
-    """Solve ``S X + X S = G`` for ``X``; its derivative is two more such equations."""
+    """Solve ``S X + X S = G`` for the root ``S`` of a matrix with given eigenvalues.
+
+    Where ``S`` has no inverse, ``X`` is 0 between null vectors. The derivative with
+    respect to ``S`` is for changes that keep the rank, as changes of features do.
+    """
 
     @staticmethod
-    def forward(ctx, root, grad, kernel, vectors):
-        out = _sandwich(kernel, vectors, grad)
-        ctx.save_for_backward(root, out, kernel, vectors)
+    def forward(ctx, root, grad, values, vectors):
+        out = _sandwich(power_kernel(values, 0.5, values.size(1)), vectors, grad)
+        ctx.save_for_backward(root, grad, out, values, vectors)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        root, out, kernel, vectors = ctx.saved_tensors
-        solved = _Sylvester.apply(root, grad, kernel, vectors)
-        product = solved @ out
-        return -(product + product.transpose(1, 2)), solved, None, None
+        root, right, out, values, vectors = ctx.saved_tensors
+        solved = _Sylvester.apply(root, grad, values, vectors)
+        # Null vectors turn with S: with them turns the zero block of X, and the
+        # block of G that the equation leaves out.
+        inverse = _compose(vectors, powers(values, -0.5, values.size(1)))
+        null = (~kept(values, values.size(1))).to(values.dtype)
+        null = _compose(vectors, null)
+        turned = null @ _symmetric(grad) @ null @ out @ inverse
+        turned = turned + null @ _symmetric(right) @ null @ solved @ inverse
+        change = turned - solved @ out
+        return change + change.transpose(1, 2), solved, None, None
 
 
 class _SquareRoot(torch.autograd.Function):
@@ -114,10 +125,9 @@ class _SquareRoot(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         root, values, vectors = ctx.saved_tensors
-        kernel = power_kernel(values, 0.5, values.size(1))
         if compiling():
-            return _sandwich(kernel, vectors, grad)
-        return _Sylvester.apply(root, grad, kernel, vectors)
+            return _sandwich(power_kernel(values, 0.5, values.size(1)), vectors, grad)
+        return _Sylvester.apply(root, grad, values, vectors)
 
 
 class _Spectral(torch.autograd.Function):
