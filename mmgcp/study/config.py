@@ -106,9 +106,9 @@ def select(
     if seeds is not None:
         if seeds < 1:
             raise StudyError(f'--seeds {seeds}: at least one seed is needed')
-        first = study['seeds'][:seeds]
-        extra = (seed for seed in range(seeds) if seed not in first)
-        study['seeds'] = first + [s for s, _ in zip(extra, range(seeds - len(first)))]
+        chosen = study['seeds'][:seeds]
+        others = [seed for seed in range(2 * seeds) if seed not in chosen]
+        study['seeds'] = chosen + others[: seeds - len(chosen)]
     for key, names in (('encoders', encoders), ('tasks', tasks)):
         if names is not None:
             unknown = [name for name in names if name not in study[key]]

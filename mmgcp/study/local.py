@@ -1,5 +1,6 @@
 """Run a step as a process of this machine."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -61,10 +62,8 @@ class LocalJob:
         return self.process.poll()
 
     def _signal(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def interrupt(self) -> None:
         """Ask the process and its children to end."""

@@ -176,7 +176,9 @@ class Planner:
         command = ['python', '-m', 'mmgcp.study.costs', shown(target), '--models']
         for train in trained:
             config = train.work_dir / 'config.py'
-            command.append(f'{train.meta["encoder"]}={shown(config)}')
+            command.append(
+                f'{train.meta["encoder"]}={shown(config)}={shown(train.result)}'
+            )
         self._add(
             step,
             'costs',
@@ -230,6 +232,7 @@ class Planner:
             resume=['--resume'],
             resume_mark=folder / 'last_checkpoint',
             max_epochs=length if by_epoch else None,
+            max_iters=None if by_epoch else length,
             batch_size=recipe.batch_size() * nproc,
             **meta,
         )
@@ -345,7 +348,8 @@ class Planner:
         self, task: str, name: str, seed: int, init: dict | None
     ) -> Recipe:
         entry = self.study['tasks'][task]
-        recipe = Recipe(find(entry['config'], self.root), entry.get('overrides', {}))
+        file = entry['config'].format(encoder=name)
+        recipe = Recipe(find(file, self.root), entry.get('overrides', {}))
         if 'backbone' not in recipe.values.get('model', {}):
             raise StudyError(f'{recipe.config}: model has no backbone')
         replaced = None if init is None else {'_delete_': True, **init}

@@ -1,0 +1,168 @@
+"""Parameters, FLOPs and speed of several models, measured side by side.
+
+``python -m mmgcp.study.costs OUT.json --models NAME=CONFIG=CHECKPOINT ...``
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmgcp.analysis.runs import Run, RunSpec, load_run, sample_batches
+from mmgcp.utils.cli import ArgumentParser, run_main
+
+from .step import StudyError, write_json
+
+_ROUNDS = 5
+_SECONDS = 0.5
+
+
+def measure_costs(
+    models: dict[str, tuple[str, str]],
+    rounds: int = _ROUNDS,
+    seconds: float = _SECONDS,
+) -> dict[str, Any]:
+    """Measure models in turns, so that a busy machine slows all of them alike.
+
+    Args:
+        models: Config and checkpoint by name. Trained weights, because the time of
+            a detector depends on how many boxes it finds.
+        rounds: Turns; the median is reported.
+        seconds: How long each model is measured in one turn.
+    """
+    runs = {name: load_run(RunSpec(*files, name)) for name, files in models.items()}
+    rows: dict[str, dict] = {}
+    timers: dict[str, dict[str, Callable[[], None]]] = {}
+    images: dict[str, dict[str, int]] = {}
+    for name, run in runs.items():
+        rows[name] = {**run.describe(), **count(run)}
+        train_size = run.cfg.train_dataloader.batch_size
+        test_size = run.cfg.test_dataloader.batch_size
+        train = sample_batches(run, 'train', train_size, train_size, 0)
+        test = sample_batches(run, 'val', test_size, test_size, 0)
+        images[name] = {'training': train.total, 'inference': test.total}
+        timers[name] = {
+            'training': _training_step(run, train.batches[0]),
+            'inference': _inference_step(run, test.batches[0]),
+        }
+    for mode in ('training', 'inference'):
+        speeds: dict[str, list[float]] = {name: [] for name in runs}
+        for turn in range(rounds + 1):
+            for name in runs:
+                pace = _pace(timers[name][mode], seconds) * images[name][mode]
+                if turn:  # the first turn warms up
+                    speeds[name].append(pace)
+        for name in runs:
+            rows[name][f'{mode}_images_per_second'] = median(speeds[name])
+            rows[name][f'{mode}_batch_size'] = images[name][mode]
+    return {
+        'models': rows,
+        'threads': torch.get_num_threads(),
+        'device': str(next(iter(runs.values())).device),
+        'rounds': rounds,
+    }
+
+
+def count(run: Run) -> dict[str, Any]:
+    """Parameters, and multiply-adds of the inference of one validation image.
+
+    torch counts every matrix product and convolution, the covariance and the
+    Newton-Schulz iteration among them; element-wise work is not counted.
+    """
+    batch = sample_batches(run, 'val', 1, 1, 0).batches[0]
+    run.model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run.model.test_step(copy.deepcopy(batch))
+    parameters = sum(p.numel() for p in run.model.parameters())
+    backbone = getattr(run.model, 'backbone', None)
+    encoder = sum(p.numel() for p in backbone.parameters()) if backbone else None
+    shape = list(run.model.data_preprocessor(copy.deepcopy(batch))['inputs'].shape)
+    return {
+        'parameters': parameters,
+        'encoder_parameters': encoder,
+        'multiply_adds': counter.get_total_flops() // 2,
+        'input_shape': shape,
+    }
+
+
+def _training_step(run: Run, batch: dict) -> Callable[[], None]:
+    optimizer = torch.optim.SGD(run.model.parameters(), lr=0.0, momentum=0.9)
+
+    def step() -> None:
+        run.model.train()
+        data = run.model.data_preprocessor(copy.deepcopy(batch), training=True)
+        losses = run.model(**data, mode='loss')
+        loss, _ = run.model.parse_losses(losses)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _inference_step(run: Run, batch: dict) -> Callable[[], None]:
+    def step() -> None:
+        run.model.eval()
+        with torch.no_grad():
+            run.model.test_step(copy.deepcopy(batch))
+
+    return step
+
+
+def _pace(step: Callable[[], None], seconds: float) -> float:
+    """Steps per second; at least one step."""
+    _wait()
+    started = time.perf_counter()
+    steps = 0
+    while not steps or time.perf_counter() - started < seconds:
+        step()
+        steps += 1
+        _wait()
+    return steps / (time.perf_counter() - started)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def named_models(texts: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Split ``NAME=CONFIG=CHECKPOINT`` arguments.
+
+    Raises:
+        StudyError: One of them has another form.
+    """
+    models = {}
+    for text in texts:
+        parts = text.split('=')
+        if len(parts) != 3 or not all(parts):
+            raise StudyError(f'--models {text}: expected NAME=CONFIG=CHECKPOINT')
+        models[parts[0]] = (parts[1], parts[2])
+    return models
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('out', help='JSON file to write')
+    parser.add_argument(
+        '--models',
+        nargs='+',
+        required=True,
+        metavar='NAME=CONFIG=CHECKPOINT',
+        help='what to measure',
+    )
+    parser.add_argument('--rounds', type=int, default=_ROUNDS, help='turns')
+    parser.add_argument(
+        '--seconds', type=float, default=_SECONDS, help='per model, mode and turn'
+    )
+    args = parser.parse_args(argv)
+    costs = measure_costs(named_models(args.models), args.rounds, args.seconds)
+    write_json(args.out, costs)
+
+
+if __name__ == '__main__':
+    run_main(main)

@@ -1,0 +1,62 @@
+#!/usr/bin/env python
+"""Run a cross-task study: pre-train, transfer, evaluate, report."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before torch is imported: threads that wait without spinning.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+from mmengine.config import DictAction
+
+from mmgcp.study.run import run_study
+from mmgcp.utils.cli import ArgumentParser, run_main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='study, e.g. configs/studies/scenes.py')
+    parser.add_argument('--work-dir', help="folder instead of the study's own")
+    parser.add_argument('--seeds', type=int, metavar='N', help='number of seeds')
+    parser.add_argument('--encoders', nargs='+', help='only these encoders')
+    parser.add_argument('--tasks', nargs='+', help='only these tasks')
+    parser.add_argument(
+        '--analyses', nargs='+', help='analyses to run as well: names, or all'
+    )
+    parser.add_argument(
+        '--jobs', type=int, metavar='N', help='steps at a time, sharing the processors'
+    )
+    parser.add_argument(
+        '--nproc',
+        type=int,
+        metavar='N',
+        help='processes of each training and evaluation (torchrun)',
+    )
+    parser.add_argument(
+        '--slurm',
+        nargs='*',
+        metavar='KEY=VALUE',
+        help='submit the steps: partition=gpu gpus_per_node=8 timeout_min=1440 ...',
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='print the graph and every command'
+    )
+    parser.add_argument(
+        '--report-only', action='store_true', help='report what is done, run nothing'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='changes of the study: key.in.it=value',
+    )
+    options = vars(parser.parse_args(argv))
+    options.pop('debug', None)
+    return run_study(root=ROOT, **options)
+
+
+if __name__ == '__main__':
+    run_main(main, on_interrupt='Finished steps are kept. Go on with')
