@@ -83,7 +83,7 @@ class PretrainedEncoder:
             ``$MMGCP_CACHE``, by default in the folder of ``torch.hub``.
         sha256 (str, optional): Digest of the file, or at least its first 8 digits.
         allow_missing (Sequence[str]): Names of tensors, or patterns with ``*``,
-            that may stay as they were initialised. Defaults to none.
+            that may stay as the constructor made them. Defaults to none.
         allow_unexpected (Sequence[str]): Names or patterns in the file that the
             backbone need not have. Defaults to none.
 

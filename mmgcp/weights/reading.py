@@ -222,11 +222,14 @@ def _load(path: Path, **kwargs) -> Any:
         ) from error
 
 
-def tensors_of(content: Any, source: str) -> dict[str, torch.Tensor]:
+def tensors_of(
+    content: Any, source: str, max_bytes: int = MAX_BYTES
+) -> dict[str, torch.Tensor]:
     """Check that a mapping holds named tensors and nothing else.
 
     Raises:
-        CheckpointError: It is no mapping, is empty, or something in it is no tensor.
+        CheckpointError: It is no mapping, is empty, something in it is no tensor, or
+            the tensors are larger than ``max_bytes``.
     """
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
@@ -236,4 +239,11 @@ def tensors_of(content: Any, source: str) -> dict[str, torch.Tensor]:
     wrong = [str(k) for k, v in content.items() if not isinstance(v, torch.Tensor)]
     if wrong:
         raise CheckpointError(f'{source}: not tensors: {first_names(wrong)}')
+    # a tensor may repeat a stored byte: a small file can stand for a huge tensor
+    size = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
+    if size > max_bytes:
+        raise CheckpointError(
+            f'{source}: its tensors take {size} bytes, more than the limit of '
+            f'{max_bytes}'
+        )
     return dict(content)
