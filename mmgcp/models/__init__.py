@@ -1,7 +1,15 @@
 """Registered modules: backbones, necks and heads."""
 
 from . import normalizations
-from .backbones import GCPResNet
-from .necks import GlobalCovariancePooling
+from .backbones import GCPMobileNetV2, GCPResNet, GCPShuffleNetV2
+from .necks import AdaptiveChannelDropout, GlobalCovariancePooling, SecondOrderAttention
 
-__all__ = ['GCPResNet', 'GlobalCovariancePooling', 'normalizations']
+__all__ = [
+    'AdaptiveChannelDropout',
+    'GCPMobileNetV2',
+    'GCPResNet',
+    'GCPShuffleNetV2',
+    'GlobalCovariancePooling',
+    'SecondOrderAttention',
+    'normalizations',
+]

@@ -80,6 +80,13 @@ def framework_class(name: str, framework: str, wanted_by: str) -> type:
         ) from error
 
 
+def loads_checkpoint(init_cfg: Any) -> bool:
+    """Whether an ``init_cfg`` loads weights from a file."""
+    configs = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
+    names = [str(config['type']) for config in configs if config]
+    return any(name.split('.')[-1].startswith('Pretrained') for name in names)
+
+
 class FrameworkModule(BaseModule):
     """Base of the modules that inherit from the framework in use.
 

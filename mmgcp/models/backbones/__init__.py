@@ -1,5 +1,6 @@
 """Encoders."""
 
 from .gcp_resnet import GCPResNet
+from .light import GCPMobileNetV2, GCPShuffleNetV2
 
-__all__ = ['GCPResNet']
+__all__ = ['GCPMobileNetV2', 'GCPResNet', 'GCPShuffleNetV2']

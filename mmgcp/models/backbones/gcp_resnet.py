@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgcp.models.framework import FrameworkModule
+from mmgcp.models.framework import FrameworkModule, loads_checkpoint
 from mmgcp.registry import MODELS
 
 LAST_STAGES = ('stride', 'maxpool', 'native')
@@ -97,7 +97,7 @@ class GCPResNet(FrameworkModule):
         that is not called ``Pretrained``.
         """
         zero_init = self.zero_init_residual
-        self.zero_init_residual = zero_init and not _loads_checkpoint(self.init_cfg)
+        self.zero_init_residual = zero_init and not loads_checkpoint(self.init_cfg)
         try:
             super().init_weights()
         finally:
@@ -140,9 +140,3 @@ def _strides(last_stage: str, num_stages: int, given: dict) -> Sequence[int] | N
             f'strides out, or use last_stage={fitting}'
         )
     return strides
-
-
-def _loads_checkpoint(init_cfg: Any) -> bool:
-    configs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    names = [str(config['type']) for config in configs if config]
-    return any(name.split('.')[-1].startswith('Pretrained') for name in names)

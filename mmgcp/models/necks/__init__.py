@@ -1,5 +1,7 @@
 """Pooling heads of classifiers and necks of detectors and segmentors."""
 
+from .adaptive_channel_dropout import AdaptiveChannelDropout
 from .global_covariance_pooling import GlobalCovariancePooling
+from .second_order_attention import SecondOrderAttention
 
-__all__ = ['GlobalCovariancePooling']
+__all__ = ['AdaptiveChannelDropout', 'GlobalCovariancePooling', 'SecondOrderAttention']

@@ -2,7 +2,7 @@
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgcp.layers import covariance, triangle
 from mmgcp.registry import MODELS
@@ -38,8 +38,9 @@ class GlobalCovariancePooling(BaseModule):
         normalization (dict, optional): Normalisation of the covariance, without
             scope. Defaults to None.
         dropout (dict, optional): Channel dropout in front of the covariance, or
-            dropout of the vector behind it (the official MobileNetV2 has
-            ``dict(type='ElementDropout', keep=0.8)``). Defaults to None.
+            dropout of the vector behind it (``ElementDropout``). Defaults to None.
+        drop_rate (float): Rate of an element dropout on the vector besides, 0.2 in
+            the official MobileNetV2. Defaults to 0.
         norm_cfg (dict): Norm of the reduction. Defaults to ``dict(type='BN')``.
         act_cfg (dict): Activation of the reduction (``ReLU6`` in the official
             MobileNetV2 and ShuffleNetV2). Defaults to ``dict(type='ReLU')``.
@@ -57,6 +58,7 @@ class GlobalCovariancePooling(BaseModule):
         reduced_channels: int,
         normalization: dict | None = None,
         dropout: dict | None = None,
+        drop_rate: float = 0.0,
         norm_cfg: dict = dict(type='BN'),  # noqa: B006
         act_cfg: dict = dict(type='ReLU'),  # noqa: B006
         init_cfg: dict | list | None = (
@@ -75,6 +77,7 @@ class GlobalCovariancePooling(BaseModule):
             normalization, channels=reduced_channels
         )
         self.drops_vector = getattr(self.dropout, 'on_vector', False)
+        self.vector_dropout = nn.Dropout(drop_rate)
 
     @property
     def out_channels(self) -> int:
@@ -103,10 +106,12 @@ class GlobalCovariancePooling(BaseModule):
             )
         x = self.reduction(x)
         if self.dropout is None:
-            return (self._second_order(x),)
-        if self.drops_vector:
-            return (self.dropout(self._second_order(x)),)
-        return (self._second_order(self.dropout(x)),)
+            vector = self._second_order(x)
+        elif self.drops_vector:
+            vector = self.dropout(self._second_order(x))
+        else:
+            vector = self._second_order(self.dropout(x))
+        return (self.vector_dropout(vector),)
 
     def _second_order(self, x: Tensor) -> Tensor:
         if hasattr(self.normalization, 'forward_features'):
