@@ -177,14 +177,14 @@ class Environment:
 
     @property
     def ours(self):
-        return (self.stamps / 'created').is_file() or not self.folder.exists()
+        return (self.stamps / 'started').is_file() or not self.folder.exists()
 
     def done(self, step, key):
         stamp = self.stamps / step
         return stamp.is_file() and stamp.read_text() == key
 
     def mark(self, step, key):
-        self.stamps.mkdir(exist_ok=True)
+        self.stamps.mkdir(parents=True, exist_ok=True)
         part = self.stamps / f'{step}.part'
         part.write_text(key)
         os.replace(part, self.stamps / step)
@@ -199,9 +199,7 @@ class Environment:
         if self.done('created', self.stack) and self.python.exists():
             return
         say(f'creating {self.folder}')
-        part = self.folder.with_name(f'{self.folder.name}.part')
-        run([python, '-m', 'venv', '--clear', part])
-        shutil.rmtree(part)
+        self.mark('started', self.stack)
         run([python, '-m', 'venv', self.folder])
         self.mark('created', self.stack)
 

@@ -91,11 +91,11 @@ def test_folder_that_is_no_environment_is_refused(tmp_path):
 def test_a_finished_environment_is_left_alone(setup_env, tmp_path, monkeypatch):
     """Nothing is run and nothing is printed when every step has its stamp."""
     environment = setup_env.Environment(tmp_path / 'venv', 'onedl')
-    environment.stamps.mkdir(parents=True)
-    environment.python.parent.mkdir()
+    environment.python.parent.mkdir(parents=True)
     environment.python.touch()
     extras = ['onedl', 'test']
     pins = environment.pins
+    environment.mark('started', 'onedl')
     environment.mark('created', 'onedl')
     environment.mark('torch', f'{pins["torch"]} {pins["torchvision"]}')
     environment.mark('mmcv', ' '.join(pins['mmcv']))
