@@ -1,8 +1,14 @@
 """Registered modules: backbones, necks and heads."""
 
 from . import normalizations
-from .backbones import GCPMobileNetV2, GCPResNet, GCPShuffleNetV2
-from .necks import AdaptiveChannelDropout, GlobalCovariancePooling, SecondOrderAttention
+from .backbones import GCPMobileNetV2, GCPResNet, GCPShuffleNetV2, SoViT
+from .heads import TokenFusionHead
+from .necks import (
+    AdaptiveChannelDropout,
+    GlobalCovariancePooling,
+    MultiHeadCrossCovariancePooling,
+    SecondOrderAttention,
+)
 
 __all__ = [
     'AdaptiveChannelDropout',
@@ -10,6 +16,9 @@ __all__ = [
     'GCPResNet',
     'GCPShuffleNetV2',
     'GlobalCovariancePooling',
+    'MultiHeadCrossCovariancePooling',
     'SecondOrderAttention',
+    'SoViT',
+    'TokenFusionHead',
     'normalizations',
 ]

@@ -1,0 +1,5 @@
+"""Heads of classifiers."""
+
+from .token_fusion import TokenFusionHead
+
+__all__ = ['TokenFusionHead']

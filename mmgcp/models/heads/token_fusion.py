@@ -1,0 +1,78 @@
+"""Classifier on the class token and the second-order vector of the other tokens."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgcp.models.framework import FrameworkModule
+from mmgcp.registry import MODELS
+
+FUSIONS = ('sum_fc', 'concat', 'aggre_all')
+
+
+@MODELS.register_module()
+class TokenFusionHead(FrameworkModule):
+    """Head behind ``mmgcp.MultiHeadCrossCovariancePooling``, in mmpretrain.
+
+    `So-ViT <https://arxiv.org/abs/2104.10935>`_. Of the published files (``sum_fc``)
+    ``classifier.cls_fc`` is ``cls_fc`` and ``classifier.visual_fc`` is ``visual_fc``.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels ``C`` of the class token.
+        second_order_channels (int): Length ``K`` of the vector, ``num_heads *
+            head_dims^2`` of the neck.
+        fusion (str): ``'sum_fc'`` adds the logits of a classifier each (all
+            published weights), ``'concat'`` classifies both in one vector,
+            ``'aggre_all'`` classifies the second-order vector alone, to which the
+            neck then adds the class token (``pool_cls_token=True``). Defaults to
+            ``'sum_fc'``.
+        init_cfg (dict, optional): Initialisation. Defaults to a truncated normal of
+            standard deviation 0.02.
+        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``loss``, ``topk``,
+            ``cal_acc``.
+
+    Raises:
+        ValueError: If ``fusion`` is unknown.
+    """
+
+    framework_base = 'heads.ClsHead'
+    only_framework = 'mmpretrain'
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        second_order_channels: int,
+        fusion: str = 'sum_fc',
+        init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),  # noqa: B006
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg, **kwargs)
+        if fusion not in FUSIONS:
+            raise ValueError(
+                f'mmgcp.TokenFusionHead: fusion={fusion!r} is unknown, use one of '
+                f'{", ".join(FUSIONS)}'
+            )
+        self.num_classes, self.fusion = num_classes, fusion
+        if fusion == 'sum_fc':
+            self.cls_fc = nn.Linear(in_channels, num_classes)
+            self.visual_fc = nn.Linear(second_order_channels, num_classes)
+        elif fusion == 'concat':
+            self.fc = nn.Linear(in_channels + second_order_channels, num_classes)
+        else:
+            self.fc = nn.Linear(second_order_channels, num_classes)
+
+    def pre_logits(self, feats: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The class token ``(B, C)`` and the vector ``(B, K)`` as they come."""
+        return feats
+
+    def forward(self, feats: tuple[Tensor, Tensor]) -> Tensor:
+        """Map the outputs ``(B, C)`` and ``(B, K)`` of the neck to logits."""
+        cls_token, vector = self.pre_logits(feats)
+        if self.fusion == 'sum_fc':
+            return self.cls_fc(cls_token) + self.visual_fc(vector)
+        if self.fusion == 'concat':
+            return self.fc(torch.cat([cls_token, vector.to(cls_token.dtype)], 1))
+        return self.fc(vector)
