@@ -27,7 +27,9 @@ WEIGHT_INITIALIZERS = _node(
     'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmgcp.weights'
 )
 DATASETS = _node('dataset', MMENGINE_DATASETS, 'mmgcp.datasets')
-TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
+TRANSFORMS = _node(
+    'transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets', 'mmgcp.analysis'
+)
 METRICS = _node('metric', MMENGINE_METRICS, 'mmgcp.datasets')
 HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils.hooks')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(

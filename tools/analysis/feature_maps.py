@@ -1,0 +1,69 @@
+#!/usr/bin/env python
+"""Show what each level of an encoder answers to a picture, and where it looks.
+
+Writes DIR/feature_maps.png and DIR/feature_maps.json. Works with classifiers,
+detectors and segmenters; several models are shown below each other.
+"""
+
+import os
+
+# Before torch is imported: threads that wait without spinning, or a busy
+# neighbour on the same cores slows small matrix products many times over.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_device_option,
+    run_main,
+)
+
+
+def main(argv=None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'models', nargs='+', metavar='CONFIG CHECKPOINT', help='one model or several'
+    )
+    parser.add_argument('--image', required=True, help='the picture')
+    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--labels', nargs='+', help='title of each model')
+    parser.add_argument('--levels', nargs='+', help='stage1 ..., pyramid1 ...; all')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--channels', nargs='+', type=int, help='these channels')
+    group.add_argument(
+        '--top', type=int, default=6, help='that many channels, by variance'
+    )
+    parser.add_argument(
+        '--no-cam', action='store_true', help='no class-activation maps'
+    )
+    parser.add_argument(
+        '--target', help='class of the activation map; the most certain one'
+    )
+    parser.add_argument(
+        '--trust', action='store_true', help='read pickled objects of the checkpoints'
+    )
+    add_device_option(parser)
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+
+    from mmgcp.utils.device import pick_device
+    from mmgcp.visualization.feature_sheet import feature_maps
+    from mmgcp.visualization.predict import pairs_of
+
+    for path in feature_maps(
+        args.image,
+        pairs_of(args.models, args.labels),
+        args.out,
+        levels=args.levels,
+        channels=args.channels or args.top,
+        cam=not args.no_cam,
+        target=args.target,
+        device=pick_device(args.device),
+        options=args.cfg_options,
+        trust=args.trust,
+    ):
+        print(path)
+
+
+if __name__ == '__main__':
+    run_main(main)
