@@ -1,0 +1,346 @@
+"""A converted network computes what the published one does."""
+
+import pytest
+import torch
+import torchvision
+from mmengine.registry import MODELS, DefaultScope
+
+from mmgcp.weights import CheckpointError, KeyMismatchError, convert_checkpoint
+from mmgcp.weights.layouts import LAYOUTS
+from mmgcp.weights.specs import recognise
+
+from .networks import CovarianceResNet, FastMpnCov, GapResNet, LightNet, randomise
+
+pytest.importorskip('mmpretrain.models')
+
+ISQRT = dict(normalization=dict(type='NewtonSchulz', iterations=5))
+DROPCOV = dict(dropout=dict(type='AdaptiveChannelDropout'))
+
+
+def _plain(network):
+    return network.state_dict()
+
+
+def _published(network):
+    """As the training scripts of GCP_Optimization and DropCov save it."""
+    parallel = torch.nn.DataParallel(network)
+    return dict(
+        epoch=99,
+        arch='x',
+        state_dict=parallel.state_dict(),
+        best_acc1=torch.tensor(70.0),
+        optimizer=torch.optim.SGD(network.parameters(), 0.1).state_dict(),
+    )
+
+
+def _old(network):
+    """As a version of PyTorch that had no counters in its normalisations."""
+    tensors = network.state_dict()
+    return {k: v for k, v in tensors.items() if not k.endswith('num_batches_tracked')}
+
+
+def _resnet(depth, last_stage='native', **kwargs):
+    return dict(
+        type='mmgcp.GCPResNet',
+        depth=depth,
+        last_stage=last_stage,
+        out_indices=(0, 1, 2, 3),
+        **kwargs,
+    )
+
+
+def _gap():
+    return dict(type='mmpretrain.GlobalAveragePooling')
+
+
+def _cov(channels, dim, **kwargs):
+    return dict(
+        type='mmgcp.GlobalCovariancePooling',
+        in_channels=channels,
+        reduced_channels=dim,
+        **kwargs,
+    )
+
+
+RELU6 = dict(act_cfg=dict(type='ReLU6'))
+MOBILE = dict(type='mmpretrain.MobileNetV2', out_indices=tuple(range(8)))
+SHUFFLE = dict(type='mmpretrain.ShuffleNetV2', out_indices=tuple(range(4)))
+
+# layout, independent network, how it is saved, our backbone, our neck
+CASES = {
+    'torchvision-18': (
+        'torchvision',
+        lambda: GapResNet(18),
+        _plain,
+        _resnet(18, 'stride'),
+        _gap(),
+    ),
+    'gap-50-published': (
+        'torchvision',
+        lambda: GapResNet(50),
+        _published,
+        _resnet(50, 'stride'),
+        _gap(),
+    ),
+    'timm-50d': (
+        'timm',
+        lambda: GapResNet(50, deep=True),
+        _plain,
+        _resnet(50, 'stride', deep_stem=True, avg_down=True),
+        _gap(),
+    ),
+    'gcp-18-64': (
+        'mpncov',
+        lambda: CovarianceResNet(18, 64, 'isqrt'),
+        _published,
+        _resnet(18),
+        _cov(512, 64, **ISQRT),
+    ),
+    'gcp-50-128': (
+        'mpncov',
+        lambda: CovarianceResNet(50, 128, 'isqrt'),
+        _published,
+        _resnet(50),
+        _cov(2048, 128, **ISQRT),
+    ),
+    'gcp-18-256-plain': (
+        'mpncov',
+        lambda: CovarianceResNet(18, 256, 'isqrt'),
+        _old,
+        _resnet(18),
+        _cov(512, 256, **ISQRT),
+    ),
+    'dropcov-34-128': (
+        'dropcov',
+        lambda: CovarianceResNet(34, 128, 'dropcov'),
+        _published,
+        _resnet(34),
+        _cov(512, 128, **DROPCOV),
+    ),
+    'landscape-18': (
+        'landscape',
+        lambda: CovarianceResNet(18, 64, 'isqrt', landscape=True),
+        _published,
+        _resnet(18),
+        _cov(512, 64, **ISQRT),
+    ),
+    'fast-mpn-cov-scratch': (
+        'fast-mpn-cov',
+        lambda: FastMpnCov(18, 64, fine_tuning=False, parallel=True),
+        _plain,
+        _resnet(18),
+        _cov(512, 64, **ISQRT),
+    ),
+    'fast-mpn-cov-tuned': (
+        'fast-mpn-cov',
+        lambda: FastMpnCov(18, 64, fine_tuning=True, parallel=False),
+        _plain,
+        _resnet(18),
+        _cov(512, 64, **ISQRT),
+    ),
+    'mobilenet-gap': (
+        'mobilenet_v2',
+        lambda: LightNet('mobilenet_v2', None),
+        _published,
+        MOBILE,
+        _gap(),
+    ),
+    'mobilenet-128': (
+        'mobilenet_v2',
+        lambda: LightNet('mobilenet_v2', 128),
+        _published,
+        MOBILE,
+        _cov(1280, 128, **ISQRT, **RELU6),
+    ),
+    'mobilenet-landscape': (
+        'mobilenet_v2-landscape',
+        lambda: LightNet('mobilenet_v2', 64, landscape=True),
+        _plain,
+        MOBILE,
+        _cov(1280, 64, **ISQRT, **RELU6),
+    ),
+    'shufflenet-gap': (
+        'shufflenet_v2',
+        lambda: LightNet('shufflenet_v2_x1_0', None),
+        _plain,
+        SHUFFLE,
+        _gap(),
+    ),
+    'shufflenet-64': (
+        'shufflenet_v2',
+        lambda: LightNet('shufflenet_v2_x1_0', 64),
+        _published,
+        SHUFFLE,
+        _cov(1024, 64, **ISQRT, **RELU6),
+    ),
+}
+
+
+def _classifier(backbone, neck, width):
+    head = dict(type='mmpretrain.LinearClsHead', in_channels=width, num_classes=10)
+    cfg = dict(
+        type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck, head=head
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_features_and_logits_are_those_of_the_source(tmp_path, case):
+    layout, build, save, backbone, neck = CASES[case]
+    source = randomise(build())
+    torch.save(save(source), tmp_path / 'src.pth')
+    encoder = convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'encoder.pth')
+    whole = convert_checkpoint(
+        tmp_path / 'src.pth', tmp_path / 'classifier.pth', to='classifier'
+    )
+    assert encoder.meta['layout'] == whole.meta['layout'] == layout
+    width = source.state_dict()[
+        next(
+            n
+            for n in ('fc.weight', 'classifier.weight', 'classifier.1.weight')
+            if n in source.state_dict()
+        )
+    ].shape[1]
+    model = _classifier(backbone, neck, width)
+    state = torch.load(whole.path, weights_only=True)['state_dict']
+    model.load_state_dict(state, strict=True)
+    init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(encoder.path))
+    tuned = _classifier(backbone | dict(init_cfg=init_cfg), neck, width)
+    tuned.init_weights()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    model, tuned, source = (m.double().eval() for m in (model, tuned, source))
+    with torch.no_grad():
+        features, logits = source(images)
+        maps = model.backbone(images)
+        same = tuned.backbone(images)
+        ours = model.head.fc(model.neck(maps)[-1])
+    assert len(maps) == len(features)
+    for mine, loaded, theirs in zip(maps, same, features, strict=True):
+        assert theirs.std() > 1e-3
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(loaded, theirs, rtol=1e-9, atol=1e-9)
+    assert logits.std() > 1e-3
+    torch.testing.assert_close(ours, logits, rtol=1e-9, atol=1e-9)
+    dim = neck.get('reduced_channels', 0)
+    assert encoder.meta['covariance_channels'] == str(dim)
+    head = 'gap' if not dim else 'dropcov' if 'dropout' in neck else 'isqrt'
+    assert encoder.meta['pooling_head'] == head
+
+
+@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
+def test_specification_of_resnets(depth):
+    with torch.device('meta'):
+        net = getattr(torchvision.models, f'resnet{depth}')()
+    shapes = {
+        k: tuple(v.shape) for k, v in net.state_dict().items() if not k.startswith('fc')
+    }
+    found = recognise(shapes)
+    assert found.name == f'resnet{depth}'
+    assert found.shapes == shapes
+    assert found.out_channels == net.fc.in_features
+
+
+@pytest.mark.parametrize('name', ['x0_5', 'x1_0', 'x1_5', 'x2_0'])
+def test_every_width_of_shufflenet_is_complete(tmp_path, name):
+    net = getattr(torchvision.models, f'shufflenet_v2_{name}')(num_classes=10)
+    torch.save(net.state_dict(), tmp_path / 's.pth')
+    result = convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
+    assert result.meta['architecture'] == f'shufflenet_v2_{name.replace("_", ".")}'
+    assert len(result.report.renamed) == len(net.state_dict()) - 2
+
+
+@pytest.fixture(scope='module')
+def gcp18():
+    return randomise(CovarianceResNet(18, 64, 'isqrt')).state_dict()
+
+
+def _transposed(name):
+    return lambda t: t | {name: t[name].transpose(0, 1).contiguous()}
+
+
+def _renamed(old, new):
+    return lambda t: {new if k == old else k: v for k, v in t.items()}
+
+
+def _missing(name):
+    return lambda t: {k: v for k, v in t.items() if k != name}
+
+
+@pytest.mark.parametrize('to', ['encoder', 'classifier'])
+@pytest.mark.parametrize(
+    ('spoil', 'named'),
+    [
+        (_missing('layer3.1.bn2.running_mean'), '1 missing: .*layer3.1.bn2.running_m'),
+        (_missing('bn1.num_batches_tracked'), '1 missing: .*bn1.num_batches_tracked'),
+        (
+            _renamed('layer2.0.conv1.weight', 'layer2.0.conv9.weight'),
+            'missing: .*layer2.0.conv1.weight; 1 unexpected: layer2.0.conv9.weight',
+        ),
+        (_renamed('conv1.weight', 'stem.weight'), '1 unexpected: stem.weight'),
+        (_transposed('layer2.0.conv1.weight'), r'layer2.0.conv1.weight is \(64, 128'),
+        (
+            _transposed('conv1.weight'),
+            r'conv1.weight is \(3, 64, 7, 7\), expected \(64',
+        ),
+        (_missing('layer4.1.conv2.weight'), 'missing: .*layer4.1.conv2.weight'),
+    ],
+)
+def test_spoiled_encoder_tensor_is_named(tmp_path, gcp18, to, spoil, named):
+    torch.save(spoil(dict(gcp18)), tmp_path / 's.pth')
+    with pytest.raises(KeyMismatchError, match=named) as error:
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', to=to)
+    assert 'taken' in str(error.value)
+    assert not (tmp_path / 'd.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'named'),
+    [
+        (_transposed('fc.weight'), r'head.fc.weight is \(2080, 10\)'),
+        (_missing('fc.bias'), 'missing: head.fc.bias'),
+        (_missing('fc.weight'), 'head.fc.weight is missing'),
+        (_transposed('layer_reduce.weight'), 'neck.reduction.conv.weight is'),
+        (_missing('layer_reduce_bn.bias'), 'missing: neck.reduction.bn.bias'),
+        (
+            lambda t: t | {'fc.weight': t['fc.weight'][:, :528]},
+            r'head.fc.weight is \(10, 528\), expected \(10, 2080\)',
+        ),
+    ],
+)
+def test_spoiled_pooling_head_is_named(tmp_path, gcp18, spoil, named):
+    torch.save(spoil(dict(gcp18)), tmp_path / 's.pth')
+    with pytest.raises(KeyMismatchError, match=named):
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', to='classifier')
+
+
+def test_unknown_networks_are_refused_with_the_list_of_layouts(tmp_path):
+    torch.save(
+        torchvision.models.vgg11(num_classes=2).features.state_dict(),
+        tmp_path / 's.pth',
+    )
+    with pytest.raises(CheckpointError, match='no known layout') as error:
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
+    for name in LAYOUTS:
+        assert name in str(error.value)
+
+
+def test_resnet_of_another_kind_is_refused(tmp_path):
+    net = torchvision.models.resnet._resnet(
+        torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], None, False
+    )
+    torch.save(net.state_dict(), tmp_path / 's.pth')
+    with pytest.raises(KeyMismatchError, match=r'\(1, 1, 1, 1\) basic blocks'):
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
+    with torch.device('meta'):
+        wide = torchvision.models.resnext50_32x4d()
+    tensors = {k: torch.zeros(v.shape) for k, v in wide.state_dict().items()}
+    torch.save(tensors, tmp_path / 'x.pth')
+    with pytest.raises(KeyMismatchError, match='layer1.0.conv2.weight is'):
+        convert_checkpoint(tmp_path / 'x.pth', tmp_path / 'd.pth')
+
+
+def test_forced_layout_that_does_not_fit(tmp_path, gcp18):
+    torch.save(gcp18, tmp_path / 's.pth')
+    with pytest.raises(KeyMismatchError, match='unexpected: layer_reduce'):
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', layout='torchvision')
