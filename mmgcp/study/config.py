@@ -18,6 +18,7 @@ _KEYS = {
     'encoders': dict,
     'tasks': dict,
     'analyses': list,
+    'analysis_options': dict,
     'pictures': int,
     'nproc': int,
     'expected_seconds': dict,
@@ -80,7 +81,7 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     study.setdefault('analyses', [])
     study.setdefault('pictures', 4)
     study.setdefault('nproc', 1)
-    for key in ('expected_seconds', 'assumptions', 'own_data'):
+    for key in ('expected_seconds', 'assumptions', 'own_data', 'analysis_options'):
         study.setdefault(key, {})
     study.setdefault('reference_tables', [])
     study.setdefault('baseline', next(iter(study.get('encoders') or {'': 0})))

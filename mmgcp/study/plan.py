@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from .analyses import add_analysis
 from .recipe import Recipe, combine, find, shown
 from .step import Step, StudyError
 
@@ -51,7 +52,7 @@ class Planner:
         if any('pretrain' in entry for entry in self.study['encoders'].values()):
             self._costs('pretrain')
         for analysis in self.study['analyses']:
-            self._analysis(analysis)
+            add_analysis(self, analysis)
         return self.steps
 
     # Parts of the graph
@@ -60,8 +61,8 @@ class Planner:
         data = self.study['data']
         if not data:
             return
-        command = [self._tool(data['command'][0]), *data['command'][1:]]
-        self._add(
+        command = [self.tool(data['command'][0]), *data['command'][1:]]
+        self.add(
             'data',
             'data',
             ['python', *map(str, command)],
@@ -91,14 +92,14 @@ class Planner:
 
     def _convert(self, name: str, source: Path) -> tuple[dict, list[str], list]:
         step = f'convert/{name}'
-        target = self._dir(step) / 'encoder.pth'
+        target = self.dir(step) / 'encoder.pth'
         if all(step != other.name for other in self.steps):
             inputs = [source]
             if not source.is_file():
                 self.missing.append(f'{source}: official weights of {name}')
                 inputs = []
             command = self._convert_command(source, target)
-            self._add(step, 'convert', command, target, inputs=inputs, encoder=name)
+            self.add(step, 'convert', command, target, inputs=inputs, encoder=name)
         return _init(target), [step], [target]
 
     def _pretrain(self, name: str, seed: int) -> tuple[dict, list[str], list]:
@@ -108,8 +109,8 @@ class Planner:
         checkpoint = self._train(train, 'pretrain', recipe, self.first, [], meta)
         self._evaluate(train, recipe, checkpoint, meta)
         export = f'export/{name}/seed{seed}'
-        target = self._dir(export) / 'encoder.pth'
-        self._add(
+        target = self.dir(export) / 'encoder.pth'
+        self.add(
             export,
             'export',
             self._convert_command(checkpoint, target),
@@ -141,13 +142,13 @@ class Planner:
 
     def _pictures(self, task: str, trained: list) -> None:
         step = f'pictures/{task}'
-        target = self._dir(step) / 'pictures.json'
+        target = self.dir(step) / 'pictures.json'
         command = ['python', '-m', 'mmgcp.study.pictures', shown(target.parent)]
         command += ['--count', str(self.study['pictures']), '--models']
         for _, name, train, checkpoint in trained:
-            config = self._dir(train) / 'config.py'
+            config = self.dir(train) / 'config.py'
             command.append(f'{name}={shown(config)}={shown(checkpoint)}')
-        self._add(
+        self.add(
             step,
             'pictures',
             command,
@@ -172,14 +173,14 @@ class Planner:
         if not trained:
             return
         step = f'costs/{task}'
-        target = self._dir(step) / 'costs.json'
+        target = self.dir(step) / 'costs.json'
         command = ['python', '-m', 'mmgcp.study.costs', shown(target), '--models']
         for train in trained:
             config = train.work_dir / 'config.py'
             command.append(
                 f'{train.meta["encoder"]}={shown(config)}={shown(train.result)}'
             )
-        self._add(
+        self.add(
             step,
             'costs',
             command,
@@ -190,11 +191,6 @@ class Planner:
             task=task,
             group=task,
         )
-
-    def _analysis(self, name: str) -> None:
-        from .analyses import analysis_steps
-
-        self.steps += analysis_steps(self, name)
 
     # Steps
 
@@ -207,7 +203,7 @@ class Planner:
         inputs: list[Path],
         meta: dict[str, Any],
     ) -> Path:
-        folder = self._dir(name)
+        folder = self.dir(name)
         checkpoint = folder / recipe.last_checkpoint()
         by_epoch, length = recipe.schedule()
         nproc = self.study['tasks'].get(meta['task'], {}).get('nproc')
@@ -220,7 +216,7 @@ class Planner:
         ]
         if nproc > 1:
             command += ['--launcher', 'pytorch']
-        self._add(
+        self.add(
             name,
             kind,
             command,
@@ -243,7 +239,7 @@ class Planner:
     ) -> None:
         task, _, rest = train.partition('/')
         name = f'{task}-test/{rest}'
-        folder = self._dir(name)
+        folder = self.dir(name)
         trained = next(step for step in self.steps if step.name == train)
         nproc = trained.processes
         command = [
@@ -257,7 +253,7 @@ class Planner:
         ]
         if nproc > 1:
             command += ['--launcher', 'pytorch']
-        self._add(
+        self.add(
             name,
             'evaluate',
             command,
@@ -270,7 +266,7 @@ class Planner:
             **{**meta, 'group': f'{meta["group"]}-test'},
         )
 
-    def _add(
+    def add(
         self,
         name: str,
         kind: str,
@@ -285,7 +281,7 @@ class Planner:
         resume_mark: Path | None = None,
         **meta: Any,
     ) -> None:
-        folder = self._dir(name)
+        folder = self.dir(name)
         files, content = {}, None
         if recipe is not None:
             files = {folder / 'config.py': recipe.text(folder)}
@@ -317,25 +313,25 @@ class Planner:
 
     # Details
 
-    def _dir(self, name: str) -> Path:
+    def dir(self, name: str) -> Path:
         return self.folder / 'steps' / name
 
-    def _tool(self, name: str) -> str:
+    def tool(self, name: str) -> str:
         return shown(find(name, self.root))
 
     def _launch(self, tool: str, nproc: int) -> list[str]:
         if nproc == 1:
-            return ['python', self._tool(tool)]
+            return ['python', self.tool(tool)]
         module = ['-m', 'torch.distributed.run', '--standalone']
-        return ['python', *module, f'--nproc_per_node={nproc}', self._tool(tool)]
+        return ['python', *module, f'--nproc_per_node={nproc}', self.tool(tool)]
 
     def _convert_command(self, source: Path, target: Path) -> list[str]:
-        tool = self._tool('tools/convert_checkpoint.py')
+        tool = self.tool('tools/convert_checkpoint.py')
         return ['python', tool, shown(source), shown(target), '--to', 'encoder']
 
     def _note_missing(self, recipe: Recipe) -> None:
         for path in recipe.missing_data():
-            note = f'{path}: data of {shown(recipe.config)}'
+            note = f'{shown(recipe.config)}: {path}'
             if note not in self.missing:
                 self.missing.append(note)
 

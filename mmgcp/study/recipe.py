@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmgcp.utils.data_check import LOADERS, MissingDataError, check_data
+
 from .step import StudyError
 
 
@@ -119,14 +121,13 @@ class Recipe:
         return int(self.values['train_dataloader']['batch_size'])
 
     def missing_data(self) -> list[str]:
-        """Annotation files and image folders that are not there."""
-        missing: list[str] = []
-        for split in ('train', 'val', 'test'):
-            loader = self.values.get(f'{split}_dataloader') or {}
-            for dataset in _datasets(loader.get('dataset')):
-                for path in _paths(dataset):
-                    if not os.path.exists(path) and path not in missing:
-                        missing.append(path)
+        """What the config's data sets name and this machine lacks, one per split."""
+        missing = []
+        for loader in LOADERS:
+            try:
+                check_data(self.values, (loader,))
+            except MissingDataError as error:
+                missing.append(str(error).splitlines()[0])
         return missing
 
 
@@ -146,26 +147,3 @@ def _deletable(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             value = inner
         result[key] = value
     return result
-
-
-def _datasets(dataset: Any) -> list[dict]:
-    """Innermost data sets behind wrappers such as RepeatDataset."""
-    if isinstance(dataset, list):
-        return [inner for item in dataset for inner in _datasets(item)]
-    if not isinstance(dataset, dict):
-        return []
-    if 'dataset' in dataset:
-        return _datasets(dataset['dataset'])
-    if 'datasets' in dataset:
-        return _datasets(dataset['datasets'])
-    return [dataset]
-
-
-def _paths(dataset: dict) -> list[str]:
-    root = dataset.get('data_root') or ''
-    paths = [dataset['ann_file']] if dataset.get('ann_file') else []
-    prefix = dataset.get('data_prefix') or {}
-    paths += [prefix] if isinstance(prefix, str) else [p for p in prefix.values() if p]
-    if not paths and root:
-        return [root]
-    return [path if os.path.isabs(path) else os.path.join(root, path) for path in paths]

@@ -42,9 +42,14 @@ def fake_study(seeds=(0, 1, 2)):
             'segmentation': {'label': 'segmentation', 'metrics': {'mIoU': 'mIoU (%)'}}
         },
         'reference_tables': [
-            {'title': 'Published', 'source': 'a paper', 'head': ['x', 'AP'], 'rows': [['R50', 1]]}
+            {
+                'title': 'Published',
+                'source': 'a paper',
+                'head': ['x', 'AP'],
+                'rows': [['R50', 1]],
+            }
         ],
-    }  # fmt: skip
+    }
 
 
 def fake_steps(folder, seeds=(0, 1, 2), train=TRAIN):

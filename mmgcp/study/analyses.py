@@ -1,0 +1,65 @@
+"""Steps that run the analysis tools on a study's encoders and models."""
+
+from typing import TYPE_CHECKING
+
+from .recipe import shown
+from .step import Step
+
+if TYPE_CHECKING:
+    from .plan import Planner
+
+#: The pooling head exists while pre-training only.
+_PRETRAIN_ONLY = ('preconditioner',)
+#: Reads the logs of every seed; the others look at the models of the first.
+_ALL_SEEDS = ('convergence',)
+
+
+def add_analysis(planner: 'Planner', name: str) -> None:
+    """Plan one analysis of every task, all encoders in one picture.
+
+    Args:
+        planner: The plan so far; gets one step for each task.
+        name: Tool below ``tools/analysis``.
+    """
+    study = planner.study
+    tasks = dict.fromkeys(
+        step.meta['task']
+        for step in planner.steps
+        if step.kind in ('pretrain', 'transfer')
+    )
+    for task in tasks:
+        if name in _PRETRAIN_ONLY and task != 'pretrain':
+            continue
+        trained = [
+            step
+            for step in planner.steps
+            if step.kind in ('pretrain', 'transfer')
+            and step.meta['task'] == task
+            and (name in _ALL_SEEDS or step.meta['seed'] == study['seeds'][0])
+        ]
+        _add_step(planner, name, task, trained)
+
+
+def _add_step(planner: 'Planner', name: str, task: str, trained: list[Step]) -> None:
+    step = f'analysis/{name}/{task}'
+    folder = planner.dir(step)
+    pairs = [
+        shown(path)
+        for train in trained
+        for path in (train.work_dir / 'config.py', train.result)
+    ]
+    labels = [train.meta['encoder'] for train in trained]
+    options = planner.study['analysis_options'].get(name, [])
+    command = ['python', planner.tool(f'tools/analysis/{name}.py'), *pairs]
+    command += ['--labels', *labels, '--out', shown(folder), *map(str, options)]
+    planner.add(
+        step,
+        'analysis',
+        command,
+        folder / f'{name}.json',
+        deps=[train.name for train in trained],
+        inputs=[train.result for train in trained],
+        analysis=name,
+        task=task,
+        group=f'{name}/{task}',
+    )
