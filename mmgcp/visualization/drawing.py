@@ -23,9 +23,13 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
-    """A colour for each class: those given, else distinct ones of matplotlib."""
-    if palette is not None and not isinstance(palette, str) and len(palette) >= classes:
-        return [tuple(int(v) for v in color[:3]) for color in palette[:classes]]
+    """A colour for each class: those given, else distinct ones of matplotlib.
+
+    A palette of another length belongs to other classes: a data set of the
+    framework keeps its own when a config renames the classes.
+    """
+    if palette is not None and not isinstance(palette, str) and len(palette) == classes:
+        return [tuple(int(v) for v in color[:3]) for color in palette]
     from matplotlib import colormaps
 
     if classes <= 20:
@@ -39,9 +43,14 @@ def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
 
 
 def enlarge(image: np.ndarray, least: int = 384) -> tuple[np.ndarray, int]:
-    """Repeat pixels so that text fits on small pictures; also gives the factor."""
-    factor = max(1, -(-least // min(image.shape[:2])))
-    return image.repeat(factor, 0).repeat(factor, 1), factor
+    """Enlarge small pictures so that text fits; also gives the whole factor."""
+    height, width = image.shape[:2]
+    factor = max(1, -(-least // min(height, width)))
+    if factor == 1:
+        return image, 1
+    size = (width * factor, height * factor)
+    larger = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(larger), factor
 
 
 def _text_color(color: Color) -> Color:
