@@ -14,9 +14,15 @@ from .elementwise import (
     ScaleNorm,
     elementwise_power,
 )
+from .fused_covariance import covariance_vector
+from .matrix_power import MatrixPower, matrix_power_features
 from .multi_head import MultiHeadCrossCovariance, multi_head_cross_covariance
-from .newton_schulz import NewtonSchulz, newton_schulz_sqrt
-from .spectral import MatrixLogarithm, MatrixPower, matrix_logarithm, matrix_power
+from .newton_schulz import (
+    NewtonSchulz,
+    newton_schulz_features,
+    newton_schulz_sqrt,
+)
+from .spectral import MatrixLogarithm, matrix_logarithm, matrix_power
 from .svpn import SVPN, svpn
 from .triangle import Triangle, triangle
 
@@ -39,11 +45,14 @@ __all__ = [
     'UniformChannelDropout',
     'channel_drop_rate',
     'covariance',
+    'covariance_vector',
     'cross_covariance',
     'elementwise_power',
     'matrix_logarithm',
     'matrix_power',
+    'matrix_power_features',
     'multi_head_cross_covariance',
+    'newton_schulz_features',
     'newton_schulz_sqrt',
     'svpn',
     'triangle',

@@ -34,3 +34,34 @@ def needs_plain(x: Tensor) -> bool:
     return _transforming() or (
         forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
     )
+
+
+PATHS = ('auto', 'gram', 'covariance', 'plain')
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it is one of :data:`PATHS`.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if path not in PATHS:
+        raise ValueError(f'path must be one of {PATHS}, got {path!r}')
+    return path
+
+
+def choose_path(path: str, x: Tensor) -> str:
+    """Resolve ``'auto'`` for features ``(B, C, N)``.
+
+    ``'plain'`` where :func:`needs_plain`; ``'gram'`` if ``N < 0.9 C``, below which the
+    additional products with the features cost less than the smaller matrices save;
+    otherwise ``'covariance'``. Any other ``path`` is returned as it is.
+
+    Raises:
+        ValueError: ``path`` is not one of :data:`PATHS`.
+    """
+    if check_path(path) != 'auto':
+        return path
+    if needs_plain(x):
+        return 'plain'
+    return 'gram' if x.size(2) < 0.9 * x.size(1) else 'covariance'

@@ -3,12 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from .covariance import covariance
+from .covariance import flatten_positions
+from .dispatch import check_path, choose_path
+from .fused_root import CovarianceRoot, GramRoot, plain_root
+from .polynomial import (
+    FIVE_STEPS_FIT,
+    TRACE_FLOOR,
+    newton_schulz_schedule,
+    plain_matrix_root,
+)
 from .precision import full_precision
-from .triangle import triangle
-
-# Smallest trace that is divided by: a covariance below it counts as zero.
-TRACE_FLOOR = 1e-12
 
 
 @full_precision
@@ -50,25 +54,82 @@ def newton_schulz_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
     return y * trace.sqrt()
 
 
+@full_precision
+def newton_schulz_features(
+    x: Tensor, iterations: int = 5, fit: bool = False, path: str = 'auto'
+) -> Tensor:
+    """``triangle(newton_schulz_sqrt(covariance(x)))`` with less work and memory.
+
+    Args:
+        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
+        iterations: Number of steps.
+        fit: See :class:`NewtonSchulz`.
+        path: See :class:`NewtonSchulz`.
+
+    Returns:
+        Vectors ``(B, C * (C + 1) / 2)``.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    x = flatten_positions(x)
+    schedule = _schedule(iterations, fit)
+    path = choose_path(path, x)
+    if path == 'plain':
+        return plain_root(x, schedule)
+    return (GramRoot if path == 'gram' else CovarianceRoot).apply(x, schedule)
+
+
+def _schedule(iterations: int, fit: bool) -> tuple:
+    if iterations < 1:
+        raise ValueError(f'iterations must be at least 1, got {iterations}')
+    if not fit:
+        return newton_schulz_schedule(iterations)
+    if iterations != 5:
+        raise ValueError(f'fit=True reproduces 5 iterations, not {iterations}')
+    return FIVE_STEPS_FIT
+
+
+@full_precision
+def _matrix_fit(matrix: Tensor) -> Tensor:
+    return plain_matrix_root(matrix, FIVE_STEPS_FIT)
+
+
 class NewtonSchulz(nn.Module):
-    """Module form of :func:`newton_schulz_sqrt`.
+    """Newton-Schulz root of covariances, or of the covariance of features.
 
     Args:
         iterations: Number of steps.
+        fit: Use two fitted factors in place of the five steps (only for
+            ``iterations=5``): 7 products forward in place of 10. The scalar function
+            differs by less than 2e-6 times its value (times 0.02 where its
+            value is below that).
+        path: Where :meth:`forward_features` computes: ``'gram'`` on ``N x N``
+            matrices, ``'covariance'`` on ``C x C``, ``'plain'`` in separate operations
+            on ``C x C``, ``'auto'`` (see :func:`mmgcp.layers.dispatch.choose_path`).
+            All give the same values up to rounding.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
 
-    def __init__(self, iterations: int = 5) -> None:
+    def __init__(
+        self, iterations: int = 5, fit: bool = False, path: str = 'auto'
+    ) -> None:
         super().__init__()
-        self.iterations = iterations
+        _schedule(iterations, fit)
+        self.iterations, self.fit, self.path = iterations, fit, check_path(path)
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
+        if self.fit:
+            return _matrix_fit(matrix)
         return newton_schulz_sqrt(matrix, self.iterations)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map features ``(B, C, N)`` to vectors ``(B, C * (C + 1) / 2)``."""
-        return triangle(self(covariance(x)))
+        return newton_schulz_features(x, self.iterations, self.fit, self.path)
 
     def extra_repr(self) -> str:
-        """Show the number of steps when the module is printed."""
-        return f'iterations={self.iterations}'
+        """Show the arguments when the module is printed."""
+        return f'iterations={self.iterations}, fit={self.fit}, path={self.path!r}'

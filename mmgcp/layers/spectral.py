@@ -222,26 +222,6 @@ def matrix_logarithm(matrix: Tensor, eps: float = 1e-5) -> Tensor:
     )
 
 
-class MatrixPower(nn.Module):
-    """Module form of :func:`matrix_power`.
-
-    Args:
-        alpha: Exponent.
-    """
-
-    def __init__(self, alpha: float = 0.5) -> None:
-        super().__init__()
-        self.alpha = alpha
-
-    def forward(self, matrix: Tensor) -> Tensor:
-        """Map ``(B, C, C)`` to ``(B, C, C)``."""
-        return matrix_power(matrix, self.alpha)
-
-    def extra_repr(self) -> str:
-        """Show the exponent when the module is printed."""
-        return f'alpha={self.alpha}'
-
-
 class MatrixLogarithm(nn.Module):
     """Module form of :func:`matrix_logarithm`.
 

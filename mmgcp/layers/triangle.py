@@ -46,3 +46,29 @@ class Triangle(nn.Module):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C * (C + 1) / 2)``."""
         return triangle(matrix)
+
+
+def symmetric_index(size: int, device: torch.device) -> Tensor:
+    """Place in the triangle vector of every entry of the symmetric matrix, flat."""
+    steps = torch.arange(size, device=device)
+    low = torch.minimum(steps.unsqueeze(1), steps)
+    high = torch.maximum(steps.unsqueeze(1), steps)
+    return (low * (2 * size - low - 1) // 2 + high).flatten()
+
+
+def triangle_gradient(grad: Tensor, size: int) -> Tensor:
+    """``G + G'`` for the gradient ``G`` of :func:`triangle` with respect to its input.
+
+    One gather fills both halves; the diagonal counts twice.
+
+    Args:
+        grad: Gradient of the vectors ``(B, K)``.
+        size: Number of rows ``C``.
+
+    Returns:
+        Symmetric matrices ``(B, C, C)``.
+    """
+    index = symmetric_index(size, grad.device)
+    out = grad.gather(1, index.expand(grad.size(0), -1)).view(-1, size, size)
+    out.diagonal(dim1=1, dim2=2).mul_(2)
+    return out

@@ -4,7 +4,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmgcp.layers import covariance, triangle
+from mmgcp.layers import covariance, covariance_vector, triangle
 from mmgcp.registry import MODELS
 
 from .build import build_dropout, build_normalization
@@ -116,7 +116,6 @@ class GlobalCovariancePooling(BaseModule):
     def _second_order(self, x: Tensor) -> Tensor:
         if hasattr(self.normalization, 'forward_features'):
             return self.normalization.forward_features(x.flatten(2))
-        matrix = covariance(x)
-        if self.normalization is not None:
-            matrix = self.normalization(matrix)
-        return triangle(matrix)
+        if self.normalization is None:
+            return covariance_vector(x)
+        return triangle(self.normalization(covariance(x)))
