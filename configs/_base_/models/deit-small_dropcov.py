@@ -1,0 +1,24 @@
+# Class token plus cross-covariance of the patch tokens: 6 * 24 * 24 = 3456 entries.
+# The row "DeiT-S + DropCov" of the paper is a So-ViT (sovit-small_dropcov.py); this is
+# the same head on DeiT's own patch embedding.
+_base_ = './deit-small_cls.py'
+
+model = dict(
+    backbone=dict(out_type='raw'),
+    neck=dict(
+        type='mmgcp.MultiHeadCrossCovariancePooling',
+        in_channels=384,
+        num_heads=6,
+        head_dims=24,
+        # No published weights to fit: what the paper means, not what its code does.
+        official=False,
+    ),
+    head=dict(
+        _delete_=True,
+        type='mmgcp.TokenFusionHead',
+        num_classes=1000,
+        in_channels=384,
+        second_order_channels=3456,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+    ),
+)

@@ -1,0 +1,20 @@
+# Levels from blocks 3, 6, 9 and 12, rescaled to strides 4, 8, 16 and 32 by the encoder
+# without parameters of its own; positions are interpolated to the size of the image.
+_base_ = './upernet_r50.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmgcp.SoViT',
+        arch='deit-small',
+        img_size=224,
+        out_type='featmap',
+        drop_path_rate=0.1,
+        init_cfg=dict(
+            type='mmgcp.PretrainedEncoder',
+            checkpoint='checkpoints/sovit-small-dropcov.pth',
+        ),
+    ),
+    decode_head=dict(in_channels=[384, 384, 384, 384]),
+    auxiliary_head=dict(in_channels=384),
+)

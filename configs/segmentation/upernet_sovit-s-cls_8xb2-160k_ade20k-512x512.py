@@ -1,0 +1,3 @@
+_base_ = './upernet_sovit-s-dropcov_8xb2-160k_ade20k-512x512.py'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='checkpoints/sovit-small-cls.pth')))

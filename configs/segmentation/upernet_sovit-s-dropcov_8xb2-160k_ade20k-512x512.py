@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/upernet_sovit-small.py',
+    '../_base_/datasets/ade20k.py',
+    '../_base_/schedules/ade20k_adamw_160k.py',
+    '../_base_/runtimes/mmseg.py',
+]
+
+train_dataloader = dict(batch_size=2)

@@ -1,0 +1,73 @@
+"""Every full-size config trains a step and infers, from a strict encoder file."""
+
+import math
+
+import pytest
+from mmengine.config import Config
+from samples import MAKERS
+from tiny_run import EncoderFiles, Watch, pretrain_config_of, tiny
+from zoo import FOLDERS, config_files
+
+pytest.importorskip('mmcv.ops')
+
+from mmgcp.utils.runner import build_runner
+
+EVERY = [(folder, path) for folder in FOLDERS for path in config_files(folder)]
+METRICS = {
+    'pretrain': {'accuracy/top1', 'accuracy/top5'},
+    'detection': {'coco/bbox_mAP'},
+    'segmentation': {'mIoU', 'aAcc', 'mAcc'},
+}
+# Mostly what the models cost; attention over windows needs the size it was made for.
+SHRINK = {'pretrain': 4, 'detection': 8, 'segmentation': 8}
+FULL_SIZE = ('swin', 'deit', 'sovit')
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory):
+    return {
+        folder: make(tmp_path_factory.mktemp(folder) / 'data')
+        for folder, make in MAKERS.items()
+    }
+
+
+@pytest.fixture(scope='session')
+def encoders(tmp_path_factory):
+    return EncoderFiles(tmp_path_factory.mktemp('encoders'))
+
+
+@pytest.fixture(autouse=True)
+def _short_log(monkeypatch):
+    # Formatting the config and asking the compilers takes longer than most models.
+    monkeypatch.setattr(Config, 'pretty_text', property(repr))
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+
+
+@pytest.mark.parametrize(
+    ('folder', 'path'), EVERY, ids=[path.stem for _, path in EVERY]
+)
+def test_a_step_and_an_inference(folder, path, data, encoders, tmp_path):
+    pytest.importorskip(FOLDERS[folder])
+    config = Config.fromfile(path)
+    source = config
+    if folder != 'pretrain':
+        checkpoint = config.model.backbone.init_cfg.checkpoint
+        source = Config.fromfile(pretrain_config_of(checkpoint))
+    factor = SHRINK[folder]
+    if folder == 'pretrain' and path.stem.startswith(FULL_SIZE):
+        factor = 1
+    encoder = encoders.of(source)
+    watch = Watch(encoder)
+
+    runner = build_runner(tiny(config, data[folder], encoder, tmp_path, factor))
+    runner.register_hook(watch)
+    runner.train()
+    metrics = runner.test()
+
+    assert watch.filled == watch.expected
+    assert math.isfinite(watch.loss)
+    assert watch.moved
+    assert METRICS[folder] <= metrics.keys()
+    assert all(
+        0 <= metrics[name] <= 100 or folder == 'detection' for name in METRICS[folder]
+    )

@@ -1,0 +1,132 @@
+"""One training step and one evaluation of a full-size config on a few small images.
+
+Images shrink, and with them every size a pipeline names; the model does not.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from zoo import CONFIGS
+
+SIZES = ('scale', 'scales', 'crop_size')
+
+
+def shrink(value: Any, factor: int) -> Any:
+    """Divide every size in a pipeline by a factor."""
+    if isinstance(value, dict):
+        return ConfigDict(
+            {
+                key: _smaller(item, factor) if key in SIZES else shrink(item, factor)
+                for key, item in value.items()
+            }
+        )
+    if isinstance(value, list | tuple):
+        return [shrink(item, factor) for item in value]
+    return value
+
+
+def _smaller(value: Any, factor: int) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_smaller(item, factor) for item in value)
+    return max(1, value // factor)
+
+
+def pretrain_config_of(checkpoint: str) -> Path:
+    """The config that trains the encoder which a transfer config asks for."""
+    found = sorted((CONFIGS / 'pretrain').glob(f'{Path(checkpoint).stem}_*_in1k.py'))
+    normal = [path for path in found if 'lrfast' not in path.stem]
+    return [path for path in normal if 'lradju' not in path.stem][0]
+
+
+class EncoderFiles:
+    """Encoder files of random backbones, one per architecture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, Path] = {}
+
+    def of(self, config: Config) -> Path:
+        """Write the encoder that the pre-training of a config ends with."""
+        from mmpretrain.registry import MODELS
+
+        backbone = config.model.backbone
+        key = f'{backbone.type}-{backbone.get("depth") or backbone.get("arch")}'
+        if key not in self.known:
+            previous = DefaultScope.get_current_instance()
+            with DefaultScope.overwrite_default_scope('mmpretrain'):
+                encoder = MODELS.build({**backbone, 'init_cfg': None})
+            assert DefaultScope.get_current_instance() is previous
+            path = self.folder / f'{key}.pth'
+            torch.save({'state_dict': encoder.state_dict(), 'meta': {}}, path)
+            self.known[key] = path
+        return self.known[key]
+
+
+class Watch(Hook):
+    """Compares the model with its encoder file, and with itself after training."""
+
+    def __init__(self, encoder: Path) -> None:
+        self.encoder = encoder
+
+    def before_train(self, runner: Runner) -> None:
+        loaded = torch.load(self.encoder, weights_only=True)['state_dict']
+        own = runner.model.backbone.state_dict()
+        self.filled = {name for name in loaded if torch.equal(own[name], loaded[name])}
+        self.expected = set(loaded)
+        self.head = {
+            name: parameter.detach().clone()
+            for name, parameter in runner.model.named_parameters()
+            if not name.startswith('backbone.') and parameter.requires_grad
+        }
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.loss = outputs['loss'].item()
+
+    def after_train(self, runner: Runner) -> None:
+        now = dict(runner.model.named_parameters())
+        self.moved = {n for n, old in self.head.items() if not torch.equal(old, now[n])}
+
+
+def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int):
+    """Change a config to read the samples, stop after a step and write nothing."""
+    for name in ('train', 'val', 'test'):
+        loader = config[f'{name}_dataloader']
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.update(data_root=f'{data}{os.sep}', serialize_data=False)
+        loader.dataset.pipeline = shrink(loader.dataset.pipeline, factor)
+    for name in ('val', 'test'):
+        config[f'{name}_dataloader'].dataset.indices = 1
+        evaluator = config[f'{name}_evaluator']
+        if 'ann_file' in evaluator:
+            evaluator.ann_file = str(data / 'annotations' / 'instances_val2017.json')
+    # One step: one epoch of two images, or one iteration.
+    if config.train_cfg.get('type') == 'IterBasedTrainLoop':
+        config.train_cfg.update(max_iters=1, val_interval=10)
+        size = config.model.data_preprocessor.size
+        config.model.data_preprocessor.size = tuple(side // factor for side in size)
+    else:
+        config.train_cfg.update(max_epochs=1, val_interval=10)
+        config.train_dataloader.dataset.indices = 2
+    if 'roi_head' in config.model:
+        _fewer_proposals(config.model)
+    config.model.backbone.setdefault('init_cfg', dict(type='mmgcp.PretrainedEncoder'))
+    config.model.backbone.init_cfg.checkpoint = str(encoder)
+    config.default_hooks.checkpoint = None
+    config.work_dir = str(work_dir)
+    config.launcher = 'none'
+    return config
+
+
+def _fewer_proposals(model: ConfigDict) -> None:
+    # A thousand proposals of an image this small are most of the time.
+    model.train_cfg.rpn_proposal.max_per_img = 50
+    model.test_cfg.rpn.max_per_img = 50
+    stages = model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        stage.sampler.num = 32
