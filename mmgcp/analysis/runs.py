@@ -131,7 +131,11 @@ def load_run(
     """
     cfg = spec.load_config(options)
     with seeded(seed), scope_of(cfg):
-        model = MODELS.build(cfg.model)
+        settings = copy.deepcopy(cfg.model)
+        # Classifiers keep it beside the model; the Runner hands it over.
+        if cfg.get('data_preprocessor') is not None:
+            settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+        model = MODELS.build(settings)
         if spec.checkpoint == NO_CHECKPOINT:
             model.init_weights()
     # A single process has no group to synchronise with, and SyncBN has no

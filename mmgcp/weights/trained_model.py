@@ -32,6 +32,9 @@ def build_untrained(config: Config) -> nn.Module:
 
     scope = framework_of(config)
     settings = copy.deepcopy(required(config, 'model'))
+    # Classifiers keep it beside the model; the Runner hands it over.
+    if config.get('data_preprocessor') is not None:
+        settings.setdefault('data_preprocessor', config.data_preprocessor)
     drop_initialisers(settings)
     init_default_scope(scope)
     with DefaultScope.overwrite_default_scope(scope):
