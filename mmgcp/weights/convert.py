@@ -12,9 +12,11 @@ from .config_text import read_setting
 from .errors import CheckpointError, KeyMismatchError, first_names
 from .files import file_sha256, save_atomically, tensor_sha256, tensors_sha256
 from .layouts import LAYOUTS, Layout, detect_layout
+from .layouts.deep_stem import to_mmpretrain
 from .reading import MAX_BYTES, read_checkpoint, tensors_of
 from .report import KeyReport
-from .specs import Architecture, recognise, rest_shapes
+from .specs import Architecture, recognise
+from .specs_heads import rest_shapes
 
 TARGETS = ('encoder', 'classifier', 'detector')
 IMAGENET_INPUT = dict(
@@ -95,9 +97,14 @@ def declared_settings(content) -> dict[str, str]:
     return settings
 
 
-def _pooling_head(tensors: Mapping, layout: Layout, settings: dict) -> str:
+def _pooling_head(
+    tensors: Mapping, layout: Layout, settings: dict, report: KeyReport
+) -> str:
     if 'pooling_head' in settings:
         return settings['pooling_head']
+    if 'neck.wr.weight' in tensors:
+        dead = any('neck.wr.weight' in names for names in report.changed.values())
+        return 'dropcov' if dead else 'mgcrp'
     if 'neck.reduction.conv.weight' not in tensors:
         # a detector does not tell what its encoder was pre-trained with
         return 'gap' if 'classifier' in layout.targets else 'unknown'
@@ -127,9 +134,7 @@ def _check(tensors: dict, report: KeyReport, to: str) -> Architecture | None:
     if not counters & tensors.keys():
         for name in sorted(counters):
             tensors[name] = torch.zeros((), dtype=torch.long)
-            report.added.setdefault('counter older files lack, set to 0', []).append(
-                name
-            )
+            report.add('counter older files lack, set to 0', name)
     report.missing += [name for name in expected if name not in tensors]
     for name, shape in shapes.items():
         if name not in expected:
@@ -187,7 +192,7 @@ def convert_checkpoint(
         )
     tensors, report = kind.translate(source)
     settings = declared_settings(content)
-    head = _pooling_head(tensors, kind, settings)
+    head = _pooling_head(tensors, kind, settings, report)
     channels = tensors.get('neck.reduction.conv.weight')
     if to == 'encoder':
         origin = {name: name for name in report.taken} | {
@@ -200,6 +205,10 @@ def convert_checkpoint(
             if old in report.taken:
                 report.taken.remove(old)
             report.drop(kind.rest, old)
+            report.changed = {
+                rule: [n for n in names if n != name]
+                for rule, names in report.changed.items()
+            }
         report.renamed = {
             old: new.removeprefix('backbone.') for old, new in report.renamed.items()
         }
@@ -215,6 +224,8 @@ def convert_checkpoint(
         )
     if to == 'encoder':
         tensors = {name.removeprefix('backbone.'): t for name, t in tensors.items()}
+    elif to == 'classifier':
+        tensors = to_mmpretrain(tensors)
     if not tensors:
         raise KeyMismatchError(f'{src} (layout {kind.name}): no encoder in it')
     tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -13,6 +13,7 @@ from torch import nn
 from ..registry import WEIGHT_INITIALIZERS
 from .errors import CheckpointError, KeyMismatchError, first_names
 from .files import check_sha256, local_file, tensor_sha256, tensors_sha256
+from .layouts.deep_stem import fit_stem
 from .preprocessor import check_preprocessor, preprocessor_around
 from .reading import read_checkpoint, tensors_of
 
@@ -149,6 +150,7 @@ class PretrainedEncoder:
     def _fill(self, module: nn.Module, tensors: dict, path: Path) -> int:
         """Copy tensors into the module and return how many."""
         own = module.state_dict()
+        tensors = fit_stem(tensors, own)
         missing = [
             name
             for name in own

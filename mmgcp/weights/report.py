@@ -14,6 +14,7 @@ class KeyReport:
         renamed: Old names to new ones.
         dropped: Rule to the names it left out.
         added: Rule to the names of the result that the source does not have.
+        changed: Rule to the names of the result whose values it rearranged or cut.
         unexpected: Names that no rule knows.
         missing: Names of the result that nothing fills.
         mismatched: What does not fit, in words.
@@ -23,6 +24,7 @@ class KeyReport:
     renamed: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     added: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, list[str]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
@@ -30,6 +32,14 @@ class KeyReport:
     def drop(self, rule: str, name: str) -> None:
         """Note that a rule leaves a tensor out."""
         self.dropped.setdefault(rule, []).append(name)
+
+    def change(self, rule: str, name: str) -> None:
+        """Note that a rule rearranged or cut the values of a tensor."""
+        self.changed.setdefault(rule, []).append(name)
+
+    def add(self, rule: str, name: str) -> None:
+        """Note that a rule made a tensor."""
+        self.added.setdefault(rule, []).append(name)
 
     @property
     def problems(self) -> str:
@@ -58,7 +68,8 @@ class KeyReport:
         lines += [f'              {old} -> {new}' for old, new in shown]
         if len(pairs) > len(shown):
             lines.append(f'              and {len(pairs) - len(shown)} more')
-        for title, rules in (('dropped', self.dropped), ('added', self.added)):
+        for title in ('dropped', 'added', 'changed'):
+            rules = getattr(self, title)
             lines.append(f'{title:11} {sum(map(len, rules.values())):5d}')
             for rule, names in rules.items():
                 limit = len(names) if verbose else 3
@@ -66,5 +77,8 @@ class KeyReport:
         for title in ('unexpected', 'missing', 'mismatched'):
             names = getattr(self, title)
             lines.append(f'{title:11} {len(names):5d}')
-            lines += [f'              {name}' for name in names]
+            shown = names if verbose else names[:12]
+            lines += [f'              {name}' for name in shown]
+            if len(names) > len(shown):
+                lines.append(f'              and {len(names) - len(shown)} more')
         return '\n'.join(lines)

@@ -36,6 +36,17 @@ MOBILENET_STAGES = (
 )
 
 
+# width, depth and hidden size to the names that mmgcp.SoViT has for them
+SO_VITS = {
+    (240, 12, 600): 'deit-tiny',
+    (384, 12, 1536): 'deit-small',
+    (768, 12, 3072): 'deit-base',
+    (384, 14, 1152): 't2t-14',
+    (384, 14, 1344): 'small',
+    (528, 24, 1584): 'base',
+}
+
+
 @dataclass(frozen=True)
 class Architecture:
     """An encoder recognised by its tensors.
@@ -61,7 +72,7 @@ def norm_shapes(name: str, channels: int) -> dict[str, Shape]:
     return shapes
 
 
-def _size(shapes: Mapping[str, Shape], name: str, axis: int = 0) -> int:
+def size_of(shapes: Mapping[str, Shape], name: str, axis: int = 0) -> int:
     if name not in shapes or len(shapes[name]) <= axis:
         raise CheckpointError(
             f'{name} is missing or has the wrong number of dimensions'
@@ -89,8 +100,8 @@ def resnet(shapes: Mapping[str, Shape]) -> Architecture:
         )
     deep_stem = any(name.startswith('stem.') for name in shapes)
     avg_down = any('.downsample.2.' in name for name in shapes)
-    stem = _size(shapes, 'stem.7.weight' if deep_stem else 'bn1.weight')
-    base = _size(shapes, 'layer1.0.bn1.weight')
+    stem = size_of(shapes, 'stem.7.weight' if deep_stem else 'bn1.weight')
+    base = size_of(shapes, 'layer1.0.bn1.weight')
     expansion = 4 if bottleneck else 1
     expected: dict[str, Shape] = {}
     if deep_stem:
@@ -158,8 +169,8 @@ def shufflenet_v2(shapes: Mapping[str, Shape]) -> Architecture:
     """
     # the halves that the first unit of a stage joins
     outs = tuple(
-        2 * _size(shapes, f'layers.{i}.0.branch1.1.bn.weight') for i in range(3)
-    ) + (_size(shapes, 'layers.3.bn.weight'),)
+        2 * size_of(shapes, f'layers.{i}.0.branch1.1.bn.weight') for i in range(3)
+    ) + (size_of(shapes, 'layers.3.bn.weight'),)
     if outs not in SHUFFLENET_CHANNELS:
         raise CheckpointError(f'stages of {outs} channels are of no ShuffleNetV2')
     expected = _conv_bn('conv1', 24, 3, 3)
@@ -181,6 +192,57 @@ def shufflenet_v2(shapes: Mapping[str, Shape]) -> Architecture:
     return Architecture(name, expected, outs[3])
 
 
+def so_vit(shapes: Mapping[str, Shape]) -> Architecture:
+    """The encoder of So-ViT and of DropCov's transformers.
+
+    Raises:
+        CheckpointError: Width, depth and hidden size are those of none of them.
+    """
+    dim = size_of(shapes, 'cls_token', 2)
+    blocks = [int(m[1]) for n in shapes if (m := re.match(r'blocks\.(\d+)\.', n))]
+    depth = max(blocks, default=-1) + 1
+    hidden = size_of(shapes, 'blocks.0.mlp.fc1.weight')
+    if (dim, depth, hidden) not in SO_VITS:
+        raise CheckpointError(
+            f'{depth} blocks of width {dim} and hidden size {hidden} are of no So-ViT'
+        )
+    side = round((size_of(shapes, 'pos_embed', 1) - 1) ** 0.5)
+    expected: dict[str, Shape] = {
+        'cls_token': (1, 1, dim),
+        'pos_embed': (1, 1 + side * side, dim),
+    }
+    tokens = 'visual_tokens.tokens'
+    expected[f'{tokens}.stem.0.weight'] = (64, 3, 3, 3)
+    expected[f'{tokens}.stem.0.bias'] = (64,)
+    channels, growth, layers, narrow = 64, 16, 6, 128
+    for stage in (0, 2, 4):
+        for i in range(layers):
+            name = f'{tokens}.stage.{stage}.denselayer{i + 1}'
+            expected[f'{name}.conv1.weight'] = (2 * growth, channels, 1, 1)
+            expected[f'{name}.conv2.weight'] = (growth, 2 * growth, 3, 3)
+            channels += growth
+        expected |= norm_shapes(f'{tokens}.stage.{stage + 1}.norm', channels)
+        name = f'{tokens}.stage.{stage + 1}.conv.weight'
+        expected[name] = (narrow, channels, 1, 1)
+        channels = narrow
+    expected[f'{tokens}.transition.weight'] = (dim, narrow, 1, 1)
+    expected[f'{tokens}.transition.bias'] = (dim,)
+    linear = {
+        'attn.proj': (dim, dim),
+        'mlp.fc1': (hidden, dim),
+        'mlp.fc2': (dim, hidden),
+        'norm1': (dim,),
+        'norm2': (dim,),
+    }
+    for i in range(depth):
+        expected[f'blocks.{i}.attn.qkv.weight'] = (3 * dim, dim)
+        for name, shape in linear.items():
+            expected[f'blocks.{i}.{name}.weight'] = shape
+            expected[f'blocks.{i}.{name}.bias'] = shape[:1]
+    expected['norm.weight'] = expected['norm.bias'] = (dim,)
+    return Architecture(SO_VITS[dim, depth, hidden], expected, dim)
+
+
 def recognise(shapes: Mapping[str, Shape]) -> Architecture | None:
     """The architecture that a set of encoder tensors belongs to.
 
@@ -197,80 +259,6 @@ def recognise(shapes: Mapping[str, Shape]) -> Architecture | None:
         return mobilenet_v2(shapes)
     if any(re.match(r'layers\.\d\.\d\.branch2\.', name) for name in names):
         return shufflenet_v2(shapes)
+    if any(name.startswith('visual_tokens.tokens.') for name in names):
+        return so_vit(shapes)
     return None
-
-
-def _reduction_and_fc(shapes: Mapping[str, Shape], channels: int) -> dict[str, Shape]:
-    classes = _size(shapes, 'head.fc.weight')
-    expected: dict[str, Shape] = {}
-    inputs = channels
-    if any(name.startswith('neck.reduction.') for name in shapes):
-        reduced = _size(shapes, 'neck.reduction.conv.weight')
-        expected['neck.reduction.conv.weight'] = (reduced, channels, 1, 1)
-        expected |= norm_shapes('neck.reduction.bn', reduced)
-        if 'neck.dropout.importance.weight' in shapes:
-            expected['neck.dropout.importance.weight'] = (1, 1, 3)
-        inputs = reduced * (reduced + 1) // 2
-        # a trained normalisation has parameters of its own
-        expected |= {
-            name: shape
-            for name, shape in shapes.items()
-            if name.startswith('neck.normalization.')
-        }
-    expected['head.fc.weight'] = (classes, inputs)
-    expected['head.fc.bias'] = (classes,)
-    return expected
-
-
-def _two_stage(shapes: Mapping[str, Shape], channels: int) -> dict[str, Shape]:
-    """FPN, RPN, box head and, where there is one, mask head of mmdet."""
-    width = _size(shapes, 'neck.lateral_convs.0.conv.weight')
-    anchors = _size(shapes, 'rpn_head.rpn_cls.weight')
-    hidden = _size(shapes, 'roi_head.bbox_head.shared_fcs.0.weight')
-    classes = _size(shapes, 'roi_head.bbox_head.fc_cls.weight') - 1
-    boxes = _size(shapes, 'roi_head.bbox_head.fc_reg.weight')
-    weights = {
-        'rpn_head.rpn_conv': (width, width, 3, 3),
-        'rpn_head.rpn_cls': (anchors, width, 1, 1),
-        'rpn_head.rpn_reg': (4 * anchors, width, 1, 1),
-        'roi_head.bbox_head.shared_fcs.0': (hidden, width * 7 * 7),
-        'roi_head.bbox_head.shared_fcs.1': (hidden, hidden),
-        'roi_head.bbox_head.fc_cls': (classes + 1, hidden),
-        'roi_head.bbox_head.fc_reg': (4 if boxes == 4 else 4 * classes, hidden),
-    }
-    for level in range(4):
-        inner = channels // 2 ** (3 - level)
-        weights[f'neck.lateral_convs.{level}.conv'] = (width, inner, 1, 1)
-        weights[f'neck.fpn_convs.{level}.conv'] = (width, width, 3, 3)
-    if any(name.startswith('roi_head.mask_head.') for name in shapes):
-        mask = _size(shapes, 'roi_head.mask_head.convs.0.conv.weight')
-        masks = _size(shapes, 'roi_head.mask_head.conv_logits.weight')
-        for i in range(4):
-            inner = width if i == 0 else mask
-            weights[f'roi_head.mask_head.convs.{i}.conv'] = (mask, inner, 3, 3)
-        weights['roi_head.mask_head.upsample'] = (mask, mask, 2, 2)
-        logits = (1 if masks == 1 else classes, mask, 1, 1)
-        weights['roi_head.mask_head.conv_logits'] = logits
-    expected: dict[str, Shape] = {}
-    for name, shape in weights.items():
-        expected[f'{name}.weight'] = shape
-        expected[f'{name}.bias'] = shape[:1]
-    return expected
-
-
-def rest_shapes(
-    shapes: Mapping[str, Shape], architecture: Architecture, to: str
-) -> dict[str, Shape]:
-    """Names and shapes of what follows the encoder in a whole model.
-
-    Args:
-        shapes: All tensors of the model.
-        architecture: The encoder.
-        to: ``'classifier'`` or ``'detector'``.
-
-    Raises:
-        CheckpointError: The tensor that a size is read from is missing.
-    """
-    if to == 'detector':
-        return _two_stage(shapes, architecture.out_channels)
-    return _reduction_and_fc(shapes, architecture.out_channels)

@@ -190,7 +190,9 @@ class LightNet(nn.Module):
             )
         fc = nn.Linear(channels if dim is None else dim * (dim + 1) // 2, 10)
         if self.mobile and landscape:
-            self.conv1, self.features = self.features[0], self.features[1:]
+            # numbered anew, which a slice of a Sequential is not
+            first, *rest = self.features
+            self.conv1, self.features = first, nn.Sequential(*rest)
             del self.classifier
             self.fc = fc
         elif self.mobile:

@@ -82,11 +82,11 @@ CASES = {
         _resnet(50, 'stride'),
         _gap(),
     ),
-    'timm-50d': (
+    'timm-18d': (
         'timm',
-        lambda: GapResNet(50, deep=True),
+        lambda: GapResNet(18, deep=True),
         _plain,
-        _resnet(50, 'stride', deep_stem=True, avg_down=True),
+        _resnet(18, 'stride', deep_stem=True, avg_down=True),
         _gap(),
     ),
     'gcp-18-64': (
@@ -315,9 +315,9 @@ def test_spoiled_pooling_head_is_named(tmp_path, gcp18, spoil, named):
 
 
 def test_unknown_networks_are_refused_with_the_list_of_layouts(tmp_path):
+    vgg = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.Conv2d(64, 4, 3))
     torch.save(
-        torchvision.models.vgg11(num_classes=2).features.state_dict(),
-        tmp_path / 's.pth',
+        {f'features.{k}': v for k, v in vgg.state_dict().items()}, tmp_path / 's.pth'
     )
     with pytest.raises(CheckpointError, match='no known layout') as error:
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
@@ -344,3 +344,29 @@ def test_forced_layout_that_does_not_fit(tmp_path, gcp18):
     torch.save(gcp18, tmp_path / 's.pth')
     with pytest.raises(KeyMismatchError, match='unexpected: layer_reduce'):
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', layout='torchvision')
+
+
+def test_deep_stem_and_shortcuts_load_in_every_framework(tmp_path):
+    """mmpretrain names them otherwise than mmdet and mmseg."""
+    source = randomise(GapResNet(18, deep=True))
+    torch.save(source.state_dict(), tmp_path / 's.pth')
+    kwargs = dict(deep_stem=True, avg_down=True)
+    whole = convert_checkpoint(tmp_path / 's.pth', tmp_path / 'c.pth', to='classifier')
+    files = [convert_checkpoint(tmp_path / 's.pth', tmp_path / 'e.pth').path]
+    files.append(convert_checkpoint(whole.path, tmp_path / 'again.pth').path)
+    files.append(whole.path)
+    images = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = source.double()(images)[0]
+    for framework in ('mmpretrain', 'mmdet', 'mmseg'):
+        pytest.importorskip(f'{framework}.models')
+        for file in files:
+            init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(file))
+            cfg = _resnet(
+                18, 'stride', framework=framework, init_cfg=init_cfg, **kwargs
+            )
+            net = MODELS.build(cfg)
+            net.init_weights()
+            with torch.no_grad():
+                maps = net.double().eval()(images)
+            torch.testing.assert_close(list(maps), expected, rtol=1e-9, atol=1e-9)

@@ -3,13 +3,19 @@
 from collections.abc import Collection
 
 from ..errors import CheckpointError, first_names
-from . import light, openmmlab, resnet
+from . import light, openmmlab, resnet, tokens
 from .base import Layout, Rule
 from .mmdet_v1 import MMDET_V1
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
-    for layout in (*resnet.LAYOUTS, *light.LAYOUTS, MMDET_V1, *openmmlab.LAYOUTS)
+    for layout in (
+        *resnet.LAYOUTS,
+        *light.LAYOUTS,
+        *tokens.LAYOUTS,
+        MMDET_V1,
+        *openmmlab.LAYOUTS,
+    )
 }
 
 

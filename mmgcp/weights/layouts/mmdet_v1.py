@@ -36,9 +36,10 @@ def _rows(tensors: Tensors, name: str) -> int | None:
     return len(weight)
 
 
-def _set(tensors: Tensors, name: str, change) -> None:
+def _set(tensors: Tensors, name: str, change, report: KeyReport, rule: str) -> None:
     for part in ('weight', 'bias'):
         tensors[f'{name}.{part}'] = change(tensors[f'{name}.{part}'])
+        report.change(rule, f'{name}.{part}')
 
 
 def reorder_classes(tensors: Tensors, report: KeyReport) -> Tensors:
@@ -59,20 +60,30 @@ def reorder_classes(tensors: Tensors, report: KeyReport) -> Tensors:
     masks = _rows(tensors, 'roi_head.mask_head.conv_logits')
     if classes is None:
         return tensors
+    first = 'background moved from the first class to the last'
+    none = 'outputs of the background cut'
     _set(
         tensors,
         'roi_head.bbox_head.fc_cls',
         lambda rows: torch.cat([rows[1:], rows[:1]]),
+        report,
+        first,
     )
     if boxes == 4 * classes:
-        _set(tensors, 'roi_head.bbox_head.fc_reg', lambda rows: rows[4:].clone())
+        _set(tensors, 'roi_head.bbox_head.fc_reg', lambda rows: rows[4:], report, none)
     elif boxes not in (None, 4):
         raise CheckpointError(
             f'bbox_head.fc_reg has {boxes} outputs for {classes} classes with '
             'background: neither 4 per class nor 4 in all'
         )
     if masks == classes:
-        _set(tensors, 'roi_head.mask_head.conv_logits', lambda rows: rows[1:].clone())
+        _set(
+            tensors,
+            'roi_head.mask_head.conv_logits',
+            lambda rows: rows[1:],
+            report,
+            none,
+        )
     elif masks not in (None, 1):
         raise CheckpointError(
             f'mask_head.conv_logits has {masks} outputs for {classes} classes with '

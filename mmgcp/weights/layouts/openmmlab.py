@@ -1,6 +1,7 @@
 """Checkpoints trained here: classifiers, detectors and segmenters."""
 
 from .base import Layout, Rule, any_match
+from .deep_stem import from_mmpretrain
 from .mmdet_v1 import is_mmdet_v1
 
 _WHOLE = Rule(r'(backbone\..+)', r'\1')
@@ -16,6 +17,7 @@ MMPRETRAIN = Layout(
     ),
     rules=(_WHOLE, Rule(r'((?:neck|head)\..+)', r'\1')),
     description='classifier of mmpretrain, trained with configs/pretrain or its own',
+    finish=from_mmpretrain,
 )
 MMDET = Layout(
     name='mmdet',

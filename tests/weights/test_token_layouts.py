@@ -1,0 +1,135 @@
+"""Transformers of DropCov and So-ViT, with and without averaged weights."""
+
+import argparse
+
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from mmgcp.weights import CheckpointError, KeyMismatchError, convert_checkpoint
+
+from .networks import randomise
+from .token_networks import TokenNet
+
+pytest.importorskip('mmpretrain.models')
+
+TINY = dict(dim=240, depth=12, heads=4, hidden=600, pool_heads=6, pool_dims=14)
+
+
+def _model(encoder=None):
+    init_cfg = encoder and dict(type='mmgcp.PretrainedEncoder', checkpoint=str(encoder))
+    cfg = dict(
+        type='mmpretrain.ImageClassifier',
+        backbone=dict(
+            type='mmgcp.SoViT', arch='deit-tiny', img_size=64, init_cfg=init_cfg
+        ),
+        neck=dict(
+            type='mmgcp.MultiHeadCrossCovariancePooling',
+            in_channels=240,
+            num_heads=6,
+            head_dims=14,
+        ),
+        head=dict(
+            type='mmgcp.TokenFusionHead',
+            num_classes=10,
+            in_channels=240,
+            second_order_channels=1176,
+        ),
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(cfg)
+
+
+def _timm_file(path, weights, averaged):
+    args = argparse.Namespace(lr=1e-3)
+    torch.save(
+        dict(epoch=1, args=args, state_dict=weights, state_dict_ema=averaged), path
+    )
+
+
+@pytest.mark.parametrize(('groups', 'head'), [(3, 'dropcov'), (2, 'mgcrp')])
+def test_tokens_and_logits_are_those_of_the_source(tmp_path, groups, head):
+    source = randomise(TokenNet(**TINY, groups=groups))
+    src = tmp_path / 'src.pth'
+    noise = {k: torch.randn(v.shape) for k, v in source.state_dict().items()}
+    _timm_file(src, noise, source.state_dict())
+    encoder = convert_checkpoint(src, tmp_path / 'e.pth', ema=True)
+    whole = convert_checkpoint(src, tmp_path / 'c.pth', to='classifier', ema=True)
+    assert encoder.meta['architecture'] == 'deit-tiny'
+    assert encoder.meta['pooling_head'] == whole.meta['pooling_head'] == head
+    cut = [name for names in whole.report.changed.values() for name in names]
+    assert cut == (['neck.wr.weight'] if groups == 3 else [])
+    model, tuned = _model(), _model(encoder.path)
+    state = torch.load(whole.path, weights_only=True)['state_dict']
+    model.load_state_dict(state, strict=True)
+    tuned.init_weights()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    model, tuned, source = (m.double().eval() for m in (model, tuned, source))
+    with torch.no_grad():
+        tokens, logits = source(images)
+        ours = model.backbone(images)
+        torch.testing.assert_close(ours[-1], tokens, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            tuned.backbone(images)[-1], tokens, rtol=1e-9, atol=1e-9
+        )
+        found = model.head(model.neck(ours))
+    assert logits.std() > 1e-2
+    torch.testing.assert_close(found, logits, rtol=1e-9, atol=1e-9)
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    return randomise(TokenNet(**TINY, groups=3)).state_dict()
+
+
+def test_averaged_weights_only_when_asked(tmp_path, tiny):
+    noise = {k: torch.randn(v.shape) for k, v in tiny.items()}
+    src = tmp_path / 's.pth'
+    _timm_file(src, tiny, noise)
+    digests = {
+        ema: convert_checkpoint(src, tmp_path / f'{ema}.pth', ema=ema).meta['sha256']
+        for ema in (False, True)
+    }
+    torch.save(tiny, src)
+    plain = convert_checkpoint(src, tmp_path / 'p.pth').meta['sha256']
+    assert digests[False] == plain != digests[True]
+    with pytest.raises(CheckpointError, match='--ema'):
+        convert_checkpoint(src, tmp_path / 'q.pth', ema=True)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'named'),
+    [
+        (
+            lambda t: {k: v for k, v in t.items() if not k.startswith('blocks.11.')},
+            '11 blocks of width 240',
+        ),
+        (
+            lambda t: {k: v for k, v in t.items() if k != 'blocks.3.attn.proj.bias'},
+            '1 missing: backbone.blocks.3.attn.proj.bias',
+        ),
+        (
+            lambda t: t | {'blocks.0.attn.qkv.weight': t['blocks.0.attn.qkv.weight'].T},
+            r'blocks.0.attn.qkv.weight is \(240, 720\)',
+        ),
+        (
+            lambda t: t | {'classifier.concat_fc.weight': t['norm.weight']},
+            'unexpected: classifier.concat_fc.weight',
+        ),
+        (
+            lambda t: (
+                t
+                | {
+                    'classifier.representation.wr.weight': t[
+                        'classifier.representation.wr.weight'
+                    ][:100]
+                }
+            ),
+            'a projection to 100 values',
+        ),
+    ],
+)
+def test_spoiled_files_are_refused_by_name(tmp_path, tiny, spoil, named):
+    torch.save(spoil(dict(tiny)), tmp_path / 's.pth')
+    with pytest.raises((CheckpointError, KeyMismatchError), match=named):
+        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', to='classifier')
