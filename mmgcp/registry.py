@@ -15,11 +15,26 @@ from mmengine.registry import (
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
+
+
+class Node(Registry):
+    """A registry that explains what ``default_scope='mmgcp'`` breaks."""
+
+    def get(self, key: str) -> type | None:
+        found = super().get(key)
+        scope = DefaultScope.get_current_instance()
+        if found is None and scope is not None and scope.scope_name == 'mmgcp':
+            raise KeyError(
+                f"{key!r} is not in mmgcp. default_scope='mmgcp' hides what the "
+                "frameworks register: set it to 'mmdet', 'mmseg' or 'mmpretrain', "
+                "and write types of this package as 'mmgcp.NAME'"
+            )
+        return found
 
 
 def _node(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope='mmgcp', locations=list(locations))
+    return Node(name, parent=parent, scope='mmgcp', locations=list(locations))
 
 
 MODELS = _node('model', MMENGINE_MODELS, 'mmgcp.models')
@@ -36,5 +51,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = _node(
     'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
 )
 PARAM_SCHEDULERS = _node(
-    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils'
+    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils.schedules'
 )

@@ -58,10 +58,10 @@ class _ClosedFormLR(_ParamScheduler):
 
 
 @PARAM_SCHEDULERS.register_module()
-class PolyLR(_ClosedFormLR):
+class PolynomialLR(_ClosedFormLR):
     """``lr(t) = lr(0) * (1 - t / total) ** power``, zero from ``total`` on.
 
-    Unlike mmengine's class of this name, zero is reached at ``total``, one step after
+    Unlike in mmengine's ``PolyLR``, zero is reached at ``total``, one step after
     the last of ``total`` steps, as in the schedules of the GCP papers.
 
     Args:

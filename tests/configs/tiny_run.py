@@ -113,8 +113,8 @@ def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int)
     else:
         config.train_cfg.update(max_epochs=1, val_interval=10)
         config.train_dataloader.dataset.indices = 2
-    if 'roi_head' in config.model:
-        _fewer_proposals(config.model)
+    if config.default_scope == 'mmdet':
+        _keep_detections(config.model)
     config.model.backbone.setdefault('init_cfg', dict(type='mmgcp.PretrainedEncoder'))
     config.model.backbone.init_cfg.checkpoint = str(encoder)
     config.default_hooks.checkpoint = None
@@ -123,10 +123,14 @@ def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int)
     return config
 
 
-def _fewer_proposals(model: ConfigDict) -> None:
-    # A thousand proposals of an image this small are most of the time.
-    model.train_cfg.rpn_proposal.max_per_img = 50
-    model.test_cfg.rpn.max_per_img = 50
-    stages = model.train_cfg.rcnn
-    for stage in stages if isinstance(stages, list) else [stages]:
-        stage.sampler.num = 32
+def _keep_detections(model: ConfigDict) -> None:
+    """Few proposals, since the image is small, and all of an untrained head's boxes."""
+    if 'roi_head' in model:
+        model.train_cfg.rpn_proposal.max_per_img = 50
+        model.test_cfg.rpn.max_per_img = 50
+        stages = model.train_cfg.rcnn
+        for stage in stages if isinstance(stages, list) else [stages]:
+            stage.sampler.num = 32
+    final = model.test_cfg.get('rcnn', model.test_cfg)
+    if 'score_thr' in final:
+        final.score_thr = 0.0

@@ -6,6 +6,7 @@ _base_ = './deit-small_cls.py'
 model = dict(
     backbone=dict(out_type='raw'),
     neck=dict(
+        _delete_=True,
         type='mmgcp.MultiHeadCrossCovariancePooling',
         in_channels=384,
         num_heads=6,

@@ -4,6 +4,6 @@ _base_ = './imagenet_resnet_lrnorm.py'
 
 optim_wrapper = dict(optimizer=dict(lr=0.1 * (50 / 49) ** 2))
 param_scheduler = dict(
-    _delete_=True, type='mmgcp.PolyLR', by_epoch=True, total=50, power=2
+    _delete_=True, type='mmgcp.PolynomialLR', by_epoch=True, total=50, power=2
 )
 train_cfg = dict(max_epochs=50)

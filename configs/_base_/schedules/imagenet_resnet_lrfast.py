@@ -4,6 +4,6 @@ _base_ = './imagenet_resnet_lrnorm.py'
 
 optim_wrapper = dict(optimizer=dict(lr=0.1 * (53 / 52) ** 11))
 param_scheduler = dict(
-    _delete_=True, type='mmgcp.PolyLR', by_epoch=True, total=53, power=11
+    _delete_=True, type='mmgcp.PolynomialLR', by_epoch=True, total=53, power=11
 )
 train_cfg = dict(max_epochs=30)

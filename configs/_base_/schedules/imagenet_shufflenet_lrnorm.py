@@ -4,7 +4,11 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.00004)
 )
 param_scheduler = dict(
-    type='mmgcp.PolyLR', by_epoch=True, total=240, power=1, convert_to_iter_based=True
+    type='mmgcp.PolynomialLR',
+    by_epoch=True,
+    total=240,
+    power=1,
+    convert_to_iter_based=True,
 )
 train_cfg = dict(by_epoch=True, max_epochs=240, val_interval=1)
 val_cfg = dict()
