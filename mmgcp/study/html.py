@@ -79,12 +79,12 @@ def _task(report: dict, task: str) -> dict[str, Any]:
     }
 
 
-def _charts(report: dict, task: str) -> list[str]:
-    """Curves as plotly figures in HTML."""
+def _charts(report: dict, task: str) -> list[tuple[str, str]]:
+    """Curves as plotly figures in HTML, with their titles."""
     from plotly import graph_objects
 
     study = report['study']
-    charts = []
+    charts: list[tuple[str, str]] = []
     for title, encoders in shown_curves(report, task).items():
         chart = graph_objects.Figure()
         for name, seeds in encoders.items():
@@ -113,19 +113,17 @@ def _charts(report: dict, task: str) -> list[str]:
                 line={'color': colour},
             )
         chart.update_layout(
-            title=title,
             template='plotly_white',
-            height=340,
-            margin={'l': 50, 'r': 10, 't': 50, 'b': 40},
+            height=320,
+            margin={'l': 50, 'r': 10, 't': 34, 'b': 40},
             legend={'orientation': 'h'},
         )
-        charts.append(
-            chart.to_html(
-                full_html=False,
-                include_plotlyjs=False,
-                config={'responsive': True, 'displaylogo': False},
-            )
+        body = chart.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            config={'responsive': True, 'displaylogo': False},
         )
+        charts.append((title, body))
     return charts
 
 

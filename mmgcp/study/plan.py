@@ -1,15 +1,18 @@
 """Turn a study into the graph of its steps."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from .analyses import add_analysis
+from .own_data import PARTS, own_data_changes
 from .recipe import Recipe, combine, find, shown
 from .step import Step, StudyError
 
 #: First guesses in seconds, for the display until something was measured.
 _EXPECTED = {
     'data': 30,
+    'check': 60,
     'pretrain': 60,
     'convert': 5,
     'export': 5,
@@ -58,6 +61,20 @@ class Planner:
     # Parts of the graph
 
     def _data(self) -> None:
+        own = self.study['own_data']
+        if own:
+            parts = {key: value for key, value in own.items() if key in PARTS.values()}
+            folder = self.dir('check')
+            command = ['python', '-m', 'mmgcp.datasets.own_data']
+            command += [shown(folder / 'faults.json'), '--data']
+            command.append(shown(folder / 'data.json'))
+            if own.get('allow_faults'):
+                command.append('--allow-faults')
+            self.add('check', 'check', command, folder / 'faults.json', deps=[])
+            text = json.dumps(parts, indent=2) + '\n'
+            self.steps[-1].files = {folder / 'data.json': text}
+            self.first = ['check']
+            return
         data = self.study['data']
         if not data:
             return
@@ -335,17 +352,23 @@ class Planner:
             if note not in self.missing:
                 self.missing.append(note)
 
+    def _recipe(self, file: str, changes: dict[str, Any]) -> Recipe:
+        """A config on the study's own data, if it has some; ``changes`` win."""
+        recipe = Recipe(find(file, self.root))
+        own = own_data_changes(recipe, self.study['own_data'])
+        return recipe.with_changes(combine(own, changes))
+
     def _pretrain_recipe(self, name: str, seed: int) -> Recipe:
         entry = self.study['encoders'][name]
         changes = combine(entry.get('overrides', {}), _seeded(seed))
-        return Recipe(find(entry['pretrain'], self.root), changes)
+        return self._recipe(entry['pretrain'], changes)
 
     def _task_recipe(
         self, task: str, name: str, seed: int, init: dict | None
     ) -> Recipe:
         entry = self.study['tasks'][task]
         file = entry['config'].format(encoder=name)
-        recipe = Recipe(find(file, self.root), entry.get('overrides', {}))
+        recipe = self._recipe(file, entry.get('overrides', {}))
         if 'backbone' not in recipe.values.get('model', {}):
             raise StudyError(f'{recipe.config}: model has no backbone')
         replaced = None if init is None else {'_delete_': True, **init}

@@ -152,9 +152,12 @@ def _print_results(report: dict[str, Any], console: Console) -> None:
             if not entry['encoders']:
                 continue
             title = f'{study["tasks"][task]["label"]}: {entry["label"]}'
-            table = Table(title=title, title_justify='left')
-            for index, head in enumerate(result_head(study)):
-                table.add_column(head, justify='right' if index else 'left')
+            table = Table(title=title, title_justify='left', box=None)
+            # The verdict says in words what the interval says in numbers.
+            shown_columns = [0, 1, 2, 3, 4]
+            head = result_head(study)
+            for index in shown_columns:
+                table.add_column(head[index], justify='right' if index else 'left')
             for row in result_rows(entry, study):
-                table.add_row(*row)
+                table.add_row(*(row[index] for index in shown_columns))
             console.print(table)

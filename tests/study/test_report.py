@@ -145,6 +145,8 @@ addEventListener('load', () => setTimeout(() => {
     up, down, errors: window.pageErrors,
     pictures: images.filter((i) => i.complete && i.naturalWidth > 0).length,
     charts: document.querySelectorAll('.js-plotly-plot .main-svg').length,
+    cut: Array.from(document.querySelectorAll('.main-svg')).filter(
+      (s) => s.getBoundingClientRect().right > innerWidth).length,
     wide: document.documentElement.scrollWidth > innerWidth,
   }));
 }, 300));
@@ -182,4 +184,5 @@ def test_page_in_a_browser(made, tmp_path, size):
     assert probe['down'] == ['DROPCOV', 'ISQRT', 'GAP']
     assert probe['pictures'] == 4
     assert probe['charts'] >= 2
+    assert probe['cut'] == 0
     assert not probe['wide']
