@@ -41,16 +41,23 @@ def channel_drop_rate(
         # Row sums are a product of the covariance and a vector of ones: two
         # matrix-vector products take the place of the C x C covariance.
         sums = deviation @ deviation.sum(1).unsqueeze(2) / x.size(-1)
-        return rate_from_row_sums(sums.squeeze(2), importance, max_rate, sync)
+        noise = _noise(x.mean(2))
+        return rate_from_row_sums(sums.squeeze(2), noise, importance, max_rate, sync)
+
+
+def _noise(means: Tensor) -> Tensor:
+    """Row sums ``(B, 1)`` that a constant map can have by rounding of its means."""
+    residue = 4 * torch.finfo(means.dtype).eps * means.abs().amax(1, keepdim=True)
+    return means.size(1) * residue.square()
 
 
 def rate_from_row_sums(
-    sums: Tensor, importance: Tensor, max_rate: float, sync: bool
+    sums: Tensor, noise: Tensor, importance: Tensor, max_rate: float, sync: bool
 ) -> Tensor:
     """The rule of :func:`channel_drop_rate` from row sums ``(B, C)``."""
     # Divided by the largest first: squares of tiny or huge row sums leave float32.
     largest = sums.abs().amax(1, keepdim=True)
-    alive = largest > 0
+    alive = largest > noise
     sums = torch.where(alive, sums / largest, torch.ones_like(sums))
     cosine = (sums * importance).sum(1) / (sums.norm(dim=1) * importance.norm(dim=1))
     alive = alive.squeeze(1).to(cosine.dtype)
@@ -125,9 +132,13 @@ class AdaptiveChannelDropout(nn.Module):
 
     def rate(self, x: Tensor) -> Tensor:
         """Rate for features ``(B, C, H, W)`` as they enter the module."""
-        importance = self.channel_importance(x)
-        weighted = flatten_positions(x) * (1 + importance).unsqueeze(2)
-        return channel_drop_rate(weighted, importance, self.max_rate, self.sync_rate)
+        with torch.no_grad():
+            return _rate(
+                flatten_positions(x),
+                self.channel_importance(x),
+                self.max_rate,
+                self.sync_rate,
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``.
@@ -142,17 +153,14 @@ class AdaptiveChannelDropout(nn.Module):
         importance = self.channel_importance(x)
         factors = 1 + importance
         if self.training:
-            factors = factors * self._keep(x, importance)
+            with torch.no_grad():
+                rate = _rate(
+                    flatten_positions(x), importance, self.max_rate, self.sync_rate
+                )
+                keep = keep_factors(rate, *importance.shape)
+            factors = factors * keep
         factors = factors.view(x.shape[:2] + (1,) * (x.dim() - 2))
         return x * factors.to(x.dtype)
-
-    def _keep(self, x: Tensor, importance: Tensor) -> Tensor:
-        with torch.no_grad():
-            importance = importance.detach()
-            rate = _weighted_rate(
-                flatten_positions(x), importance, self.max_rate, self.sync_rate
-            )
-            return keep_factors(rate, x.size(0), x.size(1))
 
     def extra_repr(self) -> str:
         """Show the arguments when the module is printed."""
@@ -169,10 +177,12 @@ def _importance(x: Tensor, weight: Tensor) -> Tensor:
 
 
 @full_precision
-def _weighted_rate(x: Tensor, importance: Tensor, max_rate: float, sync: bool):
+def _rate(x: Tensor, importance: Tensor, max_rate: float, sync: bool) -> Tensor:
     # Row sums of the covariance of x * f are f * (Xc (Xc' f)) / N: the re-weighted
     # features are never formed.
-    factors = (1 + importance.to(x.dtype)).unsqueeze(2)
-    deviation = centre(x)
+    factors = (1 + importance).unsqueeze(2)
+    means = x.mean(2, keepdim=True)
+    deviation = x - means
     sums = factors * (deviation @ (deviation.transpose(1, 2) @ factors)) / x.size(-1)
-    return rate_from_row_sums(sums.squeeze(2), importance.to(x.dtype), max_rate, sync)
+    noise = _noise(means.squeeze(2))
+    return rate_from_row_sums(sums.squeeze(2), noise, importance, max_rate, sync)

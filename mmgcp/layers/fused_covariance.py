@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .covariance import centre, covariance, flatten_positions
 from .dispatch import compiling, needs_plain
-from .precision import full_precision
+from .precision import full_precision, full_precision_backward
 from .triangle import triangle, triangle_gradient
 
 
@@ -17,6 +17,7 @@ class _CovarianceVector(torch.autograd.Function):
         return triangle(torch.bmm(xc, xc.transpose(1, 2))).div_(x.size(2))
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .covariance import centre, covariance
 from .dispatch import compiling
+from .precision import full_precision_backward
 from .spectral import kept, matrix_power, power_kernel, powers
 from .triangle import triangle, triangle_gradient
 
@@ -54,6 +55,7 @@ class GramPower(torch.autograd.Function):
         return triangle(matrix)
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         x, values, vectors, projected = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():
@@ -83,6 +85,7 @@ class CovariancePower(torch.autograd.Function):
         return triangle(matrix)
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         x, values, vectors = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():

@@ -22,6 +22,7 @@ from .polynomial import (
     evaluate,
     plain_matrix_root,
 )
+from .precision import full_precision_backward
 from .triangle import triangle, triangle_gradient
 
 
@@ -65,6 +66,7 @@ class GramRoot(torch.autograd.Function):
         return out
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         x, a, z, total, above, *saved = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():
@@ -96,6 +98,7 @@ class CovarianceRoot(torch.autograd.Function):
         return out
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         x, a, out, total, above, *saved = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():

@@ -60,3 +60,20 @@ def full_precision(function):
         return out.to(x.dtype)
 
     return wrapper
+
+
+def full_precision_backward(backward):
+    """Switch autocast off in the ``backward`` of an autograd function.
+
+    It is on there if the caller of ``.backward()`` is still inside its context.
+    """
+
+    @functools.wraps(backward)
+    def wrapper(ctx, grad):
+        device = grad.device.type
+        if autocast_enabled(device):
+            with torch.autocast(device_type=device, enabled=False):
+                return backward(ctx, grad)
+        return backward(ctx, grad)
+
+    return wrapper

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .dispatch import compiling
-from .precision import full_precision
+from .precision import full_precision, full_precision_backward
 
 
 def kept(values: Tensor, size: int) -> Tensor:
@@ -100,6 +100,7 @@ class _Sylvester(torch.autograd.Function):
         return out
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         root, right, out, values, vectors = ctx.saved_tensors
         solved = _Sylvester.apply(root, grad, values, vectors)
@@ -123,6 +124,7 @@ class _SquareRoot(torch.autograd.Function):
         return root
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         root, values, vectors = ctx.saved_tensors
         if compiling():
@@ -139,6 +141,7 @@ class _Spectral(torch.autograd.Function):
         return _compose(vectors, scalar(values))
 
     @staticmethod
+    @full_precision_backward
     def backward(ctx, grad):
         matrix, values, vectors = ctx.saved_tensors
         if compiling() or not torch.is_grad_enabled():

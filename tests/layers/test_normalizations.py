@@ -1,0 +1,138 @@
+"""What every normalisation of the covariance owes, whatever its mathematics."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from mmgcp import layers
+
+from .common import NAMES, Tail, features, normalizations, relative, value_and_gradient
+
+SHAPES = {'deficient': (2, 4, 3), 'square': (2, 4, 4), 'full': (1, 3, 7)}
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('shape', sorted(SHAPES))
+def test_gradient_of_the_whole_tail(name, shape):
+    shape = SHAPES[shape]
+    module = Tail(normalizations(shape[1])[name].double())
+    # Not rectified: a covariance of exactly 0 is a kink of the signed power.
+    x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(module, x)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_gradient_of_the_normalisation_alone(name):
+    matrix = layers.covariance(torch.randn(2, 4, 6, dtype=torch.float64))
+    assert gradcheck(normalizations(4)[name].double(), matrix.requires_grad_())
+
+
+def degenerate():
+    zero = torch.zeros(3, 8, 4, 4)
+    constant = torch.rand(3, 8, 1, 1).expand(3, 8, 4, 4)
+    one_dead = features(3, 8, 4, 4, dtype=torch.float32)
+    one_dead[1] = 0
+    return {
+        'all zero': zero,
+        'constant': constant,
+        'one dead sample': one_dead,
+        'one channel alive': one_dead * torch.eye(8)[0].view(1, 8, 1, 1),
+        'more channels than positions': features(3, 8, 2, 2, dtype=torch.float32),
+        'one position': features(3, 8, 1, 1, dtype=torch.float32),
+        'batch of one': features(1, 8, 4, 4, dtype=torch.float32),
+    }
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('case', sorted(degenerate()))
+def test_degenerate_features_stay_finite(name, case):
+    x = degenerate()[case]
+    value, grad = value_and_gradient(Tail(normalizations(8)[name]), x)
+    assert value.isfinite().all()
+    assert grad.isfinite().all()
+    for n in range(len(x)):
+        if not x[n].any():
+            assert not value[n].any()
+            assert not grad[n].any()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_dead_sample_leaves_its_neighbours_alone(name):
+    module = Tail(normalizations(8)[name]).double()
+    x = features(3, 8, 3, 3)
+    x[1] = 0
+    value, grad = value_and_gradient(module, x)
+    living = [0, 2]
+    out = module(x[living].requires_grad_())
+    assert relative(value[living], out.detach()) < 1e-12
+    weight = torch.Generator().manual_seed(1)
+    weight = torch.randn(3, 36, generator=weight, dtype=torch.float64)[living]
+    leaf = x[living].detach().requires_grad_()
+    (module(leaf) * weight).sum().backward()
+    assert relative(grad[living], leaf.grad) < 1e-12
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast_computes_in_float32(name, dtype):
+    module = Tail(normalizations(8)[name])
+    half = features(2, 8, 4, 4, dtype=dtype)
+    head = torch.nn.Linear(36, 2)
+    leaf = half.clone().requires_grad_()
+    with torch.autocast('cpu', dtype=dtype):
+        out = module(leaf)
+        head(out).sum().backward()
+    assert out.dtype == torch.float32
+    assert relative(out.detach(), module(half.float()).detach()) < 1e-6
+    assert leaf.grad.dtype == dtype
+    assert leaf.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_half_precision_weights_get_half_precision_input(name):
+    module = Tail(normalizations(8)[name]).to(torch.bfloat16)
+    x = features(2, 8, 4, 4, dtype=torch.bfloat16)
+    out = module(x)
+    assert out.dtype == torch.bfloat16
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_memory_format_does_not_matter(name):
+    module = Tail(normalizations(6)[name].double())
+    x = features(2, 6, 4, 4)
+    value, grad = value_and_gradient(module, x)
+    strided = torch.stack([x, x], dim=-1)[..., 0]
+    assert not strided.is_contiguous()
+    for other in (x.to(memory_format=torch.channels_last), strided):
+        other_value, other_grad = value_and_gradient(module, other)
+        assert relative(other_value, value) < 1e-12
+        assert relative(other_grad, grad) < 1e-11
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_batch_of_one_equals_its_row(name):
+    module = Tail(normalizations(6)[name].double())
+    x = features(3, 6, 4, 4)
+    with torch.no_grad():
+        assert relative(module(x[1:2])[0], module(x)[1]) < 1e-12
+
+
+def test_parameters_have_plain_names():
+    assert [n for n, _ in layers.SVPN(4).named_parameters()] == ['start']
+    assert list(layers.ScaleNorm(4).state_dict()) == []
+    assert list(layers.ScaleNorm(4, learnable=True).state_dict()) == ['scale']
+    assert list(layers.CovarianceLayerNorm(4).state_dict()) == ['weight', 'bias']
+
+
+def test_layers_registered_for_configs():
+    from mmgcp.models import normalizations as registered
+    from mmgcp.registry import MODELS
+
+    built = MODELS.build(dict(type='mmgcp.NewtonSchulz', iterations=3))
+    assert isinstance(built, layers.NewtonSchulz)
+    assert built.iterations == 3
+    for name in ('MatrixPower', 'MatrixLogarithm', 'ElementwisePower', 'svPN'):
+        assert MODELS.get(f'mmgcp.{name}') is not None, name
+    assert MODELS.get('mmgcp.LayerNorm') is layers.CovarianceLayerNorm
+    assert registered.MODELS is MODELS
