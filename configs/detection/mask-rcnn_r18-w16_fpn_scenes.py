@@ -7,16 +7,16 @@ model = dict(
         mask_roi_extractor=dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2),
-            out_channels=64,
+            out_channels=32,
             finest_scale=28,
             featmap_strides=[4, 8, 16, 32],
         ),
-        # 2 convolutions of 64 channels (4 of 256).
+        # 2 convolutions of 32 channels (4 of 256).
         mask_head=dict(
             type='FCNMaskHead',
             num_convs=2,
-            in_channels=64,
-            conv_out_channels=64,
+            in_channels=32,
+            conv_out_channels=32,
             num_classes=10,
             loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
         ),

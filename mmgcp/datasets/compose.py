@@ -24,17 +24,19 @@ class Look:
         rotation: degrees. Well under 90, so that 6 and 9 keep their meaning.
         aspect: width over height, against the original.
         opacity: how much of the background a stroke covers.
-        contrast: least difference in luminance (0 to 255) between a digit and
-            the background under it, before opacity.
+        brightness: factor on the photograph, so that digits can be lighter.
+        contrast: by how much (0 to 255) the luminance of a digit exceeds that of
+            the background under it, before opacity; white where there is less room.
         noise: standard deviation of Gaussian noise on the final pixels.
     """
 
     height: tuple[float, float]
-    rotation: tuple[float, float] = (-30.0, 30.0)
+    rotation: tuple[float, float] = (-20.0, 20.0)
     aspect: tuple[float, float] = (0.75, 1.25)
-    opacity: tuple[float, float] = (0.5, 1.0)
-    contrast: float = 40.0
-    noise: float = 8.0
+    opacity: tuple[float, float] = (0.85, 1.0)
+    brightness: tuple[float, float] = (0.4, 0.75)
+    contrast: float = 90.0
+    noise: float = 6.0
 
 
 CROP = Look(height=(0.5, 0.9))
@@ -89,11 +91,14 @@ def stroke(
 
 def _colour(under: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
     weights = np.array([0.299, 0.587, 0.114])
-    luminance = float(under.reshape(-1, 3).mean(0) @ weights)
-    while True:
-        colour = rng.uniform(0.0, 255.0, 3)
-        if abs(float(colour @ weights) - luminance) >= contrast:
-            return colour
+    colour = rng.uniform(0.0, 255.0, 3)
+    wanted = min(float(under.reshape(-1, 3).mean(0) @ weights) + contrast, 255.0)
+    missing = wanted - float(colour @ weights)
+    if missing <= 0:
+        return colour
+    # Towards white: the hue stays, the luminance is exactly the one wanted.
+    white = np.full(3, 255.0)
+    return colour + (white - colour) * missing / float((white - colour) @ weights)
 
 
 def compose(
@@ -118,7 +123,7 @@ def compose(
         rng: source of every random choice.
         digit: index into ``sources`` of the digit to use; drawn when ``None``.
     """
-    out = Composed(image=background(sources, size, rng))
+    out = Composed(image=background(sources, size, rng) * rng.uniform(*look.brightness))
     areas: list[int] = []
     for _ in range(count):
         index = int(rng.integers(len(sources.labels))) if digit is None else digit

@@ -22,12 +22,12 @@ model = dict(
         style='pytorch',
         last_stage='stride',
     ),
-    # 4 levels of 64 channels (5 of 256): a 96-pixel image has no stride 64.
-    neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4),
+    # 4 levels of 32 channels (5 of 256): a 96-pixel image has no stride 64.
+    neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=32, num_outs=4),
     rpn_head=dict(
         type='RPNHead',
-        in_channels=64,
-        feat_channels=64,
+        in_channels=32,
+        feat_channels=32,
         anchor_generator=dict(
             type='AnchorGenerator',
             # 4 x strides 4 to 32 = 16 to 128 pixels; digits are 17 to 40 high.
@@ -48,15 +48,15 @@ model = dict(
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=2),
-            out_channels=64,
+            out_channels=32,
             # A digit of 17 to 40 pixels belongs to strides 4 and 8 (56 in mmdet).
             finest_scale=28,
             featmap_strides=[4, 8, 16, 32],
         ),
         bbox_head=dict(
             type='Shared2FCBBoxHead',
-            in_channels=64,
-            fc_out_channels=256,
+            in_channels=32,
+            fc_out_channels=128,
             roi_feat_size=7,
             num_classes=10,
             bbox_coder=dict(
@@ -69,8 +69,8 @@ model = dict(
             loss_bbox=dict(type='L1Loss', loss_weight=1.0),
         ),
     ),
-    # Scenes hold 2 to 6 digits: 64 sampled anchors and regions (256 and 512),
-    # 100 proposals (1000).
+    # Scenes hold 2 to 6 digits: 64 sampled anchors and 32 regions (256 and 512),
+    # 50 proposals (1000).
     train_cfg=dict(
         rpn=dict(
             assigner=dict(
@@ -94,7 +94,7 @@ model = dict(
         ),
         rpn_proposal=dict(
             nms_pre=200,
-            max_per_img=100,
+            max_per_img=50,
             nms=dict(type='nms', iou_threshold=0.7),
             min_bbox_size=0,
         ),
@@ -109,7 +109,7 @@ model = dict(
             ),
             sampler=dict(
                 type='RandomSampler',
-                num=64,
+                num=32,
                 pos_fraction=0.25,
                 neg_pos_ub=-1,
                 add_gt_as_proposals=True,
@@ -121,7 +121,7 @@ model = dict(
     test_cfg=dict(
         rpn=dict(
             nms_pre=200,
-            max_per_img=100,
+            max_per_img=50,
             nms=dict(type='nms', iou_threshold=0.7),
             min_bbox_size=0,
         ),
