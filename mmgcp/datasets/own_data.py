@@ -41,12 +41,12 @@ class Faults:
 
 def folder_classes(folder: str | Path) -> list[str]:
     """Class names of an image folder: its sub-folders, sorted."""
-    return sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
+    return sorted(path.name for path in _folder(folder).iterdir() if path.is_dir())
 
 
 def coco_classes(annotations: str | Path) -> list[str]:
     """Class names of a COCO file, by category id."""
-    categories = read_coco(annotations)['categories']
+    categories = read_coco(_file(annotations))['categories']
     return [c['name'] for c in sorted(categories, key=lambda c: c['id'])]
 
 
@@ -96,7 +96,7 @@ def check_detection(data: dict[str, Any]) -> Faults:
         data: ``{'images': folder, 'annotations': file}`` for each split.
     """
     faults = Faults()
-    classes = coco_classes(_file(data['train']['annotations']))
+    classes = coco_classes(data['train']['annotations'])
     for split in _splits(data):
         folder = _folder(data[split]['images'])
         file = _file(data[split]['annotations'])
@@ -193,13 +193,13 @@ def _splits(data: dict[str, Any]) -> Iterator[str]:
 
 def _folder(path: str | Path) -> Path:
     if not Path(path).is_dir():
-        raise OwnDataError(f'{path}: no such folder')
+        raise OwnDataError(f'own data: {path}: no such folder')
     return Path(path)
 
 
 def _file(path: str | Path) -> Path:
     if not Path(path).is_file():
-        raise OwnDataError(f'{path}: no such file')
+        raise OwnDataError(f'own data: {path}: no such file')
     return Path(path)
 
 

@@ -14,7 +14,9 @@ from .step import ATTEMPTS, Step, hash_steps, order, read_json
 
 PRETRAIN = 'pretrain'
 _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
-_VAL_SPLIT_NOTE = 'Curves are on the validation split, tables on the test split.'
+_VAL_SPLIT_NOTE = (
+    'Tables: the test data of each config. Curves and pictures: its validation data.'
+)
 
 
 def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _KEYS = {
     'analyses': list,
     'analysis_options': dict,
     'pictures': int,
+    'costs': bool,
     'nproc': int,
     'expected_seconds': dict,
     'reference_tables': list,
@@ -80,6 +81,7 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     study.setdefault('seeds', [0])
     study.setdefault('analyses', [])
     study.setdefault('pictures', 4)
+    study.setdefault('costs', True)
     study.setdefault('nproc', 1)
     for key in ('expected_seconds', 'assumptions', 'own_data', 'analysis_options'):
         study.setdefault(key, {})

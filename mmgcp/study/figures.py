@@ -28,12 +28,12 @@ def draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:
         if tables:
             name = f'figures/{task}-results.png'
             _bars(tables, report['study'], folder / name)
-            drawn[name] = f'{label}: test split'
+            drawn[name] = f'{label}: test data'
         curves = shown_curves(report, task)
         if curves:
             name = f'figures/{task}-curves.png'
             _curves(curves, report['study'], folder / name)
-            drawn[name] = f'{label}: while training, on the validation split'
+            drawn[name] = f'{label}: while training, on the validation data'
     return drawn
 
 

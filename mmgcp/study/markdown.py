@@ -163,7 +163,7 @@ def _gallery(report: dict, task: str) -> list[str]:
         return []
     names = list(pictures['models'])
     labels = [report['study']['encoders'][name] for name in names]
-    lines = ['Predictions on the validation split.\n']
+    lines = ['Predictions on the validation data.\n']
     lines.append('| ' + ' | '.join(['truth', *labels]) + ' |')
     lines.append('|' + '---|' * (len(names) + 1))
     for sample in pictures['samples']:

@@ -113,7 +113,10 @@ class Planner:
         if all(step != other.name for other in self.steps):
             inputs = [source]
             if not source.is_file():
-                self.missing.append(f'{source}: official weights of {name}')
+                self.missing.append(
+                    f'{source}: official weights of {name}; docs/convert.md says '
+                    'where they are'
+                )
                 inputs = []
             command = self._convert_command(source, target)
             self.add(step, 'convert', command, target, inputs=inputs, encoder=name)
@@ -179,6 +182,8 @@ class Planner:
 
     def _costs(self, task: str) -> None:
         """Parameters, FLOPs and speed of the models of one task, run alone."""
+        if not self.study['costs']:
+            return
         seed = self.study['seeds'][0]
         trained = [
             step
@@ -347,8 +352,7 @@ class Planner:
         return ['python', tool, shown(source), shown(target), '--to', 'encoder']
 
     def _note_missing(self, recipe: Recipe) -> None:
-        for path in recipe.missing_data():
-            note = f'{shown(recipe.config)}: {path}'
+        for note in recipe.missing_data():
             if note not in self.missing:
                 self.missing.append(note)
 

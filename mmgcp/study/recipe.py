@@ -121,13 +121,16 @@ class Recipe:
         return int(self.values['train_dataloader']['batch_size'])
 
     def missing_data(self) -> list[str]:
-        """What the config's data sets name and this machine lacks, one per split."""
-        missing = []
+        """What the config's data sets name and this machine lacks, each once."""
+        missing: list[str] = []
         for loader in LOADERS:
             try:
                 check_data(self.values, (loader,))
             except MissingDataError as error:
-                missing.append(str(error).splitlines()[0])
+                # Without the loader's name three splits say the same.
+                text = str(error).partition('.dataset.')[2].replace('\n', ' ')
+                if text not in missing:
+                    missing.append(text)
         return missing
 
 

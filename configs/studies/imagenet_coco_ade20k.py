@@ -1,0 +1,93 @@
+# Official encoders, converted, on COCO and ADE20K: the paired configs, three seeds.
+#   python tools/study.py configs/studies/imagenet_coco_ade20k.py --dry-run
+#   python tools/study.py configs/studies/imagenet_coco_ade20k.py --nproc 8 \
+#       --slurm partition=gpu gpus_per_node=8 cpus_per_task=32 timeout_min=2880
+title = 'GCP pre-training on ImageNet: COCO and ADE20K, ResNet-50'
+work_dir = 'work_dirs/studies/imagenet_coco_ade20k'
+baseline = 'gap'
+seeds = [0, 1, 2]
+
+# What to download and where it goes: docs/convert.md
+encoders = {
+    'gap': dict(label='GAP', source='downloads/resnet50-gap.pth'),
+    'gcp-d': dict(label='GCP_D', source='downloads/resnet50-isqrt.pth'),
+    'gcp-m': dict(label='GCP_M', source='downloads/resnet50-isqrt.pth'),
+    'dropcov': dict(label='DropCov', source='downloads/resnet50-dropcov.pth'),
+}
+
+tasks = dict(
+    faster_rcnn=dict(
+        label='COCO detection, Faster R-CNN 1x',
+        config='configs/detection/faster-rcnn_r50-{encoder}_fpn_1x_coco.py',
+        metrics={
+            'coco/bbox_mAP': 'box AP (%)',
+            'coco/bbox_mAP_50': 'box AP50 (%)',
+            'coco/bbox_mAP_75': 'box AP75 (%)',
+        },
+    ),
+    mask_rcnn=dict(
+        label='COCO instance segmentation, Mask R-CNN 1x',
+        config='configs/detection/mask-rcnn_r50-{encoder}_fpn_1x_coco.py',
+        metrics={'coco/bbox_mAP': 'box AP (%)', 'coco/segm_mAP': 'mask AP (%)'},
+    ),
+    sem_fpn=dict(
+        label='ADE20K semantic segmentation, Semantic FPN 160k',
+        config='configs/segmentation/fpn_r50-{encoder}_4xb4-160k_ade20k-512x512.py',
+        metrics={'mIoU': 'mIoU (%)', 'aAcc': 'pixel accuracy (%)'},
+    ),
+)
+
+# For the estimate of --dry-run. Multiply-adds per image are those of
+# tools/analysis/complexity.py on the three gap configs at these sizes:
+# 800 x 1216, 800 x 1216, 512 x 512.
+assumptions = dict(
+    device='one accelerator',
+    sustained_tflops=20.0,
+    training_factor=3.0,  # backward costs twice the forward pass
+    gmacs=dict(faster_rcnn=0.0, mask_rcnn=0.0, sem_fpn=0.0),
+    train_images=dict(faster_rcnn=117266, mask_rcnn=117266, sem_fpn=20210),
+)
+
+_head = ['backbone', 'pooling', 'AP', 'AP50', 'AP75', 'APS', 'APM', 'APL']
+_source = 'official repository of "What Deep CNNs Benefit from Global Covariance Pooling" (CVPR 2020), README'
+reference_tables = [
+    dict(
+        title="The paper's COCO table: Faster R-CNN, box AP",
+        source=_source,
+        head=_head,
+        rows=[
+            ['R50', 'GAP', 36.4, 58.2, 39.2, 21.8, 40.0, 46.2],
+            ['R50', 'GCP_D', 36.6, 58.4, 39.5, 21.3, 40.8, 47.0],
+            ['R50', 'GCP_M', 37.1, 59.1, 39.9, 22.0, 40.9, 47.6],
+            ['R101', 'GAP', 38.7, 60.6, 41.9, 22.7, 43.2, 50.4],
+            ['R101', 'GCP_D', 39.5, 60.7, 43.1, 22.9, 44.1, 51.4],
+            ['R101', 'GCP_M', 39.6, 61.2, 43.1, 23.3, 43.9, 51.3],
+        ],
+    ),
+    dict(
+        title="The paper's COCO table: Mask R-CNN, box AP",
+        source=_source,
+        head=_head,
+        rows=[
+            ['R50', 'GAP', 37.2, 58.9, 40.3, 22.2, 40.7, 48.0],
+            ['R50', 'GCP_D', 37.3, 58.8, 40.4, 22.0, 41.1, 48.2],
+            ['R50', 'GCP_M', 37.9, 59.4, 41.3, 22.4, 41.5, 49.0],
+            ['R101', 'GAP', 39.4, 60.9, 43.3, 23.0, 43.7, 51.4],
+            ['R101', 'GCP_D', 40.3, 61.5, 44.0, 24.1, 44.7, 52.5],
+            ['R101', 'GCP_M', 40.7, 62.0, 44.6, 23.9, 45.2, 52.9],
+        ],
+    ),
+    dict(
+        title="The paper's COCO table: Mask R-CNN, mask AP",
+        source=_source,
+        head=_head,
+        rows=[
+            ['R50', 'GAP', 34.1, 55.5, 36.2, 16.1, 36.7, 50.0],
+            ['R50', 'GCP_D', 34.2, 55.3, 36.4, 15.8, 37.1, 50.1],
+            ['R50', 'GCP_M', 34.7, 56.3, 36.8, 16.4, 37.5, 50.6],
+            ['R101', 'GAP', 35.9, 57.7, 38.4, 16.8, 39.1, 53.6],
+            ['R101', 'GCP_D', 36.5, 58.2, 38.9, 17.3, 39.9, 53.5],
+            ['R101', 'GCP_M', 36.7, 58.7, 39.1, 17.6, 39.9, 53.7],
+        ],
+    ),
+]
