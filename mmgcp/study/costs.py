@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from mmgcp.analysis.flops import count_flops
 from mmgcp.analysis.runs import Run, RunSpec, load_run, sample_batches
 from mmgcp.utils.cli import ArgumentParser, run_main
 
@@ -70,13 +70,13 @@ def measure_costs(
 def count(run: Run) -> dict[str, Any]:
     """Parameters, and multiply-adds of the inference of one validation image.
 
-    torch counts every matrix product and convolution, the covariance and the
-    Newton-Schulz iteration among them; element-wise work is not counted.
+    Convolutions and matrix products are counted, those of the covariance and of
+    its normalisation among them; element-wise work is not.
     """
     batch = sample_batches(run, 'val', 1, 1, 0).batches[0]
     run.model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        run.model.test_step(copy.deepcopy(batch))
+    with torch.no_grad():
+        flops, _ = count_flops(lambda: run.model.test_step(copy.deepcopy(batch)), {})
     parameters = sum(p.numel() for p in run.model.parameters())
     backbone = getattr(run.model, 'backbone', None)
     encoder = sum(p.numel() for p in backbone.parameters()) if backbone else None
@@ -84,7 +84,7 @@ def count(run: Run) -> dict[str, Any]:
     return {
         'parameters': parameters,
         'encoder_parameters': encoder,
-        'multiply_adds': counter.get_total_flops() // 2,
+        'multiply_adds': flops // 2,
         'input_shape': shape,
     }
 
