@@ -110,6 +110,8 @@ def kfac_direction(
         damping (float): Share of each factor's mean eigenvalue that is added to
             its diagonal.
     """
+    if not gradient.any():
+        return torch.zeros_like(gradient)
     left, right = (
         moment + damping * moment.diagonal().mean() * torch.eye(len(moment)).to(moment)
         for moment in (output_moment, input_moment)

@@ -1,15 +1,14 @@
 """Products with the Hessian of a loss, and what they say about its spectrum."""
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from .linear_operators import twice_differentiable
 from .loss import SampleLoss, flatten, unflatten
-from .processes import sum_over_processes
+from .processes import local_sums, sum_over_processes
 
 Product = Callable[[Tensor], Tensor]
 
@@ -73,11 +72,43 @@ def curvlinops_product(loss: SampleLoss) -> Product:
     return product
 
 
+def backward_product(loss: SampleLoss) -> Product:
+    """Exact products by differentiating the gradient: reverse over reverse.
+
+    The way through what ``torch.func`` cannot trace, a detector above all.
+    """
+
+    def product(vector: Tensor) -> Tensor:
+        parameters = loss.parameters
+        direction = unflatten(vector, parameters)
+        total = torch.zeros(loss.numel, dtype=torch.float64)
+        for index, size in enumerate(loss.sizes):
+            with twice_differentiable(loss.model):
+                gradients = torch.autograd.grad(
+                    loss.batch_loss(index),
+                    parameters,
+                    create_graph=True,
+                    allow_unused=True,
+                )
+                slope = sum(
+                    (g * d).sum()
+                    for g, d in zip(gradients, direction, strict=True)
+                    if g is not None and g.requires_grad
+                )
+                second = torch.autograd.grad(slope, parameters, allow_unused=True)
+            total += size * flatten(second, parameters)
+        return sum_over_processes(total) / loss.total
+
+    return product
+
+
 def difference_product(loss: SampleLoss, step: float = 1e-6) -> Product:
     """Products by central differences of the gradient, in double precision.
 
-    They need nothing but a gradient, so they work through every operator.
-    ``step`` is the length of the move in units of the weights' own length.
+    They need nothing but a gradient. But between the two points a network with
+    ReLU has kinks, which an exact product ignores and these do not: the result
+    is noisy where many units are near zero. ``step`` is the length of the move
+    in units of the weights' own length.
     """
     double = loss.double()
     centre = double.weights()
@@ -97,60 +128,65 @@ def difference_product(loss: SampleLoss, step: float = 1e-6) -> Product:
     return product
 
 
-def hessian_product(loss: SampleLoss, engine: str = 'auto') -> tuple[Product, str]:
+# In the order of preference.
+ENGINES = {
+    'curvlinops': (curvlinops_product, 'exact, curvlinops'),
+    'backward': (backward_product, 'exact, reverse over reverse'),
+    'differences': (
+        difference_product,
+        'central differences of the gradient in float64, noisy at kinks',
+    ),
+}
+
+
+def hessian_product(loss: SampleLoss, engine: str = 'auto') -> tuple[Product, dict]:
     """Choose how to multiply with the Hessian.
 
     Args:
         loss (SampleLoss): The loss.
-        engine (str): ``'curvlinops'``, ``'differences'``, or ``'auto'``: the first
-            one if the model can be differentiated that way, else the second.
+        engine (str): A key of :data:`ENGINES`, or ``'auto'``: the first that can
+            differentiate this model.
 
     Returns:
-        tuple: The product and a sentence for the output that names the engine.
+        tuple: The product, and for the output which engine it is and why those
+        before it were not taken.
 
     Raises:
-        ValueError: ``engine`` is none of the three.
+        ValueError: ``engine`` is unknown.
     """
-    if engine not in ('auto', 'curvlinops', 'differences'):
-        raise ValueError(f'engine is {engine!r}: auto, curvlinops or differences')
-    reason = 'as asked'
-    if engine != 'differences':
-        try:
-            product = curvlinops_product(loss)
-            failed, error = _fails(product, loss)
-        except ImportError as missing:
-            failed, error = True, missing
-        if not failed:
-            return product, 'exact, curvlinops'
-        if engine == 'curvlinops':
+    if engine not in ('auto', *ENGINES):
+        raise ValueError(f'engine={engine!r}: auto, {", ".join(ENGINES)}')
+    skipped: dict[str, str] = {}
+    for name, (make, words) in ENGINES.items():
+        if engine not in ('auto', name):
+            continue
+        product, error = _try(make, loss)
+        if error is None:
+            return product, {'engine': words, 'skipped': skipped}
+        if name in (engine, 'differences'):
             raise error
-        text = str(error).strip().splitlines()
-        reason = f'{type(error).__name__}: {text[0] if text else ""}'
-        print_log(
-            'curvlinops cannot differentiate this model twice '
-            f'({reason}); central differences in double precision instead',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return (
-        difference_product(loss),
-        f'central differences of the gradient, float64 ({reason})',
-    )
+        lines = str(error).strip().splitlines()
+        skipped[name] = f'{type(error).__name__}: {lines[0] if lines else ""}'
+    raise AssertionError('unreachable: the last engine returns or raises')
 
 
-def _fails(product: Product, loss: SampleLoss) -> tuple[bool, Exception | None]:
-    """Try one product; all processes come to the same verdict."""
-    error: Exception | None = None
+def _try(
+    make: Callable[[SampleLoss], Product], loss: SampleLoss
+) -> tuple[Product | None, Exception | None]:
+    """Make a product and try it; all processes come to the same verdict."""
+    product, error = None, None
     try:
-        # A single batch decides whether the model can be traced.
+        product = make(loss)
+        # Before the sum over processes, where one that failed would be missed.
         if loss.sizes:
-            product(torch.ones(loss.numel, dtype=torch.float64))
-    except Exception as caught:  # any framework operator may refuse, in its own way
+            with local_sums():
+                product(torch.ones(loss.numel, dtype=torch.float64))
+    except Exception as caught:  # every operator refuses in its own way
         error = caught
     failures = float(sum_over_processes(torch.tensor([float(error is not None)])))
     if failures and error is None:
         error = RuntimeError('another process failed')
-    return failures > 0, error
+    return product, error
 
 
 def lanczos(product: Product, size: int, steps: int, seed: int, top: int) -> dict:

@@ -1,7 +1,8 @@
 """One process or several: who does what, and how results come together."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -46,9 +47,26 @@ def gather(items: Sequence[T]) -> list[T]:
     return interleave(dist.all_gather_object(list(items)))
 
 
+_local = False
+
+
+@contextmanager
+def local_sums() -> Iterator[None]:
+    """Make :func:`sum_over_processes` return what it gets.
+
+    For a trial that may fail in one process and not in another.
+    """
+    global _local
+    _local = True
+    try:
+        yield
+    finally:
+        _local = False
+
+
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all processes; with one process, return it."""
-    if dist.get_world_size() > 1:
+    if dist.get_world_size() > 1 and not _local:
         device = dist.get_comm_device()
         total = tensor.to(device).contiguous()
         dist.all_reduce(total, 'sum')

@@ -15,6 +15,7 @@ from mmgcp.analysis.arguments import (
     sample_arguments,
 )
 from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
+from mmgcp.analysis.hessian import ENGINES
 from mmgcp.utils.cli import run_main
 
 
@@ -37,7 +38,7 @@ def main(argv=None):
     add('--span', type=float, default=0.5, help='largest distance on lines and plane')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
     add('--ascent-steps', type=int, default=3, help='steps uphill per radius')
-    add('--engine', choices=['auto', 'curvlinops', 'differences'], default='auto')
+    add('--engine', choices=['auto', *ENGINES], default='auto')
     args = args_of.parse_args(argv)
     names = (
         'part',
@@ -62,7 +63,7 @@ def main(argv=None):
         f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
         f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
         f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g}; '
-        f'{row["hessian_products"]}'
+        f'{row["hessian_products"]["engine"]}'
         for row in result['runs']
     ]
     report(result, args.out, lines)

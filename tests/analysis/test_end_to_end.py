@@ -1,0 +1,188 @@
+"""Every analysis on a config of the project, for each framework."""
+
+import json
+
+import pytest
+import torch
+
+from mmgcp.analysis.runs import RunSpec
+
+FRAMEWORKS = ['mmpretrain', 'mmdet', 'mmseg']
+each_framework = pytest.mark.parametrize('framework', FRAMEWORKS)
+
+
+def written(folder, name):
+    assert (folder / f'{name}.png').stat().st_size > 1000
+    return json.loads((folder / f'{name}.json').read_text())['runs']
+
+
+@each_framework
+def test_landscape(framework, spec_of, tmp_path):
+    from mmgcp.analysis.landscape import landscape
+
+    spec = spec_of(framework)
+    arguments = dict(steps=(0.1, 20.0, 3), images=2, batch_size=2, device='cpu')
+    landscape([spec], tmp_path, **arguments)
+    (row,) = written(tmp_path, 'landscape')
+    assert row['sample'] | {'of': 0} == {
+        'split': 'train',
+        'images': 2,
+        'of': 0,
+        'batch_size': 2,
+        'seed': 0,
+    }
+    assert row['iteration'] == 8
+    assert row['gradient_norm'] > 0
+    assert row['eta'] == pytest.approx([0.1, 10.05, 20.0])
+    # To first order the loss rises by eta |g|^2.
+    rise = row['loss'][0] - row['loss_at_zero']
+    assert rise == pytest.approx(0.1 * row['gradient_norm'] ** 2, rel=0.3)
+    again = landscape([spec], tmp_path / 'again', **arguments)['runs'][0]
+    assert again['loss'] == pytest.approx(row['loss'])
+
+
+@each_framework
+def test_curvature(framework, spec_of, tmp_path):
+    from mmgcp.analysis.curvature import curvature
+
+    spec = spec_of(framework)
+    curvature(
+        [spec],
+        tmp_path,
+        images=2,
+        batch_size=2,
+        top=1,
+        lanczos_steps=2,
+        probes=2,
+        points=3,
+        grid=2,
+        radii=(0.01,),
+        ascent_steps=1,
+        device='cpu',
+    )
+    (row,) = written(tmp_path, 'curvature')
+    assert 'exact' in row['hessian_products']['engine']
+    assert len(row['hessian']['history']) == len(row['trace']['history']) == 2
+    # The middle of a line is where the run ended.
+    assert row['line']['loss'][0][1] == pytest.approx(row['loss'], rel=1e-5)
+    # To first order the loss rises by radius times gradient norm.
+    first_order = 0.01 * row['weight_norm'] * row['gradient_norm']
+    assert 0 < row['sharpness'][0]['one_step'] < 100 * first_order
+
+
+@pytest.mark.parametrize('framework', ['mmdet', 'mmseg'])
+def test_hessian_products_agree_with_differences(framework, spec_of):
+    from mmgcp.analysis.hessian import hessian_product
+    from mmgcp.analysis.loss import SampleLoss
+    from mmgcp.analysis.runs import load_run, sample_batches
+
+    run = load_run(spec_of(framework), device='cpu')
+    sample = sample_batches(run, 'train', 2, 2, 0)
+    # Biases of the last convolutions: the loss is smooth in them.
+    part = {'mmdet': 'roi_head.bbox_head.fc_cls.bias', 'mmseg': 'decode_head.conv_seg'}
+    loss = SampleLoss(run.model, sample, part[framework])
+    vector = torch.ones(loss.numel, dtype=torch.float64)
+    vector[::2] = -0.5
+    exact, _ = hessian_product(loss)
+    nearby, _ = hessian_product(loss, 'differences')
+    torch.testing.assert_close(exact(vector), nearby(vector), rtol=1e-3, atol=1e-6)
+
+
+@each_framework
+def test_preconditioner(framework, spec_of, tmp_path):
+    from mmgcp.analysis.preconditioner import preconditioner
+
+    heads = ('gap', 'isqrt')
+    preconditioner(
+        [spec_of(framework)],
+        tmp_path,
+        images=6,
+        batch_size=3,
+        heads=heads,
+        reduced_channels=8,
+        device='cpu',
+    )
+    (row,) = written(tmp_path, 'preconditioner')
+    assert row['convolution'] == 'backbone.layer4.1.conv2'
+    classifier = framework == 'mmpretrain'
+    assert set(row['heads']) == ({'own', 'gap', 'isqrt'} if classifier else {'own'})
+    own = row['heads']['own']
+    assert own['norm'] > 0
+    assert 0 <= own['angle_to_kfac'] <= 180
+    assert 1 <= own['output_gradient']['effective_rank'] <= 128
+    if classifier:
+        assert row['heads']['gap']['angle_to_gap'] == pytest.approx(0, abs=1e-3)
+        assert row['heads']['isqrt']['angle_to_gap'] > 0.1
+
+
+@each_framework
+def test_spectrum(framework, spec_of, tmp_path):
+    from mmgcp.analysis.spectrum import spectrum
+
+    spec = spec_of(framework)
+    twin = RunSpec(spec.config, spec.checkpoint, 'twin')
+    spectrum(
+        [spec, twin], tmp_path, images=3, batch_size=2, per_class=True, device='cpu'
+    )
+    first, second = written(tmp_path, 'spectrum')
+    stages = {'stage1': 16, 'stage2': 32, 'stage3': 64, 'stage4': 128}
+    if framework == 'mmdet':
+        stages |= {f'pyramid{i}': 32 for i in range(1, 5)}
+    assert {n: s['channels'] for n, s in first['stages'].items()} == stages
+    assert first['classes']
+    assert ('pooling' in first) == (framework == 'mmpretrain')
+    cka = second['preserved']['cka']
+    assert cka == pytest.approx(dict.fromkeys(stages, 1.0))
+
+
+@each_framework
+def test_robustness_resumes(framework, spec_of, tmp_path):
+    pytest.importorskip('imagecorruptions')
+    from mmgcp.analysis.robustness import robustness
+
+    spec = spec_of(framework)
+    arguments = dict(severities=(1, 5), images=3)
+    robustness([spec], tmp_path, ['contrast'], **arguments)
+    (row,) = written(tmp_path, 'robustness')
+    assert row['evaluations_done_now'] == 3
+    assert row['sample']['images'] == 3
+    assert row['alexnet']['mCE'] is None
+    names = ['contrast', 'pixelate']
+    (row,) = robustness([spec], tmp_path, names, **arguments)['runs']
+    assert row['evaluations_done_now'] == 2
+    assert set(row['table']) == set(names)
+    assert set(row['table']['contrast']) == {1, 5}
+    assert not (tmp_path / 'robustness' / framework / 'log').exists()
+
+
+def test_another_checkpoint_is_evaluated_again(spec_of, tmp_path):
+    from mmgcp.analysis.robustness import Bench
+
+    spec = spec_of('mmpretrain')
+    arguments = (tmp_path, 3, None, 0, None, 'none')
+    Bench(spec, *arguments).run('clean', [0])
+    spec_of('mmpretrain', seed=1)
+    bench = Bench(spec, *arguments)
+    bench.run('clean', [0])
+    assert bench.done == 1
+
+
+@each_framework
+def test_complexity(framework, spec_of, tmp_path):
+    from mmgcp.analysis.complexity import complexity
+
+    complexity(
+        [RunSpec(spec_of(framework).config, 'none', 'x')], tmp_path, device='cpu'
+    )
+    (row,) = written(tmp_path, 'complexity')
+    parts = row['parts']
+    for key in ('parameters', 'multiply_adds', 'activation_bytes'):
+        assert sum(part[key] for part in parts.values()) == row[key]
+        assert parts['backbone'][key] > 0
+    assert parts['rest'] == {
+        'parameters': 0,
+        'multiply_adds': 0,
+        'activation_bytes': 0,
+    }
+    assert ('proposals' in row) == (framework == 'mmdet')
+    assert ('pooling_heads' in row) == (framework == 'mmpretrain')

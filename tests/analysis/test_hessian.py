@@ -1,0 +1,115 @@
+"""Products, eigenvalues and trace of Hessians that are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmgcp.analysis.hessian import ENGINES, hessian_product, hutchinson, lanczos
+from mmgcp.analysis.linear_operators import linear_map
+from mmgcp.analysis.loss import SampleLoss
+
+from .quadratic import Quadratic, batches, symmetric
+
+EIGENVALUES = [9.0, 5.0, 2.0, 1.0, 0.5, -1.0]
+
+
+@pytest.fixture
+def hessian():
+    return symmetric(EIGENVALUES)
+
+
+@pytest.fixture
+def loss(hessian):
+    model = Quadratic(hessian, torch.linspace(-1, 1, 6))
+    # 3 images of input 0.5 and 1 of input 2.5: the weighted mean is 1.
+    return SampleLoss(model, batches(0.5, 2.5, sizes=(3, 1)))
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_every_engine_multiplies_with_the_hessian(engine, loss, hessian):
+    if engine == 'curvlinops':
+        pytest.importorskip('curvlinops')
+    product, chosen = hessian_product(loss, engine)
+    vector = torch.randn(6, dtype=torch.float64)
+    torch.testing.assert_close(product(vector), hessian @ vector, rtol=1e-4, atol=1e-4)
+    assert chosen['skipped'] == {}
+
+
+def test_loss_and_gradient_of_the_quadratic(loss, hessian):
+    theta = torch.linspace(-1, 1, 6).double()
+    assert loss.value() == pytest.approx(float(theta @ hessian @ theta) / 2, rel=1e-5)
+    torch.testing.assert_close(loss.gradient(), hessian @ theta, rtol=1e-4, atol=1e-5)
+
+
+def test_a_move_of_the_weights_is_undone_exactly(loss):
+    before = loss.weights()
+    with loss.at(before + 0.1):
+        assert not torch.equal(loss.weights(), before)
+    assert torch.equal(loss.weights(), before)
+
+
+def test_lanczos_finds_the_spectrum_and_shows_its_way(hessian):
+    result = lanczos(lambda v: hessian @ v, 6, steps=6, seed=0, top=3)
+    assert result['eigenvalues'] == pytest.approx([9.0, 5.0, 2.0])
+    assert result['smallest'] == pytest.approx(-1.0)
+    assert len(result['history']) == 6
+    leading = [values[0] for values in result['history']]
+    assert leading == sorted(leading)
+    vector = result['vector']
+    torch.testing.assert_close(hessian @ vector, 9 * vector)
+
+
+def test_residual_bounds_the_error_of_an_unfinished_lanczos(hessian):
+    result = lanczos(lambda v: hessian @ v, 6, steps=3, seed=0, top=1)
+    nearest = np.abs(np.array(EIGENVALUES) - result['eigenvalues'][0]).min()
+    assert nearest <= result['residuals'][0] + 1e-12
+
+
+def test_trace_is_exact_for_a_diagonal_and_unbiased_else(hessian):
+    diagonal = torch.tensor(EIGENVALUES).double()
+    exact = hutchinson(lambda v: diagonal * v, 6, probes=2, seed=0)
+    assert exact['trace'] == pytest.approx(16.5)
+    assert exact['standard_error'] == pytest.approx(0.0, abs=1e-12)
+    estimate = hutchinson(lambda v: hessian @ v, 6, probes=4000, seed=0)
+    assert abs(estimate['trace'] - 16.5) < 4 * estimate['standard_error']
+    assert estimate['history'][-1] == pytest.approx(estimate['trace'])
+
+
+def test_engines_are_named_when_wrong(loss):
+    with pytest.raises(ValueError, match="engine='magic'"):
+        hessian_product(loss, 'magic')
+
+
+def test_a_linear_map_is_differentiable_to_any_order():
+    kernel = torch.randn(2, 3, 3, 3, dtype=torch.float64)
+    x = torch.randn(1, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+
+    def through(x):
+        return linear_map(x, lambda y: F.conv2d(y, kernel))
+
+    assert torch.autograd.gradcheck(through, x)
+    assert torch.autograd.gradgradcheck(lambda x: through(x).pow(3), x)
+
+
+def test_roi_align_becomes_twice_differentiable():
+    ops = pytest.importorskip('mmcv.ops')
+    from mmgcp.analysis.linear_operators import twice_differentiable
+
+    align = ops.RoIAlign(2, sampling_ratio=2)
+    features = torch.randn(1, 1, 6, 6, requires_grad=True)
+    boxes = torch.tensor([[0, 0.5, 0.5, 4.5, 4.5]])
+
+    def slope():
+        value = align(features, boxes).pow(2).sum()
+        return torch.autograd.grad(value, features, create_graph=True)[0]
+
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        torch.autograd.grad(slope().sum(), features)
+    with twice_differentiable(align):
+        second = torch.autograd.grad(slope().sum(), features)[0]
+    with torch.no_grad():
+        forward = align(torch.ones_like(features), boxes)
+    # The Hessian of |A x|^2 is 2 A^T A, here times a vector of ones.
+    adjoint = torch.autograd.grad(align(features, boxes), features, forward)[0]
+    torch.testing.assert_close(second, 2 * adjoint)
