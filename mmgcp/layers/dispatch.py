@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+# Before that the reader of torch.compile stumbles over most autograd functions.
+_COMPILES_FUNCTIONS = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
+
 
 def compiling() -> bool:
     """Whether torch.compile or torch.export is reading the code."""
@@ -22,15 +25,16 @@ def needs_plain(x: Tensor) -> bool:
     """Whether only plain, separately visible operations will do.
 
     True while a graph is recorded by ``torch.jit.trace`` (which ONNX export and the
-    FLOP counters of fvcore and mmengine use), inside torch.func transforms, and for
-    forward-mode differentiation: none of them can look into a custom derivative.
+    FLOP counters of fvcore and mmengine use), inside torch.func transforms, for
+    forward-mode differentiation, and in torch.compile before torch 2.6: none of them
+    can look into a custom derivative.
     ``torch.utils.flop_counter`` sees every operation either way. Second derivatives
     need no switch: the custom derivatives fall back by themselves.
     """
     if torch.jit.is_tracing() or torch.jit.is_scripting():
         return True
     if compiling():
-        return False
+        return not _COMPILES_FUNCTIONS
     return _transforming() or (
         forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
     )

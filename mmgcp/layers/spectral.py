@@ -8,7 +8,7 @@ is finite when eigenvalues coincide, which those of rank-deficient covariances d
 import torch
 from torch import Tensor, nn
 
-from .dispatch import compiling
+from .dispatch import compiling, needs_plain
 from .precision import full_precision, full_precision_backward
 
 
@@ -155,6 +155,18 @@ def _plain(matrix: Tensor, scalar) -> Tensor:
     return _compose(vectors, scalar(values))
 
 
+def _linearised(matrix: Tensor, scalar, kernel) -> Tensor:
+    """Value and first derivative in plain operations.
+
+    The derivative is applied to the difference between the matrix and itself without
+    gradient: zero in value, the Daleckii-Krein formula when differentiated.
+    """
+    constant = matrix.detach()
+    values, vectors = torch.linalg.eigh(_symmetric(constant))
+    change = _sandwich(kernel(values), vectors, matrix - constant)
+    return _compose(vectors, scalar(values)) + change
+
+
 def _check(matrix: Tensor) -> None:
     if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
         raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
@@ -182,14 +194,19 @@ def matrix_power(matrix: Tensor, alpha: float = 0.5) -> Tensor:
     recognition?", ICCV 2017.
     """
     _check(matrix)
+    size = matrix.size(1)
+
+    def scalar(values):
+        return powers(values, alpha, size)
+
+    def kernel(values):
+        return power_kernel(values, alpha, size)
+
+    if needs_plain(matrix):
+        return _linearised(matrix, scalar, kernel)
     if alpha == 0.5:
         return _SquareRoot.apply(matrix)
-    size = matrix.size(1)
-    return _Spectral.apply(
-        matrix,
-        lambda values: powers(values, alpha, size),
-        lambda values: power_kernel(values, alpha, size),
-    )
+    return _Spectral.apply(matrix, scalar, kernel)
 
 
 @full_precision
@@ -218,11 +235,16 @@ def matrix_logarithm(matrix: Tensor, eps: float = 1e-5) -> Tensor:
     _check(matrix)
     if eps <= 0:
         raise ValueError(f'eps must be positive, got {eps}')
-    return _Spectral.apply(
-        matrix,
-        lambda values: logarithms(values, eps),
-        lambda values: logarithm_kernel(values, eps),
-    )
+
+    def scalar(values):
+        return logarithms(values, eps)
+
+    def kernel(values):
+        return logarithm_kernel(values, eps)
+
+    if needs_plain(matrix):
+        return _linearised(matrix, scalar, kernel)
+    return _Spectral.apply(matrix, scalar, kernel)
 
 
 class MatrixLogarithm(nn.Module):

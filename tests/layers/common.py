@@ -1,5 +1,6 @@
 """Inputs and checks that several files share."""
 
+import pytest
 import torch
 
 from mmgcp import layers
@@ -67,3 +68,12 @@ def value_and_gradient(function, x, seed=1):
 def relative(a, b):
     """Frobenius norm of the difference over that of ``b``."""
     return ((a.double() - b.double()).norm() / b.double().norm()).item()
+
+
+def skip_without_autocast(dtype):
+    """Older versions of torch have no float16 autocast on the CPU."""
+    try:
+        with torch.autocast('cpu', dtype=dtype):
+            pass
+    except RuntimeError as error:
+        pytest.skip(str(error))

@@ -8,7 +8,7 @@ from mmgcp import layers
 from mmgcp.layers.dispatch import choose_path, needs_plain
 from mmgcp.layers.polynomial import newton_schulz_schedule, plain_matrix_root
 
-from .common import Tail, features, relative, value_and_gradient
+from .common import Tail, features, normalizations, relative, value_and_gradient
 
 SIDES = {
     'fewer positions': (2, 12, 5),
@@ -102,28 +102,33 @@ def test_choice_of_path():
         layers.NewtonSchulz(0)
 
 
-def test_plain_operations_for_those_who_look_inside():
-    x = features(2, 6, 4)
-    module = layers.NewtonSchulz(3)
+@pytest.mark.parametrize(
+    'name', ['newton_schulz_2', 'power_0.5', 'power_0.7', 'logarithm']
+)
+def test_plain_operations_for_those_who_look_inside(name):
+    x = features(2, 4, 6)
+    module = Tail(normalizations(4)[name]).double()
     seen = []
 
     def spy(x):
         seen.append(needs_plain(x))
-        return module.forward_features(x)
+        return module(x.view(-1, 4, 6, 1))
 
+    expected = module(x.unsqueeze(3))
     traced = torch.jit.trace(spy, x, check_trace=False)
     assert 'PythonOp' not in str(traced.graph)
-    assert torch.allclose(traced(x), module.forward_features(x))
-    per_sample = torch.vmap(lambda s: spy(s.unsqueeze(0)).squeeze(0))(x)
-    assert relative(per_sample, module.forward_features(x)) < 1e-12
-    direction = torch.ones_like(x)
-    value, tangent = torch.func.jvp(spy, (x,), (direction * x,))
-    assert relative(value, module.forward_features(x)) < 1e-12
-    small = (module.forward_features(x * (1 + 1e-6)) - value) / 1e-6
-    assert relative(tangent, small) < 1e-5
-    assert seen == [True, True, True]
-    spy(x)
-    assert seen[-1] is False
+    assert relative(traced(x), expected) < 1e-12
+    per_sample = torch.vmap(lambda s: spy(s).squeeze(0))(x)
+    assert relative(per_sample, expected) < 1e-12
+    value, tangent = torch.func.jvp(spy, (x,), (x.square(),))
+    assert relative(value, expected) < 1e-12
+    step = (module((x + 1e-6 * x.square()).unsqueeze(3)) - value) / 1e-6
+    assert relative(tangent, step) < 1e-4
+    (gradient,) = torch.func.vjp(spy, x)[1](torch.ones_like(expected))
+    leaf = x.clone().requires_grad_()
+    spy(leaf).sum().backward()
+    assert relative(gradient, leaf.grad) < 1e-10
+    assert seen == [True, True, True, True, False]
 
 
 @pytest.mark.parametrize('name', ['steps 5', 'fit', 'power 0.5'])
