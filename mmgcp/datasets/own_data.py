@@ -109,6 +109,12 @@ def check_detection(data: dict[str, Any]) -> Faults:
         for image in images.values():
             size = (image['width'], image['height'])
             _check_image(faults, folder / image['file_name'], size)
+        without = sum('area' not in item for item in content['annotations'])
+        if without:
+            faults.errors.append(
+                f"{file}: {without} annotations without 'area', which mmdet and the "
+                'COCO metric read; width x height does when there are no masks'
+            )
         names = {c['id']: c['name'] for c in content['categories']}
         per_class = dict.fromkeys(names.values(), 0)
         for item in content['annotations']:

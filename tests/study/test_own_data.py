@@ -44,7 +44,13 @@ def boxes(tmp_path):
             'images': [{'id': 1, 'file_name': 'a.png', 'width': 20, 'height': 10}],
             'categories': [{'id': 7, 'name': 'cat'}, {'id': 9, 'name': 'dog'}],
             'annotations': [
-                {'id': i, 'image_id': 1, 'category_id': c, 'bbox': [1, 1, 5, 5]}
+                {
+                    'id': i,
+                    'image_id': 1,
+                    'category_id': c,
+                    'bbox': [1, 1, 5, 5],
+                    'area': 25,
+                }
                 for i, c in enumerate((7, 9))
             ],
         }
@@ -107,6 +113,7 @@ def test_broken_and_empty_classes_are_listed(classes):
         (lambda c: c['annotations'][0].update(bbox=[1, 1, 0, 5]), 'is empty'),
         (lambda c: c['annotations'][0].update(category_id=3), 'no category 3'),
         (lambda c: c['annotations'][0].update(image_id=3), 'no image 3'),
+        (lambda c: c['annotations'][0].pop('area'), "1 annotations without 'area'"),
         (lambda c: c['annotations'].pop(), "class 'dog' is empty"),
         (lambda c: c['images'][0].update(width=30), '20 x 10, annotated as 30 x 10'),
         (lambda c: c['images'][0].update(file_name='b.png'), 'b.png: does not open'),

@@ -133,7 +133,7 @@ def test_full_size_study_plans_and_says_what_is_missing(tmp_path):
     last_stages = {
         s.meta['encoder']: s.content['model']['backbone']['last_stage']
         for s in steps
-        if s.meta['task'] == 'faster_rcnn' and s.kind == 'transfer'
+        if s.kind == 'transfer' and s.meta['task'] == 'faster_rcnn'
     }
     assert last_stages['gcp-d'] == 'stride'
     assert last_stages['gcp-m'] == 'maxpool'
