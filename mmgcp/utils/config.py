@@ -1,11 +1,12 @@
 """Reading a config so that whatever is wrong with it is said in one sentence."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 
 from .errors import UserError
 
@@ -52,8 +53,16 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             ) from error
     scope = config.get('default_scope')
     if scope is not None:
-        init_default_scope(scope)
+        enter_scope(scope)
     return config
+
+
+def enter_scope(scope: str) -> None:
+    """Make a framework the one that types without a scope belong to."""
+    current = DefaultScope.get_current_instance()
+    if current is None or current.scope_name != scope:
+        # mmengine's init_default_scope warns of a change, which is meant here
+        DefaultScope.get_instance(f'{scope}-{time.monotonic_ns()}', scope_name=scope)
 
 
 def framework_of(config: Config) -> str:

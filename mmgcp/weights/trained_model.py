@@ -1,16 +1,18 @@
 """A whole model from a config and a checkpoint, filled to the last tensor."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..utils.config import framework_of, required
+from ..utils.config import enter_scope, framework_of, required
 from .errors import KeyMismatchError, first_names
 from .files import local_file
 from .pretrained_encoder import encoder_tensors
@@ -36,9 +38,20 @@ def build_untrained(config: Config) -> nn.Module:
     if config.get('data_preprocessor') is not None:
         settings.setdefault('data_preprocessor', config.data_preprocessor)
     drop_initialisers(settings)
-    init_default_scope(scope)
+    enter_scope(scope)
     with DefaultScope.overwrite_default_scope(scope):
         return revert_sync_batchnorm(MODELS.build(settings))
+
+
+def _initialise(model: nn.Module) -> None:
+    """Random weights, without mmengine's list of what became of each tensor."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def drop_initialisers(settings: Any) -> None:
@@ -81,7 +94,7 @@ def load_trained_model(
     """
     model = build_untrained(config)
     if str(checkpoint) == NO_CHECKPOINT:
-        model.init_weights()
+        _initialise(model)
     else:
         path = local_file(checkpoint)
         content = read_checkpoint(path, trust=trust)
@@ -99,7 +112,7 @@ def load_trained_encoder(
     """
     encoder = build_untrained(config).backbone
     if str(checkpoint) == NO_CHECKPOINT:
-        encoder.init_weights()
+        _initialise(encoder)
     else:
         path = local_file(checkpoint)
         tensors = encoder_tensors(read_checkpoint(path, trust=trust), str(path))
