@@ -44,7 +44,7 @@ assumptions = dict(
     device='one accelerator',
     sustained_tflops=20.0,
     training_factor=3.0,  # backward costs twice the forward pass
-    gmacs=dict(faster_rcnn=196.7, mask_rcnn=249.7, sem_fpn=0.0),
+    gmacs=dict(faster_rcnn=196.7, mask_rcnn=249.7, sem_fpn=44.29),
     train_images=dict(faster_rcnn=117266, mask_rcnn=117266, sem_fpn=20210),
 )
 
