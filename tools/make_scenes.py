@@ -1,10 +1,9 @@
 #!/usr/bin/env python
 """Generate the scenes data sets: real digits on real photographs, no download."""
 
-import argparse
 from dataclasses import fields
 
-from mmgcp.datasets import ScenesSpec, make_scenes_with_progress
+from mmgcp.utils.cli import ArgumentParser, run_main
 
 HELP = {
     'seed': 'decides every random choice; the same seed gives the same bytes',
@@ -18,10 +17,10 @@ HELP = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+def main(argv=None) -> None:
+    from mmgcp.datasets import ScenesSpec, make_scenes_with_progress
+
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', nargs='?', default='data/scenes', help='folder to make')
     for field in fields(ScenesSpec):
         parser.add_argument(
@@ -30,13 +29,10 @@ def main() -> None:
             default=field.default,
             help=HELP[field.name],
         )
-    args = vars(parser.parse_args())
-    out = args.pop('out')
-    try:
-        make_scenes_with_progress(out, ScenesSpec(**args))
-    except (FileExistsError, ModuleNotFoundError, ValueError) as error:
-        parser.error(str(error))
+    args = vars(parser.parse_args(argv))
+    args.pop('debug', None)
+    make_scenes_with_progress(args.pop('out'), ScenesSpec(**args))
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -1,17 +1,10 @@
 #!/usr/bin/env python
 """Run a cross-task study: pre-train, transfer, evaluate, report."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before torch is imported: threads that wait without spinning.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmengine.config import DictAction
-
-from mmgcp.study.run import run_study
-from mmgcp.utils.cli import ArgumentParser, run_main
+from mmgcp.utils.cli import ArgumentParser, add_cfg_options, run_main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,14 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--report-only', action='store_true', help='report what is done, run nothing'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='changes of the study: key.in.it=value',
-    )
+    add_cfg_options(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)
+
+    from mmgcp.study.run import run_study
+
     return run_study(root=ROOT, **options)
 
 

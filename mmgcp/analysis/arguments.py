@@ -4,10 +4,10 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
-from mmgcp.utils.cli import ArgumentParser
+from mmgcp.utils.cli import ArgumentParser, add_cfg_options
+from mmgcp.utils.device import pick_device
 
 from .processes import start
 from .runs import RunSpec, run_specs
@@ -24,9 +24,7 @@ def parser(description: str, seed: bool = True) -> ArgumentParser:
     )
     result.add_argument('--labels', nargs='+', help='name of each run')
     result.add_argument('--out', required=True, help='folder of the JSON and the PNG')
-    result.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='config overrides'
-    )
+    add_cfg_options(result)
     result.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
@@ -60,6 +58,8 @@ def begin(args: argparse.Namespace) -> list[RunSpec]:
     """Join the process group and return the runs to analyse."""
     if 'LOCAL_RANK' not in os.environ:
         os.environ['LOCAL_RANK'] = str(getattr(args, 'local_rank', 0))
+    if getattr(args, 'device', None) is not None:
+        pick_device(args.device)
     start(args.launcher)
     # Building a model logs every tensor it initialises.
     MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')

@@ -15,6 +15,8 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from mmgcp.utils.config import load_config
+
 from .processes import mine
 from .random_state import seeded
 
@@ -46,9 +48,7 @@ class RunSpec:
         """
         if not Path(self.config).is_file():
             raise FileNotFoundError(f'config {self.config} does not exist')
-        cfg = Config.fromfile(self.config)
-        if options:
-            cfg.merge_from_dict(options)
+        cfg = load_config(self.config, options)
         if cfg.get('default_scope') not in SCOPES:
             raise ValueError(
                 f'{self.config}: default_scope is {cfg.get("default_scope")!r}; '

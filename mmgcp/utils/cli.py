@@ -93,6 +93,20 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='cpu, cuda or cuda:0; the GPU if there is one')
 
 
+def add_launcher_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher`` and what the launchers themselves add."""
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started',
+    )
+    # torch.distributed.launch passes it; torchrun sets the variable.
+    parser.add_argument(
+        '--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+
+
 def run_main(
     main: Callable[[Sequence[str] | None], int | None],
     argv: Sequence[str] | None = None,

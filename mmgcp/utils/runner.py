@@ -21,7 +21,9 @@ from torch import nn
 
 from mmgcp.datasets.checking import check_config
 
+from .config import load_config as read_config
 from .distributed import init_cpu_group
+from .scopes import check_types
 
 SCOPES = ('mmpretrain', 'mmdet', 'mmseg')
 
@@ -67,19 +69,20 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
     """Read a config, apply overrides and check that its framework is known.
 
     Raises:
-        UsageError: the file is missing or ``default_scope`` is not a framework's.
+        ConfigError: the file is missing or is no config.
+        UsageError: ``default_scope`` is not a framework's.
     """
-    if not Path(path).is_file():
-        raise UsageError(f'{path}: no such config file')
-    cfg = Config.fromfile(path)
-    if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
+    cfg = read_config(path, dict(cfg_options or {}))
     scope = cfg.get('default_scope')
     if scope not in SCOPES:
         raise UsageError(
             f'{path}: default_scope={scope!r} decides which framework runs the '
             f'config and must be one of {", ".join(SCOPES)}'
         )
+    try:
+        check_types(cfg)
+    except ValueError as error:
+        raise UsageError(f'{path}: {error}') from None
     return cfg
 
 
