@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 
+from .checks import check_wiring_around
+
 FRAMEWORKS = ('mmdet', 'mmseg', 'mmpretrain')
 
 
@@ -105,6 +107,11 @@ class FrameworkModule(BaseModule):
             framework = cls.only_framework or framework
             cls = _resolve(cls, current_framework(cls.__name__, framework))
         return super().__new__(cls)
+
+    def init_weights(self) -> None:
+        """Initialise or load the weights, once it fits the model around it."""
+        check_wiring_around(self)
+        super().init_weights()
 
     def train(self, mode: bool = True) -> 'FrameworkModule':
         # The frameworks' own train() returns nothing, so that net.eval() is None.

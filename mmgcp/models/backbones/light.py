@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmgcp.models.checks import check_wiring_around
 from mmgcp.models.framework import FrameworkModule, loads_checkpoint
 from mmgcp.registry import MODELS
 
@@ -141,6 +142,7 @@ class GCPShuffleNetV2(FrameworkModule):
         if not loads_checkpoint(self.init_cfg):
             super().init_weights()
             return
+        check_wiring_around(self)
         # mmpretrain's own would draw the convolutions anew after any initialiser
         # that is not called Pretrained.
         BaseModule.init_weights(self)

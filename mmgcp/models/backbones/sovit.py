@@ -10,6 +10,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmgcp.models.checks import check_wiring_around
 from mmgcp.models.framework import loads_checkpoint
 from mmgcp.registry import MODELS
 
@@ -80,7 +81,8 @@ class SoViT(BaseModule):
             None.
         drop_path_rate (float): Stochastic depth of the last block. Defaults to 0.
         frozen_stages (int): 0 freezes token embedding, class token and positions,
-            ``i`` the first ``i`` blocks as well, -1 nothing. Defaults to -1.
+            ``i`` the first ``i`` blocks as well, all of them and the final norm when
+            it is their number, -1 nothing. Defaults to -1.
         norm_eval (bool): Keep the batch norms of the token embedding in evaluation
             mode. Defaults to False.
         with_cp (bool): Checkpoint the blocks to save memory. Defaults to False.
@@ -143,7 +145,7 @@ class SoViT(BaseModule):
         )
         self.register_buffer('pos_embed', positions)
         everywhere = quarters if global_blocks is None else global_blocks
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
         self.blocks = ModuleList(
             TokenBlock(
                 self.embed_dims,
@@ -171,6 +173,7 @@ class SoViT(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise or load the weights; what loads has the last word."""
+        check_wiring_around(self)
         if not loads_checkpoint(self.init_cfg):
             trunc_normal_(self.cls_token, std=0.02)
             for module in self.blocks.modules():
@@ -214,7 +217,10 @@ class SoViT(BaseModule):
         if self.frozen_stages < 0:
             return
         self.cls_token.requires_grad = False
-        for module in [self.visual_tokens, *self.blocks[: self.frozen_stages]]:
+        frozen = [self.visual_tokens, *self.blocks[: self.frozen_stages]]
+        if self.frozen_stages == len(self.blocks):
+            frozen.append(self.norm)
+        for module in frozen:
             module.eval()
             for parameter in module.parameters():
                 parameter.requires_grad = False

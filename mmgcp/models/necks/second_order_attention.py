@@ -1,5 +1,6 @@
 """Channel attention from the covariance of each level of a pyramid."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -34,6 +35,9 @@ class SecondOrderGate(BaseModule):
     ) -> None:
         super().__init__(init_cfg=dict(type='Kaiming', layer='Conv2d'))
         reduced = min(reduced_channels, channels)
+        if norm_cfg is not None and norm_cfg['type'] == 'GN':
+            groups = math.gcd(norm_cfg['num_groups'], reduced)
+            norm_cfg = {**norm_cfg, 'num_groups': groups}
         self.reduction = ConvModule(channels, reduced, 1, norm_cfg=norm_cfg)
         self.normalization = build_normalization(normalization, channels=reduced)
         self.rows = nn.Conv2d(reduced, 4 * reduced, (1, reduced), groups=reduced)
@@ -95,7 +99,8 @@ class SecondOrderAttention(BaseModule):
             ``dict(type='NewtonSchulz')``. Defaults to None, which divides it by its
             mean variance.
         norm_cfg (dict, optional): Norm of the reduction. Defaults to
-            ``dict(type='GN', num_groups=8)``, which does not depend on the batch.
+            ``dict(type='GN', num_groups=8)``, which does not depend on the batch;
+            narrow levels take as many groups as divide them.
 
     Raises:
         ValueError: If ``levels`` names one that does not exist.
