@@ -44,4 +44,8 @@ tasks = dict(
     ),
 )
 
+# `--analyses all`; robustness on part of the grid, or it takes hours on two cores.
 analyses = []
+analysis_options = dict(
+    robustness=['--images', 40, '--severities', 1, 3, 5],
+)

@@ -1,6 +1,7 @@
 """The report as one self-contained page."""
 
 import base64
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def render_page(report: dict[str, Any], folder: Path) -> str:
         tasks=[_task(report, task) for task in report['study']['tasks']],
         open_steps=[step for step in report['steps'] if step['state'] != 'done'],
         image=lambda name: _data_uri(folder / name),
+        json_uri=_json_uri,
         seconds=format_seconds,
         cost_head=COST_HEAD,
         result_head=result_head(report['study']),
@@ -134,3 +136,8 @@ def _encoded(path: Path, changed: int) -> str:
 
 def _data_uri(path: Path) -> str:
     return f'data:image/png;base64,{_encoded(path, path.stat().st_mtime_ns)}'
+
+
+def _json_uri(content: Any) -> str:
+    text = json.dumps(content).encode()
+    return f'data:application/json;base64,{base64.b64encode(text).decode()}'

@@ -117,6 +117,30 @@ def add_pictures(steps, folder):
     ]
 
 
+def add_analysis(steps, folder):
+    """A step that leaves what an analysis leaves: a JSON and a PNG."""
+    work_dir = folder / 'steps/analysis/spectrum/segmentation'
+    code = textwrap.dedent("""
+        import json, pathlib, sys
+        from PIL import Image
+        folder = pathlib.Path(sys.argv[1])
+        Image.new('RGB', (40, 30), (9, 9, 9)).save(folder / 'spectrum.png')
+        (folder / 'spectrum.json').write_text(json.dumps({'rank': 7.5}))
+    """)
+    return [
+        *steps,
+        Step(
+            name='analysis/spectrum/segmentation',
+            kind='analysis',
+            command=['python', '-c', code, str(work_dir)],
+            result=work_dir / 'spectrum.json',
+            work_dir=work_dir,
+            deps=[step.name for step in steps if step.kind == 'transfer'],
+            meta={'task': 'segmentation', 'analysis': 'spectrum'},
+        ),
+    ]
+
+
 def without_times(report):
     """What a report must not change when the study was killed in between."""
     kept = {key: report[key] for key in ('study', 'results', 'curves', 'pictures')}

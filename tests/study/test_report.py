@@ -14,7 +14,14 @@ from mmgcp.study.local import LocalBackend
 from mmgcp.study.report import write_report
 from mmgcp.study.scheduler import Scheduler
 
-from .fake import VALUES, add_pictures, fake_steps, fake_study, without_times
+from .fake import (
+    VALUES,
+    add_analysis,
+    add_pictures,
+    fake_steps,
+    fake_study,
+    without_times,
+)
 
 
 def run(steps, folder):
@@ -27,7 +34,7 @@ def run(steps, folder):
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('study')
-    steps = add_pictures(fake_steps(folder), folder)
+    steps = add_analysis(add_pictures(fake_steps(folder), folder), folder)
     assert set(run(steps, folder).values()) == {'done'}
     return folder, write_report(fake_study(), steps, folder), steps
 
@@ -86,6 +93,14 @@ def test_every_number_is_traceable(made):
     assert list(test['inputs'].values()) == [train['result_sha256']]
 
 
+def test_analyses_are_in_the_report(made):
+    folder, report, _ = made
+    [analysis] = report['analyses']
+    assert analysis['result'] == {'rank': 7.5}
+    assert (folder / analysis['picture']).is_file()
+    assert f'![spectrum]({analysis["picture"]})' in (folder / 'report.md').read_text()
+
+
 def test_one_seed_is_said_to_be_unknown(tmp_path):
     steps = fake_steps(tmp_path, seeds=[0])
     run(steps, tmp_path)
@@ -128,7 +143,7 @@ def test_page_holds_everything(made):
     assert 'A study &lt;of&gt; numbers' in page
     # Nothing is fetched: no script, style or picture from elsewhere.
     without_plotly = re.sub(r'<script>.{1000000,}?</script>', '', page, flags=re.S)
-    assert without_plotly.count('data:image/png;base64,') == 4
+    assert without_plotly.count('data:image/png;base64,') == 5
     assert not re.search(r'(src|href)="(?!data:|#)', without_plotly)
 
 
@@ -182,7 +197,7 @@ def test_page_in_a_browser(made, tmp_path, size):
     assert probe['errors'] == []
     assert probe['up'] == ['GAP', 'ISQRT', 'DROPCOV']
     assert probe['down'] == ['DROPCOV', 'ISQRT', 'GAP']
-    assert probe['pictures'] == 4
+    assert probe['pictures'] == 5
     assert probe['charts'] >= 2
     assert probe['cut'] == 0
     assert not probe['wide']
