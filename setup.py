@@ -2,7 +2,8 @@
 
 ``mim train mmgcp CONFIG`` and the frameworks' tools look for ``configs``, ``tools`` and
 ``model-index.yml`` in ``mmgcp/.mim``. A wheel gets copies, an editable installation gets
-links into the checkout.
+links into the checkout, but none to ``configs``: mim searches the whole checkout for the
+name of a config, follows links, and refuses a name that it finds twice.
 """
 
 import os
@@ -32,6 +33,8 @@ class BuildWithMim(build_py):
             target = mim / name
             if target.is_symlink():
                 target.unlink()
+            if name == 'configs':
+                continue
             target.symlink_to(os.path.relpath(ROOT / name, mim))
 
     def copy(self, mim):

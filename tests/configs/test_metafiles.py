@@ -67,17 +67,14 @@ def test_a_metafile_tells_what_the_config_says(folder):
         config = Config.fromfile(ROOT / model['Config'])
         metadata = model['Metadata']
         assert model['Name'] == Path(model['Config']).stem
-        length = config.train_cfg.get('max_epochs') or config.train_cfg.get('max_iters')
-        key = 'Epochs' if 'max_epochs' in config.train_cfg else 'Iterations'
-        assert metadata[key] == length, model['Name']
-        if 'auto_scale_lr' in config:
+        scenes = model['Name'].endswith('_scenes')
+        if not scenes:
+            lengths = {'max_epochs': 'Epochs', 'max_iters': 'Iterations'}
+            ((key, name),) = [i for i in lengths.items() if i[0] in config.train_cfg]
+            assert metadata[name] == config.train_cfg[key], model['Name']
             assert metadata['Batch Size'] == config.auto_scale_lr.base_batch_size
         assert metadata['Training Techniques'] == [config.optim_wrapper.optimizer.type]
-        kind = (
-            'Scenes'
-            if model['Name'].endswith('_scenes')
-            else DATA[config.train_dataloader.dataset.type]
-        )
+        kind = 'Scenes' if scenes else DATA[config.train_dataloader.dataset.type]
         assert metadata['Training Data'] == kind
         # Results and weights are given only by runs of ours.
         assert 'Weights' not in model
@@ -90,20 +87,28 @@ def found_by_name(package: Path, name: str) -> list[Path]:
     return [Path(base, name) for base, _, files in walk if name in files]
 
 
-def check_mim_folder(package: Path) -> None:
-    assert (package / '.mim' / 'tools' / 'train.py').is_file()
-    assert (package / '.mim' / 'tools' / 'test.py').is_file()
-    assert (package / '.mim' / 'model-index.yml').is_file()
+def check_lookup(root: Path, tools: Path) -> None:
+    assert (tools / 'train.py').is_file()
+    assert (tools / 'test.py').is_file()
     for path in EVERY:
-        (found,) = found_by_name(package, path.name)
+        (found,) = found_by_name(root, path.name)
         assert Config.fromfile(found).to_dict() == Config.fromfile(path).to_dict()
 
 
 def test_mim_finds_configs_of_an_editable_installation():
+    """There mim searches the checkout: no link may show a config a second time."""
     package = Path(find_spec('mmgcp').origin).parent
     if not (package / '.mim').exists():
         pytest.skip('mmgcp is not installed (pip install -e . makes mmgcp/.mim)')
-    check_mim_folder(package)
+    assert not (package / '.mim' / 'configs').exists()
+    assert (package / '.mim' / 'model-index.yml').is_file()
+    assert (package / '.mim' / 'tools' / 'train.py').is_file()
+    found = [
+        path
+        for folder in ('configs', 'docs', 'mmgcp', 'tests', 'tools')
+        for path in found_by_name(ROOT / folder, EVERY[0].name)
+    ]
+    assert found == [EVERY[0]]
 
 
 def test_mim_finds_configs_of_a_wheel(tmp_path):
@@ -128,7 +133,9 @@ def test_mim_finds_configs_of_a_wheel(tmp_path):
     (wheel,) = tmp_path.glob('mmgcp-*.whl')
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / 'installed')
-    check_mim_folder(tmp_path / 'installed' / 'mmgcp')
+    package = tmp_path / 'installed' / 'mmgcp'
+    check_lookup(package, package / '.mim' / 'tools')
+    assert (package / '.mim' / 'model-index.yml').is_file()
 
 
 def _source(folder: Path) -> Path:
