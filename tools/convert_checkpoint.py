@@ -1,29 +1,29 @@
+#!/usr/bin/env python
 """Convert a published checkpoint to the names of this package.
 
-python tools/convert_checkpoint.py SRC DST --to encoder
+Prints what became of every tensor; anything missing or left over is an error.
+The last line of the output is the path of the file.
 """
 
-import argparse
-import sys
-
-from mmgcp.weights import CheckpointError, convert_checkpoint
-from mmgcp.weights.convert import TARGETS
-from mmgcp.weights.layouts import LAYOUTS
-from mmgcp.weights.reading import MAX_BYTES
+from mmgcp.utils.cli import ArgumentParser, run_main
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='layouts:\n'
-        + '\n'.join(f'  {x.name:24}{x.description}' for x in LAYOUTS.values()),
-    )
+def main(argv=None) -> None:
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('src', help='checkpoint; it is never changed')
     parser.add_argument('dst', help='file to write')
-    parser.add_argument('--to', choices=TARGETS, default='encoder')
     parser.add_argument(
-        '--layout', choices=list(LAYOUTS), help='default: recognised from the names'
+        '--to',
+        choices=('encoder', 'classifier', 'detector'),
+        default='encoder',
+        help='encoder: for mmgcp.PretrainedEncoder; classifier: a model of mmpretrain, '
+        'for tools/test.py; detector: a model of mmdet 3.x',
+    )
+    parser.add_argument(
+        '--layout',
+        metavar='NAME',
+        help='layout of the source, recognised from its names unless given; '
+        '--layout list prints all',
     )
     parser.add_argument(
         '--ema', action='store_true', help='take the averaged weights of a timm file'
@@ -42,37 +42,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--max-size',
         type=float,
-        default=MAX_BYTES / 1024**3,
+        default=8,
         metavar='GIB',
-        help='refuse files that are, or unpack to, more (default: %(default)g)',
+        help='refuse files that are, or unpack to, more',
     )
     parser.add_argument('--verbose', action='store_true', help='print every name')
-    return parser.parse_args()
+    args = parser.parse_args(argv)
 
+    from mmgcp.weights import convert_checkpoint
 
-def main() -> int:
-    args = parse_args()
-    try:
-        result = convert_checkpoint(
-            args.src,
-            args.dst,
-            to=args.to,
-            layout=args.layout,
-            ema=args.ema,
-            trust=args.trust,
-            hash_name=args.hash_name,
-            max_bytes=int(args.max_size * 1024**3),
-        )
-    except (CheckpointError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    print(result.report.text(args.verbose))
-    for key, value in result.meta.items():
-        if key != 'tensors_sha256':
-            print(f'{key:24}{value}')
+    result = convert_checkpoint(
+        args.src,
+        args.dst,
+        to=args.to,
+        layout=args.layout,
+        ema=args.ema,
+        trust=args.trust,
+        hash_name=args.hash_name,
+        max_bytes=int(args.max_size * 1024**3),
+    )
+    print(result.text(args.verbose))
     print(result.path)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_main(main)

@@ -1,27 +1,22 @@
 """Conversion of published checkpoints to the names of this package."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..version import __version__
-from .config_text import read_setting
 from .errors import CheckpointError, KeyMismatchError, first_names
-from .files import file_sha256, save_atomically, tensor_sha256, tensors_sha256
-from .layouts import LAYOUTS, Layout, detect_layout
+from .files import save_atomically
+from .layouts import LAYOUTS, detect_layout, list_layouts
 from .layouts.deep_stem import to_mmpretrain
+from .metadata import declared_settings, describe, pooling_head
 from .reading import MAX_BYTES, read_checkpoint, tensors_of
 from .report import KeyReport
 from .specs import Architecture, recognise
 from .specs_heads import rest_shapes
 
 TARGETS = ('encoder', 'classifier', 'detector')
-IMAGENET_INPUT = dict(
-    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
-)
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,14 @@ class Conversion:
     path: Path
     report: KeyReport
     meta: dict[str, str]
+
+    def text(self, verbose: bool = False) -> str:
+        """Report and metadata as printed."""
+        lines = [self.report.text(verbose)]
+        # a digest for each tensor is for machines
+        shown = {k: v for k, v in self.meta.items() if k != 'tensors_sha256'}
+        lines += [f'{key:24}{value}' for key, value in shown.items()]
+        return '\n'.join(lines)
 
 
 def state_dict_of(content, source: str, ema: bool = False) -> dict[str, torch.Tensor]:
@@ -55,6 +58,9 @@ def state_dict_of(content, source: str, ema: bool = False) -> dict[str, torch.Te
         found = next((key for key in keys if key in content), None)
         if found is not None:
             content = content[found]
+        elif ema and 'ema_state_dict' in content:
+            # mmengine swaps the two when it saves: the average has the plain name
+            content = content['state_dict']
         elif ema:
             raise CheckpointError(
                 f'{source}: no averaged weights (state_dict_ema or model_ema) in it, '
@@ -66,54 +72,23 @@ def state_dict_of(content, source: str, ema: bool = False) -> dict[str, torch.Te
     return tensors
 
 
-def declared_settings(content) -> dict[str, str]:
-    """Input normalisation and pooling head from the config inside a checkpoint."""
-    meta = content.get('meta') if isinstance(content, Mapping) else None
-    if not isinstance(meta, Mapping):
-        return {}
-    text = meta.get('cfg', meta.get('config'))
-    settings: dict[str, str] = {}
-    for key in ('mean', 'std', 'to_rgb', 'pooling_head'):
-        if isinstance(meta.get(key), str):
-            settings[key] = meta[key]
-    if not isinstance(text, str):
-        return settings
-    model = read_setting(text, 'model') or {}
-    values = (
-        read_setting(text, 'data_preprocessor')
-        or model.get('data_preprocessor')
-        or read_setting(text, 'img_norm_cfg')
-    )
-    if values and 'mean' in values and 'std' in values:
-        settings['mean'] = json.dumps(list(values['mean']))
-        settings['std'] = json.dumps(list(values['std']))
-        rgb = any(values.get(key, False) for key in ('to_rgb', 'bgr_to_rgb'))
-        settings['to_rgb'] = json.dumps(rgb)
-    normalization = (model.get('neck') or {}).get('normalization')
-    if isinstance(normalization, Mapping):
-        settings['normalization'] = str(normalization.get('type'))
-    if (last_stage := (model.get('backbone') or {}).get('last_stage')) is not None:
-        settings['last_stage'] = str(last_stage)
-    return settings
-
-
-def _pooling_head(
-    tensors: Mapping, layout: Layout, settings: dict, report: KeyReport
-) -> str:
-    if 'pooling_head' in settings:
-        return settings['pooling_head']
-    if 'neck.wr.weight' in tensors:
-        dead = any('neck.wr.weight' in names for names in report.changed.values())
-        return 'dropcov' if dead else 'mgcrp'
-    if 'neck.reduction.conv.weight' not in tensors:
-        # a detector does not tell what its encoder was pre-trained with
-        return 'gap' if 'classifier' in layout.targets else 'unknown'
-    if 'neck.dropout.importance.weight' in tensors:
-        return 'dropcov'
-    named = settings.get('normalization', '').rpartition('.')[2]
-    known = {'NewtonSchulz': 'isqrt', 'MatrixPower': 'mpn'}
-    default = 'gcp' if layout.name == 'mmpretrain' else 'isqrt'
-    return layout.meta.get('pooling_head', known.get(named, named.lower() or default))
+def _leave_rest(tensors: dict, report: KeyReport, rule: str) -> None:
+    """Drop all but the encoder, and say so in the report."""
+    origin = {new: old for old, new in report.renamed.items()}
+    for name in [name for name in tensors if not name.startswith('backbone.')]:
+        del tensors[name]
+        old = origin.get(name, name)
+        if report.renamed.pop(old, None) is None:
+            report.taken.remove(old)
+        report.drop(rule, old)
+    report.changed = {
+        rule: kept
+        for rule, names in report.changed.items()
+        if (kept := [name for name in names if name in tensors])
+    }
+    report.renamed = {
+        old: new.removeprefix('backbone.') for old, new in report.renamed.items()
+    }
 
 
 def _check(tensors: dict, report: KeyReport, to: str) -> Architecture | None:
@@ -179,7 +154,9 @@ def convert_checkpoint(
     if to not in TARGETS:
         raise ValueError(f'to={to!r} is none of {TARGETS}')
     if layout is not None and layout not in LAYOUTS:
-        raise CheckpointError(f'layout {layout!r} is none of {", ".join(LAYOUTS)}')
+        raise CheckpointError(
+            f'--layout {layout} is none of the layouts:\n{list_layouts()}'
+        )
     if src.resolve() == dst.resolve():
         raise CheckpointError(f'{dst} is the source itself, which is never changed')
     content = read_checkpoint(src, trust=trust, max_bytes=max_bytes)
@@ -192,35 +169,20 @@ def convert_checkpoint(
         )
     tensors, report = kind.translate(source)
     settings = declared_settings(content)
-    head = _pooling_head(tensors, kind, settings, report)
-    channels = tensors.get('neck.reduction.conv.weight')
+    settings['pooling_head'] = pooling_head(tensors, kind, settings, report)
+    reduction = tensors.get('neck.reduction.conv.weight')
+    settings['covariance_channels'] = str(0 if reduction is None else len(reduction))
+    settings['target'] = to
     if to == 'encoder':
-        origin = {name: name for name in report.taken} | {
-            new: old for old, new in report.renamed.items()
-        }
-        for name in [n for n in tensors if not n.startswith('backbone.')]:
-            del tensors[name]
-            old = origin.get(name, name)
-            report.renamed.pop(old, None)
-            if old in report.taken:
-                report.taken.remove(old)
-            report.drop(kind.rest, old)
-            report.changed = {
-                rule: [n for n in names if n != name]
-                for rule, names in report.changed.items()
-            }
-        report.renamed = {
-            old: new.removeprefix('backbone.') for old, new in report.renamed.items()
-        }
+        _leave_rest(tensors, report, kind.rest)
     try:
         architecture = _check(tensors, report, to)
+        problems = report.problems
     except CheckpointError as error:
+        problems = str(error)
+    if problems:
         raise KeyMismatchError(
-            f'{src} (layout {kind.name}): {error}\n{report.text()}'
-        ) from None
-    if report.problems:
-        raise KeyMismatchError(
-            f'{src} (layout {kind.name}): {report.problems}\n{report.text()}'
+            f'{src} (layout {kind.name}): {problems}\n{report.text()}'
         )
     if to == 'encoder':
         tensors = {name.removeprefix('backbone.'): t for name, t in tensors.items()}
@@ -228,32 +190,11 @@ def convert_checkpoint(
         tensors = to_mmpretrain(tensors)
     if not tensors:
         raise KeyMismatchError(f'{src} (layout {kind.name}): no encoder in it')
+    # a slice or a view would be saved with all of what it is a part of
     tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    if 'detector' not in kind.targets and kind.name not in (
-        'mmpretrain',
-        'mmdet',
-        'mmseg',
-    ):
-        settings = {k: json.dumps(v) for k, v in IMAGENET_INPUT.items()} | settings
-    digest = tensors_sha256(tensors)
-    meta = {
-        **kind.meta,
-        **settings,
-        'layout': kind.name,
-        'target': to,
-        'source': src.name,
-        'source_sha256': file_sha256(src),
-        'sha256': digest,
-        'tensors_sha256': json.dumps(
-            {n: tensor_sha256(t)[:8] for n, t in tensors.items()}
-        ),
-        'architecture': architecture.name if architecture else 'not checked',
-        'pooling_head': head,
-        'covariance_channels': str(len(channels) if channels is not None else 0),
-        'mmgcp_version': __version__,
-    }
+    meta = describe(tensors, src, kind, settings, architecture)
     if hash_name:
-        dst = dst.with_name(f'{dst.stem}-{digest[:8]}{dst.suffix}')
+        dst = dst.with_name(f'{dst.stem}-{meta["sha256"][:8]}{dst.suffix}')
     path = save_atomically({'state_dict': tensors, 'meta': meta}, dst)
     return Conversion(path, report, meta)
 

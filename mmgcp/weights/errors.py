@@ -1,7 +1,9 @@
 """What can go wrong with a file of weights, as exceptions that say so."""
 
+from ..utils.errors import UserError
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be read, recognised or used."""
 
 

@@ -9,12 +9,23 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from .errors import CheckpointError
+
 
 def declared_input(meta: Mapping[str, str]) -> dict | None:
-    """Input normalisation that an encoder file declares, None where it does not."""
+    """Input normalisation that an encoder file declares, None where it does not.
+
+    Raises:
+        CheckpointError: It does so in another form than JSON.
+    """
     if not all(key in meta for key in ('mean', 'std', 'to_rgb')):
         return None
-    return {key: json.loads(meta[key]) for key in ('mean', 'std', 'to_rgb')}
+    try:
+        return {key: json.loads(meta[key]) for key in ('mean', 'std', 'to_rgb')}
+    except json.JSONDecodeError as error:
+        raise CheckpointError(
+            f'the metadata mean, std and to_rgb of an encoder file are not JSON: {error}'
+        ) from error
 
 
 def preprocessor_input(preprocessor: nn.Module) -> dict:

@@ -14,6 +14,7 @@ from ..registry import WEIGHT_INITIALIZERS
 from .errors import CheckpointError, KeyMismatchError, first_names
 from .files import check_sha256, local_file, tensor_sha256, tensors_sha256
 from .layouts.deep_stem import fit_stem
+from .metadata import declared_settings
 from .preprocessor import check_preprocessor, preprocessor_around
 from .reading import read_checkpoint, tensors_of
 
@@ -53,8 +54,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _check_digests(tensors: dict, meta: Mapping[str, str], path: Path) -> None:
-    if 'sha256' not in meta or meta['sha256'] == tensors_sha256(tensors):
+def _check_digests(tensors: Mapping, meta: Mapping[str, str], path: Path) -> None:
+    if meta['sha256'] == tensors_sha256(tensors):
         return
     written = json.loads(meta.get('tensors_sha256', '{}'))
     changed = [
@@ -127,13 +128,9 @@ class PretrainedEncoder:
         content = read_checkpoint(path)
         tensors = encoder_tensors(content, str(path))
         filled = self._fill(module, tensors, path)
-        meta = content.get('meta') if isinstance(content, Mapping) else None
-        meta = {
-            key: value
-            for key, value in (meta.items() if isinstance(meta, Mapping) else ())
-            if isinstance(value, str)
-        }
-        _check_digests(tensors, meta, path)
+        meta = declared_settings(content)
+        if 'sha256' in meta:
+            _check_digests(content['state_dict'], meta, path)
         self._protect(module)
         head = meta.get('pooling_head', 'unknown')
         print_log(

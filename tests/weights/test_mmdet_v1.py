@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
@@ -91,6 +92,18 @@ def _new_detector():
     )
     cfg = dict(
         type='mmdet.MaskRCNN',
+        train_cfg=None,
+        test_cfg=dict(
+            rpn=dict(
+                nms_pre=50, max_per_img=50, nms=dict(type='nms', iou_threshold=0.7)
+            ),
+            rcnn=dict(
+                score_thr=0.05,
+                nms=dict(type='nms', iou_threshold=0.5),
+                max_per_img=10,
+                mask_thr_binary=0.5,
+            ),
+        ),
         backbone=dict(type='mmgcp.GCPResNet', depth=18),
         neck=dict(
             type='FPN', in_channels=[64, 128, 256, 512], out_channels=WIDTH, num_outs=5
@@ -138,7 +151,7 @@ def _new_detector():
         ),
     )
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(cfg)
+        return MODELS.build(ConfigDict(cfg))
 
 
 @pytest.fixture(scope='module')

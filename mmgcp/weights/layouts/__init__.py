@@ -19,6 +19,11 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def list_layouts() -> str:
+    """Names and descriptions, one layout per line."""
+    return '\n'.join(f'  {x.name:24}{x.description}' for x in LAYOUTS.values())
+
+
 def detect_layout(names: Collection[str]) -> Layout:
     """Recognise a layout from the names of the tensors alone.
 
@@ -28,7 +33,6 @@ def detect_layout(names: Collection[str]) -> Layout:
     fitting = [layout for layout in LAYOUTS.values() if layout.matches(names)]
     if len(fitting) == 1:
         return fitting[0]
-    known = '\n'.join(f'  {x.name:24}{x.description}' for x in LAYOUTS.values())
     found = (
         f'the names fit {", ".join(layout.name for layout in fitting)}; choose one'
         if fitting
@@ -36,8 +40,8 @@ def detect_layout(names: Collection[str]) -> Layout:
     )
     raise CheckpointError(
         f'{found}. The file has {len(names)} tensors: {first_names(names)}. '
-        f'Layouts for --layout:\n{known}'
+        f'Layouts for --layout:\n{list_layouts()}'
     )
 
 
-__all__ = ['LAYOUTS', 'Layout', 'Rule', 'detect_layout']
+__all__ = ['LAYOUTS', 'Layout', 'Rule', 'detect_layout', 'list_layouts']

@@ -39,6 +39,7 @@ class Layout:
         finish: Changes values once all names are translated.
         targets: What it can be converted to.
         rest: What everything outside of the encoder is.
+        published_input: Whether all its files take the input of ImageNet models.
         meta: Metadata that follows from the layout.
     """
 
@@ -49,6 +50,7 @@ class Layout:
     finish: Callable[[Tensors, KeyReport], Tensors] = lambda tensors, report: tensors
     targets: tuple[str, ...] = ('encoder', 'classifier')
     rest: str = 'pooling head and classifier, not part of the encoder'
+    published_input: bool = True
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def translate(self, tensors: Mapping[str, torch.Tensor]) -> tuple:

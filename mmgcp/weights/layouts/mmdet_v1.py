@@ -108,6 +108,7 @@ MMDET_V1 = Layout(
             r'roi_head.\1',
         ),
     ),
+    published_input=False,
     description='Faster or Mask R-CNN with FPN of mmdetection 1.x (CVPR 2020 paper)',
     finish=reorder_classes,
     targets=('encoder', 'detector'),

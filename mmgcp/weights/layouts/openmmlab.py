@@ -16,6 +16,7 @@ MMPRETRAIN = Layout(
         and not any_match(_SEGMENTER_HEADS, names)
     ),
     rules=(_WHOLE, Rule(r'((?:neck|head)\..+)', r'\1')),
+    published_input=False,
     description='classifier of mmpretrain, trained with configs/pretrain or its own',
     finish=from_mmpretrain,
 )
@@ -30,6 +31,7 @@ MMDET = Layout(
         _WHOLE,
         Rule(r'((?:neck|rpn_head|roi_head|bbox_head|mask_head)\..+)', r'\1'),
     ),
+    published_input=False,
     description='detector of mmdet 2.x or 3.x',
     targets=('encoder',),
     rest='detector, not part of the encoder',
@@ -40,6 +42,7 @@ MMSEG = Layout(
         any_match(r'backbone\.', names) and any_match(_SEGMENTER_HEADS, names)
     ),
     rules=(_WHOLE, Rule(r'((?:neck|decode_head|auxiliary_head)\..+)', r'\1')),
+    published_input=False,
     description='segmenter of mmseg',
     targets=('encoder',),
     rest='segmenter, not part of the encoder',
