@@ -71,16 +71,20 @@ class GramRoot(torch.autograd.Function):
         x, a, z, total, above, *saved = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():
             return _again(ctx, x, grad)
-        xc = centre(x)
         # Half, because the gather returns the gradient plus its transpose.
         grad = grad * ((x.size(2) * total).rsqrt() / 2).squeeze(2)
+        # Centring again costs a pass over the features; keeping the centred ones
+        # through the derivative would add to the peak.
+        xc = centre(x)
         gx = torch.bmm(triangle_gradient(grad, x.size(1)), xc)
         dz = torch.bmm(xc.transpose(1, 2), gx)
+        del xc, grad
         da = derivative(dz, ctx.schedule, saved)
         # The divisor: its root in front of the product, itself in a.
         dt = (_inner(dz, z) / 2 + _inner(da, a)) * above
+        del dz
         dk = add_identity(da, -dt.squeeze(2)).mul_(2 / total)
-        return accumulate(torch.bmm(gx, z), xc, dk, 2, 1), None
+        return accumulate(torch.bmm(gx, z), centre(x), dk, 2, 1), None
 
 
 class CovarianceRoot(torch.autograd.Function):
@@ -106,7 +110,9 @@ class CovarianceRoot(torch.autograd.Function):
         inner = (grad * out).sum(1).view(-1, 1, 1)
         grad = grad * ((total / x.size(2)).sqrt() / 2).squeeze(2)
         gy = triangle_gradient(grad, x.size(1))
+        del grad
         da = derivative(gy, ctx.schedule, saved, root=True)
+        del gy
         dt = (inner / 2 - _inner(da, a)) * above
         ds = add_identity(da, dt.squeeze(2)).mul_(2 / total)
         return torch.bmm(ds, centre(x)), None

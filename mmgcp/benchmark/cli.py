@@ -1,0 +1,181 @@
+"""Command line of ``tools/benchmark.py``."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from .report import machine, save_json, save_plot, table
+from .timing import measure
+
+CONFIGS = {
+    'pretrain-step': [
+        'configs/pretrain/resnet18-w16_gap_scenes.py',
+        'configs/pretrain/resnet18-w16_isqrt_scenes.py',
+        'configs/pretrain/resnet18-w16_dropcov_scenes.py',
+    ],
+    'transfer-step': [
+        'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py',
+        'configs/segmentation/r18-w16_upernet_scenes.py',
+    ],
+}
+CONFIGS['evaluation'] = CONFIGS['pretrain-step'] + CONFIGS['transfer-step']
+CONFIGS['throughput'] = CONFIGS['evaluation']
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of every kind of measurement."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--rounds', type=int, default=15, help='rounds that count')
+    common.add_argument('--warmup', type=int, default=3, help='rounds that do not')
+    common.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
+    common.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    common.add_argument('--no-memory', action='store_true', help='skip peak memory')
+    common.add_argument('--json', metavar='FILE', help='write everything measured')
+    common.add_argument('--plot', metavar='FILE', help='draw the ratios')
+    top = argparse.ArgumentParser(prog='tools/benchmark.py', description=__doc__)
+    kinds = top.add_subparsers(dest='kind', required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return kinds.add_parser(
+            name,
+            help=text,
+            description=text,
+            parents=[common],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+
+    one = add('pooling', 'pooling layers, forward and backward')
+    one.add_argument(
+        '--shape',
+        type=int,
+        nargs=4,
+        action='append',
+        metavar=('B', 'C', 'H', 'W'),
+        help='may be given several times; otherwise the shapes of docs/performance.md',
+    )
+    one.add_argument('--iterations', type=int, default=5, help='Newton-Schulz steps')
+    one.add_argument('--compile', action='store_true', help='add compiled variants')
+    one.add_argument('--channels-last', action='store_true')
+    one.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32')
+    one.add_argument('--tf32', action='store_true', help='allow TF32 on a GPU')
+
+    one = add('encoders', 'ResNet per last stage, training and inference')
+    one.add_argument('--depth', type=int, default=50)
+    one.add_argument('--batch', type=int, default=4)
+    one.add_argument('--size', type=int, default=224)
+    one.add_argument('--scope', default='mmpretrain', help='framework of the baseline')
+    one.add_argument('--channels-last', action='store_true')
+
+    texts = {
+        'pretrain-step': 'one training step per classification config',
+        'transfer-step': 'one training step per detection or segmentation config',
+        'evaluation': 'prediction per config',
+        'throughput': 'data loading alone, step alone and both, per config',
+    }
+    for name, text in texts.items():
+        one = add(name, text)
+        one.add_argument('--config', nargs='+', default=CONFIGS[name], metavar='FILE')
+        one.add_argument(
+            '--batch', type=int, help='images per step; that of the config'
+        )
+        if name != 'throughput':
+            one.add_argument('--size', type=int, default=None, help='image side')
+        if name == 'transfer-step':
+            one.add_argument(
+                '--last-stage',
+                nargs='+',
+                choices=('stride', 'maxpool', 'native'),
+                default=['stride', 'maxpool', 'native'],
+            )
+        if name.endswith('step'):
+            one.add_argument(
+                '--profile', type=int, default=0, metavar='N', help='list N costs'
+            )
+    return top
+
+
+def _progress(title: str) -> Callable[[int, int], None]:
+    start = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        left = (time.monotonic() - start) / done * (total - done)
+        end = '\n' if done == total else ''
+        print(
+            f'\r{title}: round {done}/{total}, {left:.0f} s left ',
+            end=end,
+            file=sys.stderr,
+        )
+
+    return show
+
+
+def _groups(args: argparse.Namespace):
+    if args.kind == 'pooling':
+        from .pooling import SHAPES, pooling_variants
+
+        for shape in args.shape or SHAPES:
+            title = f'pooling {tuple(shape)}, {args.iterations} steps'
+            yield (
+                title,
+                pooling_variants(
+                    tuple(shape),
+                    args.iterations,
+                    args.device,
+                    args.compile,
+                    args.channels_last,
+                    getattr(torch, args.dtype),
+                ),
+            )
+    elif args.kind == 'encoders':
+        from .encoders import encoder_groups
+
+        yield from encoder_groups(args)
+    else:
+        from .steps import config_groups
+
+        yield from config_groups(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, save."""
+    top = parser()
+    args = top.parse_args(argv)
+    if args.rounds < 1 or args.warmup < 0:
+        top.error('--rounds must be at least 1 and --warmup at least 0')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        top.error('--device cuda: torch sees no GPU here')
+    torch.set_num_threads(args.threads)
+    if getattr(args, 'tf32', False):
+        torch.backends.cuda.matmul.allow_tf32 = True
+    report = {
+        'command': ' '.join(['tools/benchmark.py', *(argv or sys.argv[1:])]),
+        'machine': machine(args.device),
+        'groups': [],
+    }
+    print(' | '.join(f'{k}: {v}' for k, v in report['machine'].items()))
+    for title, variants in _groups(args):
+        rows = measure(
+            variants,
+            args.rounds,
+            args.warmup,
+            args.device,
+            memory=not args.no_memory,
+            progress=_progress(title),
+        )
+        report['groups'].append({'title': title, 'rows': rows})
+        print(f'\n{title}\n{table(rows)}', flush=True)
+        if getattr(args, 'profile', 0):
+            from .profile import costs
+
+            for variant in variants:
+                print(f'\n{variant.name}\n{costs(variant.step, args.profile)}')
+    if args.json:
+        save_json(args.json, report)
+    if args.plot:
+        save_plot(args.plot, report)
+    return 0
