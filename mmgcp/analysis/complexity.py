@@ -210,6 +210,9 @@ def pooling_heads(
         features = model.backbone(torch.zeros(*image, device=run.device))[-1]
     if features.dim() != 4:
         return {}
+    # Counts depend on the shape alone, and an eigendecomposition may fail on
+    # the values that an encoder with random weights gives.
+    features = torch.randn_like(features)
     channels = features.shape[1]
     own = getattr(model.neck, 'reduced_channels', None)
     reduced = reduced_channels or own or 64

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .linear_operators import twice_differentiable
+from .linear_operators import refuse_cut_graph, twice_differentiable
 from .loss import SampleLoss, flatten, unflatten
 from .processes import local_sums, sum_over_processes
 
@@ -95,6 +95,7 @@ def backward_product(loss: SampleLoss) -> Product:
                     for g, d in zip(gradients, direction, strict=True)
                     if g is not None and g.requires_grad
                 )
+                refuse_cut_graph(slope)
                 second = torch.autograd.grad(slope, parameters, allow_unused=True)
             total += size * flatten(second, parameters)
         return sum_over_processes(total) / loss.total

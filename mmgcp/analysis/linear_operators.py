@@ -43,6 +43,29 @@ def linear_map(x: Tensor, forward: Map) -> Tensor:
     return _Linear.apply(x, forward, adjoint)
 
 
+def refuse_cut_graph(value: Tensor) -> None:
+    """Raise if a derivative went through an operator that gives only one.
+
+    Such an operator leaves an error node in the graph. It raises when autograd
+    runs through it, but a search for given inputs stops in front of it, and
+    the term would silently be missing.
+
+    Raises:
+        RuntimeError: There is such a node.
+    """
+    seen, waiting = set(), [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().endswith('Error'):
+            raise RuntimeError(
+                'an operator of the model can be differentiated only once'
+            )
+        waiting.extend(following for following, _ in node.next_functions)
+
+
 @contextmanager
 def twice_differentiable(model: nn.Module) -> Iterator[None]:
     """Make every averaging RoIAlign of a model twice differentiable.

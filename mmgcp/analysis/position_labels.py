@@ -9,6 +9,27 @@ from torch.nn import functional as F
 NO_CLASS = -1
 
 
+def check_resized(samples: Sequence) -> None:
+    """Refuse ground truth that did not follow its image through a resize.
+
+    Test pipelines load annotations behind the resize and leave them in the
+    coordinates of the file, for evaluation.
+
+    Raises:
+        ValueError: A dense sample's image has another size than its file.
+    """
+    for sample in samples:
+        before, after = (sample.metainfo.get(k) for k in ('ori_shape', 'img_shape'))
+        if 'gt_label' in sample or before is None or after is None:
+            continue
+        if tuple(before[:2]) != tuple(after[:2]):
+            raise ValueError(
+                f'{sample.metainfo.get("img_path")} was resized from {before[:2]} to '
+                f'{after[:2]} and its annotations were not: per-class spectra need '
+                '--split train here'
+            )
+
+
 def position_labels(
     samples: Sequence, size: tuple[int, int], input_size: tuple[int, int]
 ) -> Tensor:

@@ -64,8 +64,9 @@ def robustness(
         out (str | Path): Folder of ``robustness.json`` and ``robustness.png``.
         corruptions (Sequence[str]): Subset of the fifteen.
         severities (Sequence[int]): Subset of 1 to 5.
-        images (int, optional): Size of a fixed sample of the test set. Defaults
-            to all of it.
+        images (int, optional): Size of a fixed sample of the test set; 0 for
+            all of it, as the benchmark wants it. Defaults to 100 for a
+            classifier and 40 otherwise.
         position (str, optional): Corrupt behind ``'load'``, the image as it is on
             disk (COCO-C), or in front of ``'pack'``, resized and cropped
             (ImageNet-C). Defaults to ``'pack'`` for a classifier, else ``'load'``.
@@ -132,7 +133,7 @@ def robustness(
         'severities': list(severities),
         'complete_benchmark': tuple(corruptions) == CORRUPTIONS
         and tuple(severities) == SEVERITIES
-        and images is None,
+        and all(row['sample']['images'] == row['sample']['of'] for row in rows),
         'runs': rows,
     }
     if is_main():
@@ -180,6 +181,8 @@ class Bench:
         insert_step(self.cfg, {**step, 'seed': seed}, self.position)
         self.dataset = build_dataset(self.cfg, 'test')
         size = len(self.dataset)
+        if images is None:
+            images = 100 if classifier else 40
         self.indices = sorted(sample_indices(size, images or size, seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
         self.classes = len((self.dataset.metainfo or {}).get('classes') or ())

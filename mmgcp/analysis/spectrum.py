@@ -30,7 +30,7 @@ from .moments import (
     symmetric_spectrum,
 )
 from .output import colour, figure, save_figure, write_json
-from .position_labels import position_labels
+from .position_labels import check_resized, position_labels
 from .processes import gather, is_main, progress
 from .runs import Run, RunSpec, load_run, sample_batches
 from .taps import feature_maps
@@ -79,7 +79,7 @@ def spectrum(
                 batch_size or (4 if dense else 32),
                 seed,
             )
-            row, mean = measure(run, sample.batches, per_class)
+            row, mean = measure(run, sample.batches, per_class, split)
             rows.append(
                 {
                     **run.describe(),
@@ -100,7 +100,9 @@ def spectrum(
 
 
 @torch.no_grad()
-def measure(run: Run, batches: Sequence, per_class: bool) -> tuple[dict, dict]:
+def measure(
+    run: Run, batches: Sequence, per_class: bool, split: str
+) -> tuple[dict, dict]:
     """Moments of one run over its batches.
 
     Returns:
@@ -125,6 +127,8 @@ def measure(run: Run, batches: Sequence, per_class: bool) -> tuple[dict, dict]:
         pooled.append(normalisation_effect(model, inputs))
         last = maps[last_stage(maps)]
         if per_class and last.dim() == 4:
+            if split != 'train':
+                check_resized(data['data_samples'])
             labels = position_labels(
                 data['data_samples'], last.shape[2:], inputs.shape[2:]
             ).reshape(-1)

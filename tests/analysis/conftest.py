@@ -46,7 +46,7 @@ def data_root(tmp_path_factory) -> Path:
             save(root / 'detection' / split / name, pixels)
             save(root / 'segmentation' / 'images' / folder / name, pixels)
             truth = np.zeros((64, 64), np.uint8)
-            truth[16:32, 16:32] = i + 1
+            truth[16:48, 16:48] = i + 1
             save(root / 'segmentation' / 'annotations' / folder / name, truth)
             images.append({'id': i, 'file_name': name, 'width': 64, 'height': 64})
             boxes.append(

@@ -21,22 +21,22 @@ def test_landscape(framework, spec_of, tmp_path):
     from mmgcp.analysis.landscape import landscape
 
     spec = spec_of(framework)
-    arguments = dict(steps=(0.1, 20.0, 3), images=2, batch_size=2, device='cpu')
+    arguments = dict(steps=(0.01, 20.01, 3), images=4, batch_size=4, device='cpu')
     landscape([spec], tmp_path, **arguments)
     (row,) = written(tmp_path, 'landscape')
     assert row['sample'] | {'of': 0} == {
         'split': 'train',
-        'images': 2,
+        'images': 4,
         'of': 0,
-        'batch_size': 2,
+        'batch_size': 4,
         'seed': 0,
     }
     assert row['iteration'] == 8
     assert row['gradient_norm'] > 0
-    assert row['eta'] == pytest.approx([0.1, 10.05, 20.0])
+    assert row['eta'] == pytest.approx([0.01, 10.01, 20.01])
     # To first order the loss rises by eta |g|^2.
     rise = row['loss'][0] - row['loss_at_zero']
-    assert rise == pytest.approx(0.1 * row['gradient_norm'] ** 2, rel=0.3)
+    assert rise == pytest.approx(0.01 * row['gradient_norm'] ** 2, rel=0.3)
     again = landscape([spec], tmp_path / 'again', **arguments)['runs'][0]
     assert again['loss'] == pytest.approx(row['loss'])
 

@@ -4,7 +4,11 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
-from mmgcp.analysis.position_labels import NO_CLASS, position_labels
+from mmgcp.analysis.position_labels import (
+    NO_CLASS,
+    check_resized,
+    position_labels,
+)
 
 
 def test_the_label_of_an_image_is_everywhere():
@@ -34,3 +38,13 @@ def test_a_box_holds_the_centres_inside():
 def test_no_ground_truth_is_an_error():
     with pytest.raises(ValueError, match='--split train'):
         position_labels([BaseDataElement()], (2, 2), (8, 8))
+
+
+def test_annotations_that_stayed_behind_are_refused():
+    sample = BaseDataElement(metainfo={'ori_shape': (8, 8), 'img_shape': (8, 8)})
+    check_resized([sample])
+    sample.set_metainfo({'img_shape': (4, 4)})
+    with pytest.raises(ValueError, match='--split train'):
+        check_resized([sample])
+    sample.gt_label = torch.tensor([1])
+    check_resized([sample])

@@ -21,7 +21,12 @@ def main(argv=None):
     add = args_of.add_argument
     add('--corruptions', nargs='+', choices=CORRUPTIONS, default=CORRUPTIONS)
     add('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES)
-    add('--images', type=int, help='a fixed sample of the test set (default: all)')
+    add(
+        '--images',
+        type=int,
+        help='a fixed sample of the test set, 0 for all of it (default: 100 for a '
+        'classifier, 40 otherwise)',
+    )
     add('--position', choices=POSITIONS, help='behind loading or in front of packing')
     add('--metric', help="defaults to the framework's main one")
     args = args_of.parse_args(argv)
