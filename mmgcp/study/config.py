@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from .step import StudyError
 
-_KEYS = {
+_KEYS: dict[str, Any] = {
     'name': str,
     'title': str,
     'work_dir': str,
@@ -37,7 +37,14 @@ _ENCODER_KEYS = {
     'metrics',
     'backbone',
 }
-_TASK_KEYS = {'label', 'config', 'metrics', 'overrides', 'nproc', 'encoders'}
+_TASK_KEYS = {
+    'label',
+    'config',
+    'metrics',
+    'overrides',
+    'nproc',
+    'encoders',
+}
 _WAYS = ('pretrain', 'checkpoint', 'source', 'init_cfg')
 ANALYSES = (
     'landscape',

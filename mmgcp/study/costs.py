@@ -73,14 +73,15 @@ def count(run: Run) -> dict[str, Any]:
     Convolutions and matrix products are counted, those of the covariance and of
     its normalisation among them; element-wise work is not.
     """
+    model: Any = run.model
     batch = sample_batches(run, 'val', 1, 1, 0).batches[0]
-    run.model.eval()
+    model.eval()
     with torch.no_grad():
-        flops, _ = count_flops(lambda: run.model.test_step(copy.deepcopy(batch)), {})
-    parameters = sum(p.numel() for p in run.model.parameters())
-    backbone = getattr(run.model, 'backbone', None)
+        flops, _ = count_flops(lambda: model.test_step(copy.deepcopy(batch)), {})
+    parameters = sum(p.numel() for p in model.parameters())
+    backbone = getattr(model, 'backbone', None)
     encoder = sum(p.numel() for p in backbone.parameters()) if backbone else None
-    shape = list(run.model.data_preprocessor(copy.deepcopy(batch))['inputs'].shape)
+    shape = list(model.data_preprocessor(copy.deepcopy(batch))['inputs'].shape)
     return {
         'parameters': parameters,
         'encoder_parameters': encoder,
@@ -90,13 +91,14 @@ def count(run: Run) -> dict[str, Any]:
 
 
 def _training_step(run: Run, batch: dict) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(run.model.parameters(), lr=0.0, momentum=0.9)
+    model: Any = run.model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
 
     def step() -> None:
-        run.model.train()
-        data = run.model.data_preprocessor(copy.deepcopy(batch), training=True)
-        losses = run.model(**data, mode='loss')
-        loss, _ = run.model.parse_losses(losses)
+        model.train()
+        data = model.data_preprocessor(copy.deepcopy(batch), training=True)
+        losses = model(**data, mode='loss')
+        loss, _ = model.parse_losses(losses)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -105,10 +107,12 @@ def _training_step(run: Run, batch: dict) -> Callable[[], None]:
 
 
 def _inference_step(run: Run, batch: dict) -> Callable[[], None]:
+    model: Any = run.model
+
     def step() -> None:
-        run.model.eval()
+        model.eval()
         with torch.no_grad():
-            run.model.test_step(copy.deepcopy(batch))
+            model.test_step(copy.deepcopy(batch))
 
     return step
 

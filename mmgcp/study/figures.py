@@ -80,9 +80,9 @@ def _curves(curves: dict[str, dict], study: dict, path: Path) -> None:
                 for points in seeds.values():
                     x, y = zip(*points, strict=True)
                     axis.plot(x, y, color=colour(order), alpha=0.25, lw=0.8)
-            x, y = mean_curve(seeds)
+            steps, means = mean_curve(seeds)
             label = study['encoders'][name]
-            axis.plot(x, y, color=colour(order), label=label, marker='.')
+            axis.plot(steps, means, color=colour(order), label=label, marker='.')
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(
             'iteration' if title == 'training loss' else 'epoch or iteration'

@@ -105,10 +105,10 @@ def _charts(report: dict, task: str) -> list[tuple[str, str]]:
                         opacity=0.3,
                         line={'color': colour, 'width': 1},
                     )
-            x, y = mean_curve(seeds)
+            steps, means = mean_curve(seeds)
             chart.add_scatter(
-                x=x,
-                y=y,
+                x=steps,
+                y=means,
                 mode='lines+markers',
                 name=label,
                 legendgroup=label,

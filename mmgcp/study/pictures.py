@@ -4,7 +4,8 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def make_pictures(
         indices = [min(index, len(dataset) - 1) for index in indices]
         batch = [dataset[index] for index in indices]
         with torch.no_grad():
-            outputs = run.model.test_step(pseudo_collate(batch))
+            model: Any = run.model
+            outputs = model.test_step(pseudo_collate(batch))
         for order, (index, output) in enumerate(zip(indices, outputs, strict=True)):
             image = read_image(output.img_path)
             painter = _painter(run, dataset.metainfo)
@@ -79,7 +81,7 @@ def read_image(path: str) -> np.ndarray:
     return mmcv.imread(path, channel_order='rgb')
 
 
-def _painter(run: Run, meta: dict) -> Any:
+def _painter(run: Run, meta: dict) -> Callable[..., str]:
     classes = list(meta['classes'])
     palette = meta.get('palette')
     if not palette or len(palette) < len(classes):
@@ -88,9 +90,9 @@ def _painter(run: Run, meta: dict) -> Any:
         palette = 255 * colormaps['tab10'](np.arange(len(classes)) % 10)[:, :3]
     colours = np.asarray(palette, dtype=float) / 255
     if run.scope == 'mmdet':
-        return lambda *args: _draw_detection(*args, classes, colours)
+        return partial(_draw_detection, classes=classes, colours=colours)
     if run.scope == 'mmseg':
-        return lambda *args: _draw_segmentation(*args, colours)
+        return partial(_draw_segmentation, colours=colours)
     raise StudyError(f'{run.spec.config}: no pictures for {run.scope}')
 
 

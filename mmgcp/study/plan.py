@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .analyses import add_analysis
+from .extras import add_analysis, add_costs, add_pictures
 from .own_data import PARTS, own_data_changes
 from .recipe import Recipe, combine, find, shown
 from .step import Step, StudyError
@@ -52,8 +52,8 @@ class Planner:
         }
         for task in self.study['tasks']:
             self._task(task, encoders)
-        if any('pretrain' in entry for entry in self.study['encoders'].values()):
-            self._costs('pretrain')
+        if self.study['costs']:
+            add_costs(self, 'pretrain')
         for analysis in self.study['analyses']:
             add_analysis(self, analysis)
         return self.steps
@@ -119,7 +119,7 @@ class Planner:
                 )
                 inputs = []
             command = self._convert_command(source, target)
-            self.add(step, 'convert', command, target, inputs=inputs, encoder=name)
+            self.add(step, 'convert', command, target, inputs=inputs)
         return _init(target), [step], [target]
 
     def _pretrain(self, name: str, seed: int) -> tuple[dict, list[str], list]:
@@ -137,13 +137,13 @@ class Planner:
             target,
             deps=[train],
             inputs=[checkpoint],
-            **{**meta, 'group': 'export'},
+            meta={**meta, 'group': 'export'},
         )
         return _init(target), [export], [target]
 
     def _task(self, task: str, encoders: dict) -> None:
         entry = self.study['tasks'][task]
-        trained = []
+        first = []
         for seed in self.study['seeds']:
             for name in self.study['encoders']:
                 if name not in entry.get('encoders', [name]):
@@ -154,65 +154,12 @@ class Planner:
                 step = f'{task}/{name}/seed{seed}'
                 checkpoint = self._train(step, 'transfer', recipe, deps, inputs, meta)
                 self._evaluate(step, recipe, checkpoint, meta)
-                trained.append((seed, name, step, checkpoint))
-        first = [item for item in trained if item[0] == self.study['seeds'][0]]
+                if seed == self.study['seeds'][0]:
+                    first.append(self.steps[-2])
         if self.study['pictures'] and first:
-            self._pictures(task, first)
-        self._costs(task)
-
-    def _pictures(self, task: str, trained: list) -> None:
-        step = f'pictures/{task}'
-        target = self.dir(step) / 'pictures.json'
-        command = ['python', '-m', 'mmgcp.study.pictures', shown(target.parent)]
-        command += ['--count', str(self.study['pictures']), '--models']
-        for _, name, train, checkpoint in trained:
-            config = self.dir(train) / 'config.py'
-            command.append(f'{name}={shown(config)}={shown(checkpoint)}')
-        self.add(
-            step,
-            'pictures',
-            command,
-            target,
-            deps=[train for _, _, train, _ in trained],
-            inputs=[checkpoint for *_, checkpoint in trained],
-            task=task,
-            seed=trained[0][0],
-            group=task,
-        )
-
-    def _costs(self, task: str) -> None:
-        """Parameters, FLOPs and speed of the models of one task, run alone."""
-        if not self.study['costs']:
-            return
-        seed = self.study['seeds'][0]
-        trained = [
-            step
-            for step in self.steps
-            if step.kind in ('pretrain', 'transfer')
-            and step.meta['task'] == task
-            and step.meta['seed'] == seed
-        ]
-        if not trained:
-            return
-        step = f'costs/{task}'
-        target = self.dir(step) / 'costs.json'
-        command = ['python', '-m', 'mmgcp.study.costs', shown(target), '--models']
-        for train in trained:
-            config = train.work_dir / 'config.py'
-            command.append(
-                f'{train.meta["encoder"]}={shown(config)}={shown(train.result)}'
-            )
-        self.add(
-            step,
-            'costs',
-            command,
-            target,
-            deps=[train.name for train in trained],
-            inputs=[train.result for train in trained],
-            exclusive=True,
-            task=task,
-            group=task,
-        )
+            add_pictures(self, task, first)
+        if self.study['costs']:
+            add_costs(self, task)
 
     # Steps
 
@@ -249,10 +196,12 @@ class Planner:
             processes=nproc,
             resume=['--resume'],
             resume_mark=folder / 'last_checkpoint',
-            max_epochs=length if by_epoch else None,
-            max_iters=None if by_epoch else length,
-            batch_size=recipe.batch_size() * nproc,
-            **meta,
+            meta={
+                **meta,
+                'max_epochs': length if by_epoch else None,
+                'max_iters': None if by_epoch else length,
+                'batch_size': recipe.batch_size() * nproc,
+            },
         )
         return checkpoint
 
@@ -283,9 +232,12 @@ class Planner:
             deps=[train],
             inputs=[checkpoint],
             processes=nproc,
-            scope=recipe.scope,
-            config=shown(recipe.config),
-            **{**meta, 'group': f'{meta["group"]}-test'},
+            meta={
+                **meta,
+                'group': f'{meta["group"]}-test',
+                'scope': recipe.scope,
+                'config': shown(recipe.config),
+            },
         )
 
     def add(
@@ -301,10 +253,12 @@ class Planner:
         processes: int = 1,
         resume: list[str] | None = None,
         resume_mark: Path | None = None,
-        **meta: Any,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         folder = self.dir(name)
-        files, content = {}, None
+        files: dict[Path, str] = {}
+        content = None
+        meta = dict(meta or {})
         if recipe is not None:
             files = {folder / 'config.py': recipe.text(folder)}
             content = recipe.values

@@ -55,9 +55,8 @@ def combine(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     result = dict(first)
     for key, value in second.items():
         old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        if both and not value.get('_delete_'):
-            value = combine(old, value)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = value if value.get('_delete_') else combine(old, value)
         result[key] = value
     return result
 
@@ -72,7 +71,7 @@ class Recipe:
 
     def __init__(self, config: Path, changes: dict[str, Any] | None = None) -> None:
         self.config = config
-        self.changes = _deletable(_read(str(config)), changes or {})
+        self.changes: dict[str, Any] = _deletable(_read(str(config)), changes or {})
         self.values = merge(_read(str(config)), self.changes)
 
     def with_changes(self, changes: dict[str, Any]) -> 'Recipe':

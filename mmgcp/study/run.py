@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .backend import Backend
 from .config import load_study, select
 from .display import Display
 from .dry_run import print_plan
@@ -96,7 +97,7 @@ def _backend(
     jobs: int | None,
     slurm: list[str] | None,
     lock: int | None,
-) -> LocalBackend | SlurmBackend:
+) -> Backend:
     here = Path.cwd()
     if slurm is not None:
         wrong = [text for text in slurm if not re.match(r'\w+=.', text)]

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .backend import Backend, Job
 from .display import Display
-from .local import LocalBackend, LocalJob
 from .progress import (
     Clock,
     Estimator,
@@ -22,7 +22,6 @@ from .progress import (
     tail,
     time_left,
 )
-from .slurm import SlurmBackend, SlurmJob
 from .step import (
     ATTEMPTS,
     Step,
@@ -52,7 +51,7 @@ class Scheduler:
         self,
         steps: list[Step],
         folder: Path,
-        backend: LocalBackend | SlurmBackend,
+        backend: Backend,
         display: Display,
         poll: float = 0.25,
     ) -> None:
@@ -129,7 +128,7 @@ class Scheduler:
 
     def _start(self, step: Step) -> None:
         attempts = self._history(step)
-        job = None
+        job: Job | None = None
         if attempts['attempts']:
             job = self.backend.attach(step, attempts['attempts'][-1]['job'])
         if job is None:
@@ -187,9 +186,7 @@ class Scheduler:
             clock.update(fraction)
             self.display.update(step.name, fraction, line)
 
-    def _finish(
-        self, step: Step, job: LocalJob | SlurmJob, clock: Clock, status: int
-    ) -> None:
+    def _finish(self, step: Step, job: Job, clock: Clock, status: int) -> None:
         del self.running[step.name]
         self.backend.release(job)
         attempts = read_json(step.work_dir / ATTEMPTS)

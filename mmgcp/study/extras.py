@@ -1,4 +1,4 @@
-"""Steps that run the analysis tools on a study's encoders and models."""
+"""Steps beside the trainings: pictures, costs, analyses."""
 
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,58 @@ if TYPE_CHECKING:
 _PRETRAIN_ONLY = ('preconditioner',)
 #: Reads the logs of every seed; the others look at the models of the first.
 _ALL_SEEDS = ('convergence',)
+
+
+def add_pictures(planner: 'Planner', task: str, trained: list[Step]) -> None:
+    """Plan the predictions of one task's models on validation images."""
+    step = f'pictures/{task}'
+    target = planner.dir(step) / 'pictures.json'
+    command = ['python', '-m', 'mmgcp.study.pictures', shown(target.parent)]
+    command += ['--count', str(planner.study['pictures']), '--models']
+    planner.add(
+        step,
+        'pictures',
+        [*command, *_models(trained)],
+        target,
+        deps=[train.name for train in trained],
+        inputs=[train.result for train in trained],
+        meta={'task': task, 'group': step},
+    )
+
+
+def add_costs(planner: 'Planner', task: str) -> None:
+    """Plan the parameters, FLOPs and speed of one task's models, measured alone."""
+    trained = [
+        step
+        for step in planner.steps
+        if step.kind in ('pretrain', 'transfer')
+        and step.meta['task'] == task
+        and step.meta['seed'] == planner.study['seeds'][0]
+    ]
+    if not trained:
+        return
+    step = f'costs/{task}'
+    target = planner.dir(step) / 'costs.json'
+    command = ['python', '-m', 'mmgcp.study.costs', shown(target), '--models']
+    planner.add(
+        step,
+        'costs',
+        [*command, *_models(trained)],
+        target,
+        deps=[train.name for train in trained],
+        inputs=[train.result for train in trained],
+        exclusive=True,
+        meta={'task': task, 'group': step},
+    )
+
+
+def _models(trained: list[Step]) -> list[str]:
+    """``NAME=CONFIG=CHECKPOINT`` of each training."""
+    return [
+        f'{step.meta["encoder"]}={shown(step.work_dir / "config.py")}='
+        f'{shown(step.result)}'
+        for step in trained
+    ]
 
 
 def add_analysis(planner: 'Planner', name: str) -> None:
@@ -59,7 +111,5 @@ def _add_step(planner: 'Planner', name: str, task: str, trained: list[Step]) -> 
         folder / f'{name}.json',
         deps=[train.name for train in trained],
         inputs=[train.result for train in trained],
-        analysis=name,
-        task=task,
-        group=f'{name}/{task}',
+        meta={'analysis': name, 'task': task, 'group': step},
     )
