@@ -14,6 +14,7 @@ HELP = {
     'crops': 'classification images of each training digit',
     'eval_crops': 'classification images of each validation and test digit',
     'crop_size': 'side of a classification image in pixels',
+    'digits': 'handwritten digits of each class to use, over all splits; 0 for all',
 }
 
 

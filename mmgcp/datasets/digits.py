@@ -26,12 +26,20 @@ class Sources:
     photographs: tuple[np.ndarray, ...]
 
 
-def split_identities(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Cut the rows of ``labels`` into train, val and test, class by class."""
+def split_identities(
+    labels: np.ndarray, seed: int, digits: int = 0
+) -> dict[str, np.ndarray]:
+    """Cut the rows of ``labels`` into train, val and test, class by class.
+
+    Args:
+        labels: class of each row.
+        seed: decides which row goes where.
+        digits: rows of each class to use; 0 for all.
+    """
     rng = np.random.default_rng([seed, 0])
     parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
+        rows = rng.permutation(np.flatnonzero(labels == label))[: digits or None]
         first = round(len(rows) * FRACTIONS['train'])
         second = first + round(len(rows) * FRACTIONS['val'])
         for split, part in zip(SPLITS, np.split(rows, [first, second]), strict=True):
@@ -39,7 +47,7 @@ def split_identities(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
 
 
-def load_sources(seed: int) -> dict[str, Sources]:
+def load_sources(seed: int, digits: int = 0) -> dict[str, Sources]:
     """Read scikit-learn's digits and photographs and cut both into splits.
 
     The photographs are cut too, into vertical strips in the same proportions:
@@ -57,7 +65,7 @@ def load_sources(seed: int) -> dict[str, Sources]:
         ) from error
     bundle = load_digits()
     photographs = [np.ascontiguousarray(image) for image in load_sample_images().images]
-    identities = split_identities(bundle.target, seed)
+    identities = split_identities(bundle.target, seed, digits)
     cuts = np.cumsum([0.0, *(FRACTIONS[split] for split in SPLITS)])
     sources = {}
     for index, split in enumerate(SPLITS):

@@ -39,6 +39,8 @@ class ScenesSpec:
         crops: classification images made of each training digit.
         eval_crops: classification images made of each val and test digit.
         crop_size: side of a classification image in pixels.
+        digits: handwritten digits of each class to use, over all splits; 0 for
+            all (174 to 183).
     """
 
     seed: int = 0
@@ -49,6 +51,7 @@ class ScenesSpec:
     crops: int = 4
     eval_crops: int = 2
     crop_size: int = 48
+    digits: int = 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -56,6 +59,11 @@ class ScenesSpec:
         for name in ('train', 'val', 'test', 'crops', 'eval_crops'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name}={getattr(self, name)}: must be at least 1')
+        if self.digits < 0 or 0 < self.digits < 5:
+            raise ValueError(
+                f'digits={self.digits}: 0 for all, or at least 5, so that every '
+                'split has one of each class'
+            )
         for name in ('size', 'crop_size'):
             if getattr(self, name) < 32:
                 raise ValueError(
@@ -211,7 +219,7 @@ def check_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> list
 
 
 def _generate(root: Path, spec: ScenesSpec, advance: Callable[[], None]) -> None:
-    sources = load_sources(spec.seed)
+    sources = load_sources(spec.seed, spec.digits)
     for split in SPLITS:
         for writer in (_write_classification, _write_detection, _write_segmentation):
             for _ in writer(root, spec, split, sources[split]):
@@ -228,7 +236,8 @@ def _generate(root: Path, spec: ScenesSpec, advance: Callable[[], None]) -> None
 def number_of_images(spec: ScenesSpec) -> int:
     """Count the images ``spec`` asks for."""
     digits = {
-        split: len(part.labels) for split, part in load_sources(spec.seed).items()
+        split: len(part.labels)
+        for split, part in load_sources(spec.seed, spec.digits).items()
     }
     crops = sum(
         n * (spec.crops if split == 'train' else spec.eval_crops)
