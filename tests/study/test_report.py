@@ -201,3 +201,17 @@ def test_page_in_a_browser(made, tmp_path, size):
     assert probe['charts'] >= 2
     assert probe['cut'] == 0
     assert not probe['wide']
+
+
+def test_exit_status_says_whether_a_step_failed(made, capsys):
+    from mmgcp.study.run import _finish
+
+    folder, _, steps = made
+    states = dict.fromkeys((step.name for step in steps), 'done')
+    console = Console(soft_wrap=True)
+    assert _finish(fake_study(), steps, [], folder, console, states) == 0
+    states[steps[0].name], states[steps[1].name] = 'failed', 'skipped'
+    assert _finish(fake_study(), steps, [], folder, console, states) == 1
+    text = capsys.readouterr().out
+    assert f'failed: {steps[0].name}; read {steps[0].log}' in text
+    assert f'not run because of that: {steps[1].name}' in text
