@@ -126,8 +126,12 @@ def run_main(
         SystemExit: Always.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    status: object
     try:
-        status = main(argv)
+        try:
+            status = main(argv)
+        except SystemExit as leave:  # argparse, after --help or a wrong option
+            status = leave.code
         # output to a closed pipe or a full disk fails here, not at exit
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -141,7 +145,7 @@ def run_main(
         if '--debug' in given:
             traceback.print_exc()
         sys.exit(_report(f'error: {explain(error)}', 1))
-    sys.exit(status or 0)
+    sys.exit(status or 0)  # type: ignore[arg-type]
 
 
 def explain(error: BaseException) -> str:
