@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Measure speed and memory, always against something in the same process."""
 
-import os
+from mmgcp.utils.cli import run_main
 
-# Threads that spin while they wait stall each other on a shared machine. This has to
-# be set before torch is imported.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmgcp.benchmark.cli import main
+def main(argv=None) -> int:
+    from mmgcp.benchmark.cli import main as measure
+
+    return measure(argv)
+
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

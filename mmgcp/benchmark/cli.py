@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from mmgcp.utils.cli import ArgumentParser
+
 from .report import machine, save_json, save_plot, table
 from .timing import measure
 
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument('--no-memory', action='store_true', help='skip peak memory')
     common.add_argument('--json', metavar='FILE', help='write everything measured')
     common.add_argument('--plot', metavar='FILE', help='draw the ratios')
-    top = argparse.ArgumentParser(prog='tools/benchmark.py', description=__doc__)
+    top = ArgumentParser(prog='tools/benchmark.py', description=__doc__)
     kinds = top.add_subparsers(dest='kind', required=True)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:

@@ -44,12 +44,10 @@ class Result:
     Attributes:
         image: ``(H, W, 3)`` uint8 RGB, as given.
         sample: The framework's data sample, on the CPU.
-        seconds: Wall time of pipeline and model.
     """
 
     image: np.ndarray
     sample: Any
-    seconds: float
 
 
 class Predictor:
@@ -116,14 +114,11 @@ class Predictor:
     @torch.no_grad()
     def __call__(self, image: np.ndarray, name: str = '') -> Result:
         """Predict one ``(H, W, 3)`` uint8 RGB picture."""
-        import time
-
-        start = time.perf_counter()
         batch = self.prepare(image, name)
         if self.scope == 'mmpretrain':
             batch = {**batch, 'inputs': torch.stack(batch['inputs'])}
         sample = self.model.test_step(batch)[0].cpu()
-        return Result(image, sample, time.perf_counter() - start)
+        return Result(image, sample)
 
     def draw(self, result: Result, threshold: float = 0.3, least: int = 384):
         """Draw a result on an enlarged copy of its picture, RGB."""
