@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,34 @@ def run_logged(command: list[str], log: str, env: dict[str, str], cwd: str) -> i
         ).returncode
 
 
-class SlurmJob:
-    """A submitted step."""
+def in_queue(job_id: str) -> bool | None:
+    """Whether Slurm still holds a job; None when that cannot be found out.
 
-    def __init__(self, job: Any) -> None:
+    ``squeue`` needs no accounting data base, which small clusters do not have.
+    """
+    command = ['squeue', '--noheader', '--jobs', job_id, '--format', '%T']
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    if found.returncode:
+        return False if 'Invalid job id' in found.stderr else None
+    return bool(set(found.stdout.split()) & _ALIVE)
+
+
+class SlurmJob:
+    """A submitted step.
+
+    Args:
+        job: The job of submitit.
+        on_cluster: Whether ``squeue`` knows it.
+    """
+
+    def __init__(self, job: Any, on_cluster: bool = True) -> None:
         self.job = job
+        self.on_cluster = on_cluster
+        self.looked = time.monotonic()
+        self.gone = 0
 
     @property
     def name(self) -> str:
@@ -35,10 +59,19 @@ class SlurmJob:
     def poll(self) -> int | None:
         """Exit status, or None while the job waits or runs."""
         if not self.job.done():
-            return None
+            return 1 if self._vanished() else None
         if self.job.exception() is not None:
             return 1
         return int(self.job.result())
+
+    def _vanished(self) -> bool:
+        """Ended without a result (node failure, time limit, ``scancel``)."""
+        if not self.on_cluster or time.monotonic() - self.looked < _LOOK_SECONDS:
+            return False
+        self.looked = time.monotonic()
+        # The result of a job that just ended may still be on its way.
+        self.gone = self.gone + 1 if in_queue(self.job.job_id) is False else 0
+        return self.gone > _LOOKS
 
     def interrupt(self) -> None:
         self.job.cancel(check=False)
@@ -111,7 +144,7 @@ class SlurmBackend:
             self.environment(step),
             str(self.cwd),
         )
-        return SlurmJob(job)
+        return SlurmJob(job, self.cluster == 'slurm')
 
     def attach(self, step: Step, name: str) -> SlurmJob | None:
         """Find the job of a study that was killed, if the cluster still has it."""
@@ -119,11 +152,11 @@ class SlurmBackend:
 
         if self.cluster != 'slurm' or not name.startswith('job '):
             return None
-        job: submitit.SlurmJob = submitit.SlurmJob(self.folder, name[4:])
-        if job.state in _ALIVE:
+        job: Any = submitit.SlurmJob(self.folder, name[4:])
+        if in_queue(job.job_id):
             return SlurmJob(job)
-        finished = job.state == 'COMPLETED' and job.exception() is None
-        return SlurmJob(job) if finished and job.result() == 0 else None
+        succeeded = job.paths.result_pickle.exists() and job.exception() is None
+        return SlurmJob(job) if succeeded and job.result() == 0 else None
 
     def release(self, job: SlurmJob) -> None:
         """Nothing is shared between jobs of a cluster."""
@@ -145,6 +178,9 @@ _SLURM_NAMES = {
     'signal_delay_s',
     'time',
 }
+#: Looks at the queue that must agree before a job counts as lost, and their gap.
+_LOOKS = 2
+_LOOK_SECONDS = 15.0
 _ALIVE = {'RUNNING', 'PENDING', 'CONFIGURING', 'COMPLETING', 'SUSPENDED', 'REQUEUED'}
 
 
