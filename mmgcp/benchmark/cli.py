@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument('--batch', type=int, default=4)
     one.add_argument('--size', type=int, default=224)
     one.add_argument('--scope', default='mmpretrain', help='framework of the baseline')
-    one.add_argument('--channels-last', action='store_true')
+    one.add_argument(
+        '--channels-last', action='store_true', help='add variants in that format'
+    )
 
     texts = {
         'pretrain-step': 'one training step per classification config',
