@@ -62,7 +62,8 @@ def begin(args: argparse.Namespace) -> list[RunSpec]:
         pick_device(args.device)
     start(args.launcher)
     # Building a model logs every tensor it initialises.
-    MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')
+    if not MMLogger.check_instance_created('mmgcp.analysis'):
+        MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')
     return run_specs(args.runs, args.labels)
 
 

@@ -109,11 +109,11 @@ def difference_product(loss: SampleLoss, step: float = 1e-6) -> Product:
     They need nothing but a gradient. But between the two points a network with
     ReLU has kinks, which an exact product ignores and these do not: the result
     is noisy where many units are near zero. ``step`` is the length of the move
-    in units of the weights' own length.
+    in units of the norm of the weights, or of one where that is less.
     """
     double = loss.double()
     centre = double.weights()
-    length = step * max(float(centre.norm()), 1e-12)
+    length = step * max(float(centre.norm()), 1.0)
 
     def product(vector: Tensor) -> Tensor:
         norm = float(vector.norm())

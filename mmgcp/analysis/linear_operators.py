@@ -16,7 +16,9 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, forward: Map, adjoint: Map) -> Tensor:
         ctx.maps = forward, adjoint
-        return forward(x)
+        # Compiled operators read memory as if it were contiguous, and what
+        # autograd hands over may be an expanded scalar.
+        return forward(x.contiguous())
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:

@@ -1,6 +1,8 @@
 """Curves read from logs, and when one meets another."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from mmgcp.analysis.convergence import (
 )
 from mmgcp.analysis.runs import RunSpec
 
+TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'convergence.py'
 CONFIG = "default_scope = 'mmseg'\ntrain_cfg = dict(type='IterBasedTrainLoop')\n"
 
 
@@ -94,3 +97,20 @@ def test_groups_are_not_mixed(tmp_path):
         convergence(specs, tmp_path, groups=['one'])
     with pytest.raises(KeyError, match='--metric'):
         convergence(specs, tmp_path, metric='loss/none')
+
+
+def test_the_tool_says_when_one_meets_the_other(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location('tool_convergence', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    config = tmp_path / 'config.py'
+    config.write_text(CONFIG)
+    words = []
+    for label, values in {'gap': [1, 2, 3], 'gcp': [2, 3, 4]}.items():
+        write_log(tmp_path / label, values)
+        words += [config, tmp_path / label]
+    out = tmp_path / 'out'
+    tool.main([*map(str, words), '--labels', 'gap', 'gcp', '--out', str(out)])
+    said = capsys.readouterr().out
+    assert 'gcp: final 4, mean over training 3; reaches gap at 2' in said
+    assert 'reaches gcp at None' in said

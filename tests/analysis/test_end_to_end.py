@@ -1,6 +1,8 @@
-"""Every analysis on a config of the project, for each framework."""
+"""Every tool on a config of the project, for each framework."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,56 +13,63 @@ FRAMEWORKS = ['mmpretrain', 'mmdet', 'mmseg']
 each_framework = pytest.mark.parametrize('framework', FRAMEWORKS)
 
 
-def written(folder, name):
-    assert (folder / f'{name}.png').stat().st_size > 1000
-    return json.loads((folder / f'{name}.json').read_text())['runs']
+TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis'
+
+
+def rows_of(name, specs, out, *options):
+    """Run a tool in this process and read what it wrote."""
+    tool = importlib.util.spec_from_file_location(f'tool_{name}', TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(tool)
+    tool.loader.exec_module(module)
+    paths = [path for spec in specs for path in (spec.config, spec.checkpoint)]
+    labels = [spec.label for spec in specs]
+    words = [*paths, '--labels', *labels, '--out', out, *options]
+    module.main(list(map(str, words)))
+    assert (out / f'{name}.png').stat().st_size > 1000
+    return json.loads((out / f'{name}.json').read_text())['runs']
+
+
+def sample(images, batch_size):
+    return '--images', images, '--batch-size', batch_size, '--device', 'cpu'
 
 
 @each_framework
 def test_landscape(framework, spec_of, tmp_path):
-    from mmgcp.analysis.landscape import landscape
-
-    spec = spec_of(framework)
-    arguments = dict(steps=(0.01, 20.01, 3), images=4, batch_size=4, device='cpu')
-    landscape([spec], tmp_path, **arguments)
-    (row,) = written(tmp_path, 'landscape')
-    assert row['sample'] | {'of': 0} == {
+    options = ('--steps', 0.01, 20.01, 3, *sample(4, 4))
+    (row,) = rows_of('landscape', [spec_of(framework)], tmp_path, *options)
+    assert row['sample'].pop('of') >= 4
+    assert row['sample'] == {
         'split': 'train',
         'images': 4,
-        'of': 0,
         'batch_size': 4,
         'seed': 0,
     }
     assert row['iteration'] == 8
-    assert row['gradient_norm'] > 0
     assert row['eta'] == pytest.approx([0.01, 10.01, 20.01])
     # To first order the loss rises by eta |g|^2.
     rise = row['loss'][0] - row['loss_at_zero']
+    assert rise > 0
     assert rise == pytest.approx(0.01 * row['gradient_norm'] ** 2, rel=0.3)
-    again = landscape([spec], tmp_path / 'again', **arguments)['runs'][0]
-    assert again['loss'] == pytest.approx(row['loss'])
+
+
+def test_landscape_of_a_hooks_record(spec_of, tmp_path):
+    entry = {
+        name: [1.0, 2.0] for name in ('eta', 'loss', 'gradient_change', 'beta')
+    } | {f'{name}_band': [1.0, 2.0] for name in ('loss', 'gradient_change', 'beta')}
+    entries = [{'iteration': i, 'effective_beta': 2.0, **entry} for i in (0, 500)]
+    record = tmp_path / 'record.json'
+    record.write_text(json.dumps({'steps': [1, 2, 2], 'entries': entries}))
+    spec = RunSpec(spec_of('mmpretrain').config, str(record), 'watched')
+    rows = rows_of('landscape', [spec], tmp_path)
+    assert [row['iteration'] for row in rows] == [0, 500]
+    assert {row['from'] for row in rows} == {'training'}
 
 
 @each_framework
 def test_curvature(framework, spec_of, tmp_path):
-    from mmgcp.analysis.curvature import curvature
-
-    spec = spec_of(framework)
-    curvature(
-        [spec],
-        tmp_path,
-        images=2,
-        batch_size=2,
-        top=1,
-        lanczos_steps=2,
-        probes=2,
-        points=3,
-        grid=2,
-        radii=(0.01,),
-        ascent_steps=1,
-        device='cpu',
-    )
-    (row,) = written(tmp_path, 'curvature')
+    options = ('--top', 1, '--lanczos-steps', 2, '--probes', 2, '--points', 3)
+    options += ('--grid', 2, '--radii', 0.01, '--ascent-steps', 1, *sample(2, 2))
+    (row,) = rows_of('curvature', [spec_of(framework)], tmp_path, *options)
     assert 'exact' in row['hessian_products']['engine']
     assert len(row['hessian']['history']) == len(row['trace']['history']) == 2
     # The middle of a line is where the run ended.
@@ -90,19 +99,8 @@ def test_hessian_products_agree_with_differences(framework, spec_of):
 
 @each_framework
 def test_preconditioner(framework, spec_of, tmp_path):
-    from mmgcp.analysis.preconditioner import preconditioner
-
-    heads = ('gap', 'isqrt')
-    preconditioner(
-        [spec_of(framework)],
-        tmp_path,
-        images=6,
-        batch_size=3,
-        heads=heads,
-        reduced_channels=8,
-        device='cpu',
-    )
-    (row,) = written(tmp_path, 'preconditioner')
+    options = ('--heads', 'gap', 'isqrt', '--reduced-channels', 8, *sample(6, 3))
+    (row,) = rows_of('preconditioner', [spec_of(framework)], tmp_path, *options)
     assert row['convolution'] == 'backbone.layer4.1.conv2'
     classifier = framework == 'mmpretrain'
     assert set(row['heads']) == ({'own', 'gap', 'isqrt'} if classifier else {'own'})
@@ -117,14 +115,11 @@ def test_preconditioner(framework, spec_of, tmp_path):
 
 @each_framework
 def test_spectrum(framework, spec_of, tmp_path):
-    from mmgcp.analysis.spectrum import spectrum
-
     spec = spec_of(framework)
-    twin = RunSpec(spec.config, spec.checkpoint, 'twin')
-    spectrum(
-        [spec, twin], tmp_path, images=3, batch_size=2, per_class=True, device='cpu'
+    specs = [spec, RunSpec(spec.config, spec.checkpoint, 'twin')]
+    first, second = rows_of(
+        'spectrum', specs, tmp_path, '--per-class', '--split', 'train', *sample(3, 2)
     )
-    first, second = written(tmp_path, 'spectrum')
     stages = {'stage1': 16, 'stage2': 32, 'stage3': 64, 'stage4': 128}
     if framework == 'mmdet':
         stages |= {f'pyramid{i}': 32 for i in range(1, 5)}
@@ -138,20 +133,16 @@ def test_spectrum(framework, spec_of, tmp_path):
 @each_framework
 def test_robustness_resumes(framework, spec_of, tmp_path):
     pytest.importorskip('imagecorruptions')
-    from mmgcp.analysis.robustness import robustness
-
-    spec = spec_of(framework)
-    arguments = dict(severities=(1, 5), images=3)
-    robustness([spec], tmp_path, ['contrast'], **arguments)
-    (row,) = written(tmp_path, 'robustness')
+    specs = [spec_of(framework)]
+    options = ('--severities', 1, 5, '--images', 3, '--corruptions', 'contrast')
+    (row,) = rows_of('robustness', specs, tmp_path, *options)
     assert row['evaluations_done_now'] == 3
     assert row['sample']['images'] == 3
     assert row['alexnet']['mCE'] is None
-    names = ['contrast', 'pixelate']
-    (row,) = robustness([spec], tmp_path, names, **arguments)['runs']
+    (row,) = rows_of('robustness', specs, tmp_path, *options, 'pixelate')
     assert row['evaluations_done_now'] == 2
-    assert set(row['table']) == set(names)
-    assert set(row['table']['contrast']) == {1, 5}
+    assert set(row['table']) == {'contrast', 'pixelate'}
+    assert set(row['table']['contrast']) == {'1', '5'}
     assert not (tmp_path / 'robustness' / framework / 'log').exists()
 
 
@@ -169,12 +160,8 @@ def test_another_checkpoint_is_evaluated_again(spec_of, tmp_path):
 
 @each_framework
 def test_complexity(framework, spec_of, tmp_path):
-    from mmgcp.analysis.complexity import complexity
-
-    complexity(
-        [RunSpec(spec_of(framework).config, 'none', 'x')], tmp_path, device='cpu'
-    )
-    (row,) = written(tmp_path, 'complexity')
+    spec = RunSpec(spec_of(framework).config, 'none', 'x')
+    (row,) = rows_of('complexity', [spec], tmp_path, '--device', 'cpu')
     parts = row['parts']
     for key in ('parameters', 'multiply_adds', 'activation_bytes'):
         assert sum(part[key] for part in parts.values()) == row[key]
