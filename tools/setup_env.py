@@ -314,10 +314,18 @@ class Environment:
         if self.done('packages', key):
             return
         say(f'installing mmgcp[{",".join(extras)}]')
-        self.pip(
-            *('install', '--no-build-isolation', '--editable'),
-            f'{ROOT}[{",".join(extras)}]',
+        # mmcv's operators load under the torch they were compiled with and no other.
+        code = (
+            'import torch, torchvision; print("torch==%s\\ntorchvision==%s" % '
+            '(torch.__version__.split("+")[0], torchvision.__version__.split("+")[0]))'
         )
+        with tempfile.NamedTemporaryFile('w', suffix='.txt') as constraints:
+            constraints.write(self.ask(code))
+            constraints.flush()
+            self.pip(
+                *('install', '--no-build-isolation', '--constraint', constraints.name),
+                *('--editable', f'{ROOT}[{",".join(extras)}]'),
+            )
         # OpenMMLab asks for the build of OpenCV that needs a display's libraries.
         if subprocess.run(
             [self.python, '-c', 'import cv2'], capture_output=True
