@@ -54,6 +54,28 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _as_loaded(module: nn.Module, tensors: Mapping) -> dict[str, torch.Tensor]:
+    """The tensors as the module's own loading changes them.
+
+    The transformers of mmpretrain resize position embeddings and bias tables of
+    another image or window size while they load.
+    """
+    state = dict(tensors)
+    for name, child in module.named_modules():
+        prefix = f'{name}.' if name else ''
+        for hook in child._load_state_dict_pre_hooks.values():
+            hook(state, prefix, {}, True, [], [], [])
+    for name, tensor in state.items():
+        old = tensors.get(name)
+        if old is not None and old.shape != tensor.shape:
+            print_log(
+                f'{name} resized from {tuple(old.shape)} to {tuple(tensor.shape)} by '
+                f'{type(module).__name__}',
+                logger='current',
+            )
+    return state
+
+
 def _check_digests(tensors: Mapping, meta: Mapping[str, str], path: Path) -> None:
     if meta['sha256'] == tensors_sha256(tensors):
         return
@@ -88,6 +110,11 @@ class PretrainedEncoder:
             that may stay as the constructor made them. Defaults to none.
         allow_unexpected (Sequence[str]): Names or patterns in the file that the
             backbone need not have. Defaults to none.
+
+    Note:
+        ``SwinTransformer`` and ``PyramidVisionTransformer`` of mmdet and
+        ``SwinTransformer`` of mmseg load by themselves and never ask an initialiser:
+        use ``mmpretrain.SwinTransformer`` there.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -130,7 +157,7 @@ class PretrainedEncoder:
         filled = self._fill(module, tensors, path)
         meta = declared_settings(content)
         if 'sha256' in meta:
-            _check_digests(content['state_dict'], meta, path)
+            _check_digests(content.get('state_dict', {}), meta, path)
         self._protect(module)
         head = meta.get('pooling_head', 'unknown')
         print_log(
@@ -147,7 +174,7 @@ class PretrainedEncoder:
     def _fill(self, module: nn.Module, tensors: dict, path: Path) -> int:
         """Copy tensors into the module and return how many."""
         own = module.state_dict()
-        tensors = fit_stem(tensors, own)
+        tensors = _as_loaded(module, fit_stem(tensors, own))
         missing = [
             name
             for name in own
@@ -189,10 +216,11 @@ class PretrainedEncoder:
         cfg = getattr(module, 'init_cfg', None)
         if isinstance(cfg, list | tuple) and len(cfg) > 1:
             kinds = [str(entry.get('type')) for entry in cfg]
-            if not kinds[-1].endswith('PretrainedEncoder'):
+            # mmengine runs its own Pretrained after everything else
+            if not kinds[-1].endswith('PretrainedEncoder') or 'Pretrained' in kinds:
                 raise ValueError(
-                    'init_cfg: PretrainedEncoder has to be the last entry, or those '
-                    f'after it overwrite what it loads; found {kinds}'
+                    'init_cfg: PretrainedEncoder has to be the last entry and without '
+                    f'Pretrained, or they overwrite what it loads; found {kinds}'
                 )
         for child in module.modules():
             if hasattr(child, 'init_weights'):

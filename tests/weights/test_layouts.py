@@ -75,11 +75,11 @@ CASES = {
         _resnet(18, 'stride'),
         _gap(),
     ),
-    'gap-50-published': (
+    'gap-34-published': (
         'torchvision',
-        lambda: GapResNet(50),
+        lambda: GapResNet(34),
         _published,
-        _resnet(50, 'stride'),
+        _resnet(34, 'stride'),
         _gap(),
     ),
     'timm-18d': (

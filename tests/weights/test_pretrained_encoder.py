@@ -123,8 +123,10 @@ def test_after_other_initialisers_of_a_list_but_not_before(tmp_path, tensors):
     model = Model([constant, _cfg(path)])
     model.init_weights()
     _assert_loaded(model, tensors)
-    with pytest.raises(ValueError, match='last entry'):
-        Model([_cfg(path), constant]).init_weights()
+    pretrained = dict(type='Pretrained', checkpoint=str(path))
+    for wrong in ([_cfg(path), constant], [pretrained, _cfg(path)]):
+        with pytest.raises(ValueError, match='last entry'):
+            Model(wrong).init_weights()
 
 
 def test_one_line_says_what_was_loaded(tmp_path, tensors, records):

@@ -107,6 +107,40 @@ def test_segmenter(tmp_path, published):
     assert found[0].pred_sem_seg.data.shape == (1, 96, 96)
 
 
+@pytest.mark.parametrize('framework', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_resnets_of_the_frameworks(published, framework):
+    """mmpretrain's zeroes its last norms after other initialisers."""
+    pytest.importorskip(f'{framework}.models')
+    init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(published[1]))
+    net = MODELS.build(dict(type=f'{framework}.ResNet', depth=18, init_cfg=init_cfg))
+    net.init_weights()
+    tensors = torch.load(published[1], weights_only=True)['state_dict']
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, tensors[name]), name
+
+
+def test_position_embedding_of_another_size_is_resized_as_the_framework_does(tmp_path):
+    pytest.importorskip('mmpretrain.models')
+    arch = dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32)
+
+    def build(size, init_cfg=None):
+        kind = 'mmpretrain.VisionTransformer'
+        return MODELS.build(
+            dict(type=kind, arch=arch, img_size=size, patch_size=16, init_cfg=init_cfg)
+        )
+
+    small, large = build(32), build(64)
+    torch.nn.init.normal_(small.pos_embed)
+    torch.save(small.state_dict(), tmp_path / 'e.pth')
+    large.load_state_dict(small.state_dict())
+    init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(tmp_path / 'e.pth'))
+    loaded = build(64, init_cfg)
+    loaded.init_weights()
+    assert loaded.pos_embed.shape == (1, 17, 16)
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, large.state_dict()[name]), name
+
+
 def test_classifier_is_tested_from_its_file_alone(tmp_path, published):
     pytest.importorskip('mmpretrain.models')
     whole = convert_checkpoint(
