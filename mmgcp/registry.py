@@ -12,8 +12,10 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
@@ -42,14 +44,15 @@ WEIGHT_INITIALIZERS = _node(
     'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmgcp.weights'
 )
 DATASETS = _node('dataset', MMENGINE_DATASETS, 'mmgcp.datasets')
-TRANSFORMS = _node(
-    'transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets', 'mmgcp.analysis'
-)
+TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets', 'mmgcp.analysis')
 METRICS = _node('metric', MMENGINE_METRICS, 'mmgcp.datasets')
 HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils.hooks')
+OPTIM_WRAPPERS = _node('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmgcp.utils.amp')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(
     'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
 )
 PARAM_SCHEDULERS = _node(
     'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils.schedules'
 )
+# Nothing of ours: a runner looks here first, so that this explains a wrong scope.
+VISUALIZERS = _node('visualizer', MMENGINE_VISUALIZERS)

@@ -58,10 +58,8 @@ class EncoderFiles:
         backbone = config.model.backbone
         key = f'{backbone.type}-{backbone.get("depth") or backbone.get("arch")}'
         if key not in self.known:
-            previous = DefaultScope.get_current_instance()
             with DefaultScope.overwrite_default_scope('mmpretrain'):
                 encoder = MODELS.build({**backbone, 'init_cfg': None})
-            assert DefaultScope.get_current_instance() is previous
             path = self.folder / f'{key}.pth'
             torch.save({'state_dict': encoder.state_dict(), 'meta': {}}, path)
             self.known[key] = path
@@ -131,6 +129,9 @@ def _keep_detections(model: ConfigDict) -> None:
         stages = model.train_cfg.rcnn
         for stage in stages if isinstance(stages, list) else [stages]:
             stage.sampler.num = 32
+    if 'num_queries' in model:
+        model.num_queries = 100  # there are fewer positions than its 900 to select
     final = model.test_cfg.get('rcnn', model.test_cfg)
-    if 'score_thr' in final:
-        final.score_thr = 0.0
+    final.update(score_thr=0.0, max_per_img=10)
+    if model.type == 'DINO':
+        final.pop('score_thr')
