@@ -8,7 +8,11 @@ from mmengine.registry import init_default_scope
 
 from mmgcp.registry import MODELS
 
+from .pooling import pooling_variants
 from .timing import Variant
+
+# Share of a training step of a GCP ResNet-50 that pooling may take.
+SHARES = {'isqrt': {'time': 0.015}, 'dropcov': {'time': 0.0025}}
 
 
 def encoder_groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
@@ -43,12 +47,29 @@ def encoder_variants(args: argparse.Namespace, training: bool) -> list[Variant]:
     for name, config in configs.items():
         plain = _variant(name, config, x, training, torch.contiguous_format)
         variants.append(plain)
+    if training:
+        variants += _pooling(args)
     if args.channels_last:
         for name in ('framework', 'GCPResNet native'):
             last = f'{name} channels_last'
             config = configs[name]
             variants.append(_variant(last, config, x, training, torch.channels_last))
     return variants
+
+
+def _pooling(args: argparse.Namespace) -> list[Variant]:
+    """Pooling tails alone, whose ratio to the step of the encoder is their share."""
+    side = args.size // 16
+    tails = {
+        v.name: v
+        for v in pooling_variants(
+            (args.batch, 256, side, side), device=args.device, targets=SHARES
+        )
+    }
+    for name in SHARES:
+        tails[name].name = f'{name} of 256 alone'
+        tails[name].baseline = 'GCPResNet native'
+    return [tails[name] for name in SHARES]
 
 
 def _variant(

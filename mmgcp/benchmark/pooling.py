@@ -49,6 +49,7 @@ def pooling_variants(
     compile: bool = False,
     channels_last: bool = False,
     dtype: torch.dtype | None = None,
+    targets: dict | None = None,
 ) -> list[Variant]:
     """Variants for features of one shape ``(B, C, H, W)``.
 
@@ -60,6 +61,7 @@ def pooling_variants(
         compile: Add a compiled form of each of our variants.
         channels_last: Memory format of the features.
         dtype: Dtype of the features, float32 if None.
+        targets: Targets by variant; those of the shape if None.
     """
     batch, channels = shape[:2]
     generator = torch.Generator().manual_seed(0)
@@ -97,9 +99,10 @@ def pooling_variants(
         first, second = 'isqrt plain', 'dropcov plain'
     if compile:
         ours.update({f'{n} compiled': torch.compile(f) for n, f in list(ours.items())})
-    # The targets are for the default number of steps on a CPU.
-    targets = TARGETS.get(tuple(shape), {}) if device == 'cpu' else {}
-    targets = targets if iterations == 5 else {}
+    if targets is None:
+        # For the default number of steps on a CPU.
+        comparable = device == 'cpu' and iterations == 5
+        targets = TARGETS.get(tuple(shape), {}) if comparable else {}
     return [
         Variant(
             name,

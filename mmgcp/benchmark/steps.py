@@ -81,7 +81,8 @@ def _batch(config: Config, args: argparse.Namespace) -> tuple[dict, int]:
 
 def _crop(config: Config) -> int | None:
     """Side of the training crop that the pipeline of the config makes, if it says."""
-    found = None
+    padded = (config.model.get('data_preprocessor') or {}).get('size')
+    found = min(padded) if padded else None
     for step in config.get('train_pipeline', []):
         value = step.get('crop_size') or step.get('scale') or step.get('img_scale')
         if isinstance(value, int):
