@@ -133,16 +133,18 @@ class Scheduler:
             job = self.backend.attach(step, attempts['attempts'][-1]['job'])
         if job is None:
             command = self._prepare(step)
+            attempt = {
+                'started': _now(),
+                'time': time.time(),
+                'job': '',
+                'command': command,
+                'env': self.backend.environment(step),
+            }
+            attempts['attempts'].append(attempt)
+            # Before it starts: killed right after, it can be resumed already.
+            write_json(step.work_dir / ATTEMPTS, attempts)
             job = self.backend.start(step, command)
-            attempts['attempts'].append(
-                {
-                    'started': _now(),
-                    'time': time.time(),
-                    'job': job.name,
-                    'command': command,
-                    'env': self.backend.environment(step),
-                }
-            )
+            attempt['job'] = job.name
             write_json(step.work_dir / ATTEMPTS, attempts)
         self.running[step.name] = (step, job, Clock())
         self._set(step, 'running', job.name)
