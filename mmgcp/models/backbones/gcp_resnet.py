@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from mmgcp.models.framework import FrameworkModule, loads_checkpoint
 from mmgcp.registry import MODELS
@@ -70,7 +69,7 @@ class GCPResNet(FrameworkModule):
         super().__init__(depth, **kwargs)
         self.last_stage = last_stage
         if last_stage == 'maxpool':
-            self.layer4.register_forward_pre_hook(_halve)
+            _pool_first(self.layer4)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -107,8 +106,17 @@ class GCPResNet(FrameworkModule):
         return f'last_stage={self.last_stage!r}, framework={self.framework!r}'
 
 
-def _halve(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    return (F.max_pool2d(inputs[0], kernel_size=3, stride=2, padding=1),)
+def _pool_first(stage: nn.Sequential) -> None:
+    """Put max-pooling in front of the blocks of a stage, which keep their names.
+
+    Not a hook: torch.compile of torch 2.1 leaves hooks of inner modules out.
+    """
+    blocks = list(stage.named_children())
+    for name, _ in blocks:
+        delattr(stage, name)
+    stage.add_module('pool', nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
+    for name, block in blocks:
+        stage.add_module(name, block)
 
 
 def _strides(last_stage: str, num_stages: int, given: dict) -> Sequence[int] | None:

@@ -192,8 +192,9 @@ class SoViT(BaseModule):
         Returns:
             tuple[Tensor]: One output per entry of ``out_indices``, see ``out_type``.
         """
-        down, right = (-s % STRIDE for s in x.shape[-2:])
-        x = self.visual_tokens(F.pad(x, (0, right, 0, down)))
+        height, width = x.shape[-2:]
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        x = self.visual_tokens(F.pad(x, padding))
         size = tuple(x.shape[-2:])
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
