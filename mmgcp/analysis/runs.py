@@ -147,11 +147,18 @@ def load_run(
             raise FileNotFoundError(f'checkpoint {spec.checkpoint} does not exist')
         try:
             content = load_checkpoint(
-                model, spec.checkpoint, map_location='cpu', strict=True
+                model,
+                spec.checkpoint,
+                map_location='cpu',
+                strict=True,
+                logger='current',
             )
         except RuntimeError as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
             raise RuntimeError(
-                f'{spec.checkpoint} does not fit {spec.config}: {error}'
+                f'{spec.checkpoint} does not fit {spec.config}: '
+                + ' '.join(lines[:3])
+                + (f' ... ({len(lines) - 3} more)' if len(lines) > 3 else '')
             ) from error
         meta = content.get('meta', {}) if isinstance(content, dict) else {}
     model.to(device or get_device()).eval()

@@ -54,10 +54,10 @@ def data_root(tmp_path_factory) -> Path:
                     'id': i + 1,
                     'image_id': i,
                     'category_id': i,
-                    'bbox': [16, 16, 16, 16],
-                    'area': 256,
+                    'bbox': [16, 16, 32, 32],
+                    'area': 1024,
                     'iscrowd': 0,
-                    'segmentation': [[16, 16, 32, 16, 32, 32, 16, 32]],
+                    'segmentation': [[16, 16, 48, 16, 48, 48, 16, 48]],
                 }
             )
         content = {
