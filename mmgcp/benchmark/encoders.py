@@ -76,7 +76,9 @@ def _variant(
     name: str, config: dict, x: torch.Tensor, training: bool, layout
 ) -> Variant:
     torch.manual_seed(0)
-    model = MODELS.build(config).to(x.device, memory_format=layout).train(training)
+    model = MODELS.build(config).to(x.device, memory_format=layout)
+    # mmpretrain's train() returns None: no chaining.
+    model.train(training)
     x = x.to(memory_format=layout)
     step = _train(model, x) if training else _infer(model, x)
     return Variant(name, step, 'framework', items=len(x))
