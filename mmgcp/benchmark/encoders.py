@@ -63,7 +63,9 @@ def _pooling(args: argparse.Namespace) -> list[Variant]:
     tails = {
         v.name: v
         for v in pooling_variants(
-            (args.batch, 256, side, side), device=args.device, targets=SHARES
+            (args.batch, 256, side, side),
+            device=args.device,
+            targets=SHARES if (args.depth, args.size) == (50, 224) else {},
         )
     }
     for name in SHARES:
