@@ -154,7 +154,8 @@ def draw(rows: Sequence[dict]):
     eigen, converge, line, rise = axes[0, :4]
     eigen.set_title('largest eigenvalue and trace')
     place = np.arange(len(rows))
-    eigen.bar(place - 0.2, [r['hessian']['eigenvalues'][0] for r in rows], 0.4)
+    largest = [row['hessian']['eigenvalues'][0] for row in rows]
+    eigen.bar(place - 0.2, largest, 0.4, color=[colour(i) for i in place])
     eigen.set_ylabel('largest eigenvalue')
     other = eigen.twinx()
     other.errorbar(
@@ -182,6 +183,7 @@ def draw(rows: Sequence[dict]):
         radii = [entry['radius'] for entry in row['sharpness']]
         rise.plot(radii, [e['ascent'] for e in row['sharpness']], 'o-', **style)
     converge.legend(fontsize='small')
+    rise.set_xticks(radii, radii)
     for axis in axes[0, 4:]:
         axis.set_visible(False)
     if planes:
