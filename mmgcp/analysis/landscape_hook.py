@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from ..registry import HOOKS
-from .landscape import DEFAULT_STEPS, measure_batch, merge
+from .landscape_measure import DEFAULT_STEPS, measure_batch, merge
 from .output import read_json, write_json
 from .random_state import preserved_random_state
 
@@ -34,7 +34,7 @@ class LandscapeHook(Hook):
             500, the paper's choice for ResNets.
         steps (tuple): First step size, last one, their number.
         stem (str, optional): Module whose output is moved.
-            See :func:`~mmgcp.analysis.landscape.stem_module`.
+            See :func:`~mmgcp.analysis.landscape_measure.stem_module`.
         filename (str): Record in the run's log folder, rewritten after each
             measure; ``tools/analysis/landscape.py`` reads it in place of a
             checkpoint. Resuming continues it.

@@ -147,7 +147,7 @@ def test_robustness_resumes(framework, spec_of, tmp_path):
 
 
 def test_another_checkpoint_is_evaluated_again(spec_of, tmp_path):
-    from mmgcp.analysis.robustness import Bench
+    from mmgcp.analysis.bench import Bench
 
     spec = spec_of('mmpretrain')
     arguments = (tmp_path, 3, None, 0, None, 'none')

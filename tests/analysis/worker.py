@@ -13,7 +13,7 @@ from mmgcp.analysis.runs import RunSpec
 def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
     start(launcher)
     from mmgcp.analysis.hessian import backward_product
-    from mmgcp.analysis.landscape import loss_landscape
+    from mmgcp.analysis.landscape_measure import loss_landscape
     from mmgcp.analysis.loss import SampleLoss
     from mmgcp.analysis.robustness import robustness
     from mmgcp.analysis.runs import load_run, sample_batches
