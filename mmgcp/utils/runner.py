@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -33,7 +34,12 @@ class UsageError(ValueError):
 
 
 class GCPRunner(Runner):
-    """mmengine's Runner, on a CPU too when there are many processes."""
+    """mmengine's Runner, on a CPU too when there are many processes.
+
+    ``compile_backbone=True`` in a config, or a dict of arguments of
+    ``torch.compile``, compiles the forward pass of the backbone alone: heads that
+    select regions have shapes that change with every image.
+    """
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for data parallelism.
@@ -41,11 +47,12 @@ class GCPRunner(Runner):
         SyncBN needs GPUs and more than one process; elsewhere it becomes BN of
         the same state-dict keys, and one log line says how many layers did.
         """
-        on_cpu = not torch.cuda.is_available()
+        self._compile_backbone(model)
+        on_cpu = get_device() == 'cpu'
         if not self.distributed or on_cpu:
             model = self._revert_sync_bn(model)
         if not self.distributed:
-            return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+            return model.to(get_device())
         if on_cpu and model_wrapper_cfg is None:
             return MMDistributedDataParallel(
                 module=model,
@@ -53,6 +60,15 @@ class GCPRunner(Runner):
                 find_unused_parameters=self.cfg.get('find_unused_parameters', False),
             )
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _compile_backbone(self, model: nn.Module) -> None:
+        # The method, not the module: a compiled module has other state-dict keys.
+        options = self.cfg.get('compile_backbone')
+        if options is None or options is False:
+            return
+        arguments = {} if options is True else dict(options)
+        model.backbone.forward = torch.compile(model.backbone.forward, **arguments)
+        self.logger.info(f'backbone compiled with {arguments or "the defaults"}')
 
     def _revert_sync_bn(self, model: nn.Module) -> nn.Module:
         layers = sum('SyncBatchNorm' in type(m).__name__ for m in model.modules())
@@ -101,12 +117,18 @@ def _set_amp(cfg: Config) -> None:
             f'--amp: optim_wrapper.type={kind!r} has no mixed-precision form; only '
             'OptimWrapper and AmpOptimWrapper have'
         )
-    wrapper.type = 'AmpOptimWrapper'
     if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        # Autocast on a CPU is bfloat16 unless told otherwise; it needs no scaling.
-        wrapper.setdefault('dtype', 'bfloat16')
+        return
+    if wrapper.get('dtype', 'bfloat16') != 'bfloat16':
+        raise UsageError(
+            f'--amp: optim_wrapper.dtype={wrapper.dtype!r} needs a GPU; on a CPU '
+            "'bfloat16' is possible"
+        )
+    wrapper.pop('dtype', None)
+    wrapper.pop('loss_scale', None)
+    wrapper.type = 'mmgcp.CPUAmpOptimWrapper'
 
 
 def _set_auto_scale_lr(cfg: Config, config: str | os.PathLike) -> None:
