@@ -25,7 +25,9 @@ def main(argv=None) -> None:
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
     from mmgcp.utils.runner import evaluate
+    from mmgcp.weights.trained_model import check_checkpoint
 
+    check_checkpoint(options['checkpoint'])
     evaluate(**options)
 
 

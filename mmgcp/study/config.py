@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmgcp.utils.config import load_config
 
 from .step import StudyError
 
@@ -73,9 +73,7 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise StudyError(f'{path}: no such study; see configs/studies/')
-    config = Config.fromfile(path)
-    if options:
-        config.merge_from_dict(options)
+    config = load_config(path, options)
     study = {
         key: value
         for key, value in config.to_dict().items()

@@ -173,6 +173,8 @@ def explain(error: BaseException) -> str:
         return f'{text.splitlines()[0]} Use a smaller batch or image, or --amp'
     if isinstance(error, MemoryError):
         return 'the memory of this machine is used up. Use a smaller batch or image'
+    if 'PytorchStreamReader failed' in text:
+        return f'a checkpoint is truncated or damaged ({text}). Is it whole?'
     if 'PytorchStreamWriter failed' in text:
         return f'a checkpoint could not be written ({text}). Is the disk full?'
     if isinstance(error, KeyError) and text == repr(error.args[0]):

@@ -38,7 +38,8 @@ def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
     else:
         # neighbours far apart on the wheel of hues
         turns = (np.arange(classes) * 0.618034) % 1.0
-        colors = colormaps['hsv'](turns)[:, :3]
+        levels = np.array([1.0, 0.7, 0.45])[np.arange(classes) % 3]
+        colors = colormaps['hsv'](turns)[:, :3] * levels[:, None]
     return [tuple(int(v) for v in color) for color in np.rint(colors * 255)]
 
 

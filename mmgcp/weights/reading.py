@@ -105,7 +105,7 @@ def _restricted_pickle(foreign: set[str]) -> SimpleNamespace:
     )
 
 
-def _check_container(path: Path, max_bytes: int) -> None:
+def check_container(path: Path, max_bytes: int) -> None:
     """Refuse what ``torch.load`` would misread, before it touches the file."""
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such checkpoint')
@@ -193,7 +193,7 @@ def read_checkpoint(
         CheckpointError: The file is not a readable checkpoint.
     """
     path = Path(path).expanduser()
-    _check_container(path, max_bytes)
+    check_container(path, max_bytes)
     if trust:
         return _load(path, weights_only=False)
     try:

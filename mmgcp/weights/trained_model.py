@@ -16,7 +16,7 @@ from ..utils.config import enter_scope, framework_of, required
 from .errors import KeyMismatchError, first_names
 from .files import local_file
 from .pretrained_encoder import encoder_tensors
-from .reading import read_checkpoint, tensors_of
+from .reading import MAX_BYTES, check_container, read_checkpoint, tensors_of
 
 NO_CHECKPOINT = 'none'
 
@@ -118,6 +118,17 @@ def load_trained_encoder(
         tensors = encoder_tensors(read_checkpoint(path, trust=trust), str(path))
         fill(encoder, tensors, f'{path}', f'the backbone of {config.filename}')
     return encoder.eval()
+
+
+def check_checkpoint(source: str | Path) -> None:
+    """Refuse a local file that is no checkpoint before anything slow is built.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, a web page, an archive ...
+    """
+    if '://' not in str(source):
+        check_container(Path(source).expanduser(), MAX_BYTES)
 
 
 def model_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:

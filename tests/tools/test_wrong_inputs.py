@@ -1,0 +1,407 @@
+"""Every command, used wrongly: one message, a status, nothing half-written.
+
+One row of the table is one mistake. The commands run in this process, through the
+same ``run_main`` that the command line goes through.
+"""
+
+import contextlib
+import http.server
+import json
+import resource
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from .conftest import CONFIGS, ROOT, TOOLS
+
+COMMANDS = sorted(
+    path.relative_to(TOOLS).with_suffix('').as_posix() for path in TOOLS.rglob('*.py')
+)
+ANALYSES = [
+    name
+    for name in COMMANDS
+    if name.startswith('analysis/') and name != 'analysis/feature_maps'
+]
+# The set-up runs before there is an environment: standard library only, no wrapper.
+WRAPPED = [name for name in COMMANDS if name != 'setup_env']
+
+
+def files_of(folder):
+    """Files and their sizes, without the logs that a training run begins with."""
+    return {
+        path: path.stat().st_size
+        for path in folder.rglob('*')
+        if path.is_file() and 'work_dirs' not in path.parts
+    }
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, scenes, checkpoint_of):
+    """A folder to work in, and what the rows of the table may name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'text.txt').write_text('not what it seems')
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    (tmp_path / 'no_model.py').write_text("default_scope = 'mmdet'\n")
+    (tmp_path / 'no_scope.py').write_text("model = dict(type='X')\n")
+    (tmp_path / 'garbage.pth').write_bytes(b'\x80' + b'garbage' * 100)
+    (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>quota exceeded</html>')
+    whole = checkpoint_of('gap').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    source = scenes / 'detection/annotations/instances_train.json'
+    content = json.loads(source.read_text())
+    content['images'], content['annotations'] = [], []
+    (tmp_path / 'no_images.json').write_text(json.dumps(content))
+    return {
+        'tmp': tmp_path,
+        'scenes': scenes,
+        'picture': scenes / 'segmentation/images/test/000000.png',
+        'det': CONFIGS['detector'],
+        'seg': CONFIGS['segmenter'],
+        'gap': CONFIGS['gap'],
+        'cls': CONFIGS['classifier'],
+        'study': ROOT / 'configs/studies/scenes.py',
+        'gap_pth': checkpoint_of('gap'),
+        'seg_pth': checkpoint_of('segmenter'),
+    }
+
+
+def check(done, before, folder, name, expected, status=1):
+    assert done.status == status, done.err
+    assert 'Traceback' not in done.err
+    # what libraries log goes to stderr as well: the message is its end
+    message = done.err[done.err.rindex(f'{name.rpartition("/")[2]}.py: ') :]
+    for part in expected:
+        assert part in message, message
+    assert len(message) < 2000
+    assert files_of(folder) == before
+
+
+# (command, arguments, what the message has to name)
+TABLE = {
+    'missing file': [
+        ('train', '{tmp}/gone.py', ['gone.py: no such config']),
+        ('test', '{tmp}/gone.py x.pth', ['gone.py: no such config']),
+        ('test', '{det} gone.pth', ['gone.pth', 'no such checkpoint']),
+        ('train', '{det} --resume gone.pth', ['--resume gone.pth']),
+        ('study', 'gone.py', ['gone.py']),
+        ('convert_checkpoint', 'gone.pth out.pth', ['gone.pth: no such checkpoint']),
+        ('publish_checkpoint', 'gone.pth', ['gone.pth: no such checkpoint']),
+        ('export_onnx', '{gap} gone.pth o.onnx --size 48 48', ['gone.pth']),
+        ('export_onnx', 'gone.py none o.onnx', ['gone.py: no such config']),
+        ('predict', 'gone.png {seg} none', ['gone.png: no such picture']),
+        ('predict', 'gone.mp4 {seg} none', ['gone.mp4: no such video']),
+        ('predict', '{picture} {seg} gone.pth', ['gone.pth: no such checkpoint']),
+        ('browse_data', 'gone.py', ['gone.py: no such config']),
+        (
+            'browse_data',
+            '{det} --cfg-options train_dataloader.dataset.data_root=gone/',
+            ['gone', 'data_root'],
+        ),
+        (
+            'train',
+            '{det} --cfg-options train_dataloader.dataset.ann_file=gone.json',
+            ['gone.json'],
+        ),
+        (
+            'analysis/feature_maps',
+            '{seg} none --image gone.png --out o',
+            ['gone.png: no such picture'],
+        ),
+        ('check_data', 'coco gone', ['gone']),
+        ('make_subset', 'coco gone', ['gone']),
+    ],
+    'wrong suffix or content': [
+        ('train', 'text.txt', ['text.txt', '.py', '.txt']),
+        ('train', 'broken.py', ['broken.py cannot be read as a config']),
+        ('train', 'no_scope.py', ['no_scope.py', 'default_scope']),
+        ('train', 'empty', ['empty is a folder']),
+        ('export_onnx', 'no_model.py none o.onnx', ["the key 'model' is missing"]),
+        ('export_onnx', '{gap} none model.pb', ['model.pb: end the name in .onnx']),
+        ('predict', '{picture} {seg_pth} {seg}', ["not in '.pth'", 'the checkpoint?']),
+        ('predict', '{picture} {seg}', ['CONFIG CHECKPOINT']),
+        ('predict', 'text.txt {seg} none', ['text.txt cannot be read as a picture']),
+        ('predict', '{picture} {seg} {gap_pth}', ['does not fit', 'missing']),
+        ('predict', '{picture} {seg} garbage.pth', ['garbage.pth cannot be read']),
+        ('convert_checkpoint', 'page.pth out.pth', ['page.pth is a web page']),
+        ('convert_checkpoint', 'cut.pth out.pth', ['cut.pth is truncated']),
+        ('convert_checkpoint', 'text.txt out.pth', ['text.txt']),
+        ('publish_checkpoint', '{gap_pth} name.txt', ['name.txt: end the name']),
+        ('publish_checkpoint', 'cut.pth', ['cut.pth is truncated']),
+        ('test', '{gap} cut.pth', ['cut.pth']),
+        ('study', 'text.txt', ['text.txt']),
+        (
+            'analysis/feature_maps',
+            '{seg} none --image text.txt --out o',
+            ['text.txt cannot be read as a picture'],
+        ),
+    ],
+    'wrong value': [
+        ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 models']),
+        ('predict', '{picture} {seg} none --device cuda:99', ['cuda:99', 'cpu']),
+        ('predict', '{picture} {seg} none --device gpu', ['--device gpu']),
+        (
+            'analysis/feature_maps',
+            '{seg} none --image {picture} --out o --levels x',
+            ['--levels x', 'stage1'],
+        ),
+        (
+            'analysis/feature_maps',
+            '{seg} none --image {picture} --out o --channels 999',
+            ['--channels 999', '0 to 15'],
+        ),
+        ('browse_data', '{det} --count 0', ['--count']),
+        ('train', '{gap} --cfg-options model.backbone.depth=19', ['19']),
+        (
+            'train',
+            '{det} --cfg-options model.backbone.type=GCPResNet',
+            ["write type='mmgcp.GCPResNet'"],
+        ),
+        ('train', '{det} --cfg-options model.backbone.type=Gone', ['Gone']),
+        ('train', '{seg} --auto-scale-lr --amp --resume gone', ['gone']),
+        ('make_scenes', 'out --train 0', ['train=0']),
+        ('make_scenes', 'out --size 3', ['size=3']),
+        ('convert_checkpoint', '{gap_pth} o.pth --layout gone', ['--layout gone']),
+        ('study', '{study} --encoders gone', ['gone']),
+        ('study', '{study} --tasks gone', ['gone']),
+        ('study', '{study} --analyses gone', ['gone']),
+        ('make_subset', 'coco {tmp} --percent 0', ['instances_train2017.json']),
+    ],
+    'empty data set': [
+        ('predict', 'empty {seg} none', ['empty: no picture']),
+        (
+            'browse_data',
+            '{det} --cfg-options train_dataloader.dataset.ann_file={tmp}/no_images.json',
+            ['no_images.json'],
+        ),
+        (
+            'train',
+            '{det} --cfg-options train_dataloader.dataset.ann_file={tmp}/no_images.json',
+            ['no_images.json'],
+        ),
+        ('check_data', 'coco empty', ['empty']),
+        ('check_data', 'imagenet empty', ['empty']),
+    ],
+    # Nobody, root included, can make files in /sys.
+    'unwritable folder': [
+        ('predict', '{picture} {seg} none --out /sys/x', ['/sys/x']),
+        ('predict', '{picture} {seg} none --out text.txt/x', ['text.txt', 'folder']),
+        ('browse_data', '{det} --out /sys/x', ['/sys/x']),
+        ('export_onnx', '{gap} none /sys/o.onnx --size 48 48', ['/sys']),
+        ('publish_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
+        ('convert_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
+        ('make_scenes', '/sys/scenes', ['/sys']),
+        ('train', '{gap} --work-dir /sys/x', ['/sys/x']),
+        ('study', '{study} --work-dir /sys/x', ['/sys/x']),
+        (
+            'analysis/feature_maps',
+            '{seg} none --image {picture} --out /sys/x',
+            ['/sys/x'],
+        ),
+    ],
+}
+ROWS = [
+    pytest.param(*row, id=f'{mistake}: {row[0]} {row[1]}')
+    for mistake, rows in TABLE.items()
+    for row in rows
+]
+
+
+@pytest.mark.parametrize(('command', 'line', 'expected'), ROWS)
+def test_one_readable_message(command, line, expected, place, run_tool):
+    before = files_of(place['tmp'])
+    done = run_tool(command, *line.format(**place).split())
+    if command == 'check_data':
+        # its findings are its output, and a folder that is not there is one
+        assert done.status == 1
+        assert 'Traceback' not in done.err
+        assert expected[0] in done.out + done.err
+        return
+    check(done, before, place['tmp'], command, expected)
+
+
+@pytest.mark.parametrize('command', WRAPPED)
+def test_unknown_option(command, run_tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_tool(command, '--no-such-option')
+    assert done.status == 2
+    assert 'error: ' in done.err
+    assert 'Traceback' not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('command', WRAPPED)
+def test_help_names_debug(command, run_tool):
+    done = run_tool(command, '--help')
+    assert done.status == 0
+    assert '--debug' in done.out
+
+
+def test_unknown_option_of_the_set_up():
+    done = subprocess.run(
+        [sys.executable, TOOLS / 'setup_env.py', '--no-such-option'],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('command', ANALYSES)
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('gone.py none --out o', ['gone.py']),
+        ('{det} gone.pth --out o', ['gone.pth']),
+        ('{det} --out o', ['CONFIG CHECKPOINT']),
+    ],
+)
+def test_analyses(command, line, expected, place, run_tool):
+    before = files_of(place['tmp'])
+    done = run_tool(command, *line.format(**place).split())
+    if command == 'analysis/robustness' and 'none' in line:
+        expected = ['none']  # it asks for the checkpoint first
+    elif command == 'analysis/convergence' and 'none' in line:
+        expected = ['scalars.json']  # it reads logs and needs no config
+    check(done, before, place['tmp'], command, expected)
+
+
+@contextlib.contextmanager
+def disk_of(size):
+    """Files end after ``size`` bytes, as they do on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ('command', 'line'),
+    [
+        ('predict', '{picture} {seg} none --out {tmp}'),
+        ('browse_data', '{det} --out {tmp} --count 1'),
+        ('export_onnx', '{gap} none {tmp}/o.onnx --size 48 48'),
+        ('publish_checkpoint', '{gap_pth} {tmp}/o.pth'),
+        ('convert_checkpoint', '{gap_pth} {tmp}/o.pth'),
+        ('make_scenes', '{tmp}/scenes --train 1 --val 1 --test 1'),
+        ('analysis/feature_maps', '{seg} none --image {picture} --out {tmp}'),
+    ],
+)
+def test_full_disk(command, line, place, run_tool):
+    before = files_of(place['tmp'])
+    arguments = line.format(**place).split()
+    with disk_of(1000):
+        done = run_tool(command, *arguments)
+    check(done, before, place['tmp'], command, ['File too large'])
+
+
+class Interrupted(http.server.BaseHTTPRequestHandler):
+    """Promises a thousand bytes and hangs up after a hundred."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', '1000')
+        self.end_headers()
+        self.wfile.write(b'x' * 100)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_interrupted_download(place, run_tool, monkeypatch):
+    cache = place['tmp'] / 'cache'
+    cache.mkdir()
+    monkeypatch.setenv('MMGCP_CACHE', str(cache))
+    server = http.server.HTTPServer(('127.0.0.1', 0), Interrupted)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f'http://127.0.0.1:{server.server_port}/encoder.pth'
+    before = files_of(place['tmp'])
+    try:
+        done = run_tool('export_onnx', place['gap'], url, 'o.onnx', '--size', 48, 48)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    expected = [url, 'ended after 100 of 1000 bytes']
+    check(done, before, place['tmp'], 'export_onnx', expected)
+    done = run_tool('export_onnx', place['gap'], url, 'o.onnx', '--size', 48, 48)
+    check(done, before, place['tmp'], 'export_onnx', [url, 'refused'])
+
+
+def test_interrupt_between_pictures(place, run_tool, monkeypatch):
+    from mmgcp.visualization import predict
+
+    calls = []
+    read = predict.read_image
+
+    def interrupt_the_second(path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(predict, 'read_image', interrupt_the_second)
+    folder = place['picture'].parent
+    done = run_tool('predict', folder, place['seg'], 'none', '--out', 'o')
+    assert done.status == 130
+    assert 'interrupted. Run the same command again: python ' in done.err
+    assert 'Traceback' not in done.err
+    assert [path.name for path in (place['tmp'] / 'o').iterdir()] == ['000000.png']
+
+
+def test_interrupt_while_writing(place, run_tool, monkeypatch):
+    def write_half(content, file):
+        file.write(b'half')
+        raise KeyboardInterrupt
+
+    before = files_of(place['tmp'])
+    monkeypatch.setattr(torch, 'save', write_half)
+    done = run_tool('publish_checkpoint', place['gap_pth'], 'o.pth')
+    assert done.status == 130
+    assert files_of(place['tmp']) == before
+
+
+def test_interrupted_training_says_how_to_resume(place, run_tool, monkeypatch):
+    from mmengine.runner import EpochBasedTrainLoop
+
+    def interrupt(self, index, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochBasedTrainLoop, 'run_iter', interrupt)
+    done = run_tool('train', place['gap'], '--work-dir', 'w')
+    assert done.status == 130
+    assert '--resume' in done.err
+    assert 'Traceback' not in done.err
+    assert not list(place['tmp'].rglob('*.pth*'))[4:]
+
+
+def test_interrupted_scenes_leave_nothing(place, run_tool, monkeypatch):
+    from mmgcp.datasets import scenes
+
+    calls = []
+    compose = scenes.compose
+
+    def interrupt_later(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return compose(*args, **kwargs)
+
+    monkeypatch.setattr(scenes, 'compose', interrupt_later)
+    before = files_of(place['tmp'])
+    done = run_tool('make_scenes', 'made')
+    assert done.status == 130
+    assert len(calls) == 20
+    assert files_of(place['tmp']) == before
+
+
+def test_debug_shows_where(place, run_tool):
+    done = run_tool('export_onnx', place['gap'], 'gone.pth', 'o.onnx', '--debug')
+    assert done.status == 1
+    assert 'Traceback' in done.err
