@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument('--warmup', type=int, default=3, help='rounds that do not')
     common.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
     common.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    common.add_argument(
+        '--only', nargs='+', metavar='NAME', help='these variants and their baselines'
+    )
     common.add_argument('--no-memory', action='store_true', help='skip peak memory')
     common.add_argument('--json', metavar='FILE', help='write everything measured')
     common.add_argument('--plot', metavar='FILE', help='draw the ratios')
@@ -145,6 +148,16 @@ def _groups(args: argparse.Namespace):
         yield from config_groups(args)
 
 
+def _selected(variants: list, names: list[str] | None) -> list:
+    if not names:
+        return variants
+    wanted = {v.name for v in variants if v.name in names}
+    # A baseline may have a baseline of its own.
+    for _ in variants:
+        wanted |= {v.baseline for v in variants if v.name in wanted}
+    return [v for v in variants if v.name in wanted]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, save."""
     top = parser()
@@ -163,6 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     }
     print(' | '.join(f'{k}: {v}' for k, v in report['machine'].items()))
     for title, variants in _groups(args):
+        variants = _selected(variants, args.only)
+        if not variants:
+            continue
         rows = measure(
             variants,
             args.rounds,
@@ -178,6 +194,8 @@ def main(argv: list[str] | None = None) -> int:
 
             for variant in variants:
                 print(f'\n{variant.name}\n{costs(variant.step, args.profile)}')
+    if not report['groups']:
+        top.error(f'--only {" ".join(args.only)}: no variant has such a name')
     if args.json:
         save_json(args.json, report)
     if args.plot:

@@ -127,6 +127,15 @@ def test_transfer_steps(framework, config, tmp_path, monkeypatch):
         torch.set_num_threads(threads)
 
 
+def test_selection_keeps_the_baselines():
+    variants = [
+        timing.Variant(name, lambda: None, baseline)
+        for name, baseline in [('a', 'a'), ('b', 'a'), ('c', 'b'), ('d', 'a')]
+    ]
+    assert [v.name for v in cli._selected(variants, ['c'])] == ['a', 'b', 'c']
+    assert cli._selected(variants, None) == variants
+
+
 def test_bad_options_are_refused(capsys):
     with pytest.raises(SystemExit):
         cli.main(['pooling', '--rounds', '0'])
