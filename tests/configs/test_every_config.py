@@ -19,7 +19,7 @@ METRICS = {
     'segmentation': {'mIoU', 'aAcc', 'mAcc'},
 }
 # Mostly what the models cost; attention over windows needs the size it was made for.
-SHRINK = {'pretrain': 4, 'detection': 8, 'segmentation': 16}
+SHRINK = {'pretrain': 4, 'detection': 12, 'segmentation': 16}
 FULL_SIZE = ('swin', 'deit', 'sovit')
 
 
@@ -57,7 +57,7 @@ def test_a_step_and_an_inference(folder, path, data, encoders, tmp_path):
     if folder == 'pretrain' and path.stem.startswith(FULL_SIZE):
         factor = 1
     if path.stem.startswith('dino'):
-        factor = 4  # it selects among the positions of all levels
+        factor = 6  # it selects among the positions of all levels
     encoder = encoders.of(source)
     watch = Watch(encoder)
 

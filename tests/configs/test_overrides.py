@@ -1,10 +1,14 @@
 """Low-data and frozen overrides, on every config they are meant for."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from zoo import CONFIGS, config_files
+from zoo import CONFIGS, ROOT, config_files
+
+from mmgcp.utils.overrides import OverrideError, override_options
 
 OVERRIDES = CONFIGS / '_base_' / 'overrides'
 FAMILY = {
@@ -17,8 +21,7 @@ FAMILY = {
 
 def overridden(path: Path, *names: str) -> Config:
     config = Config.fromfile(path)
-    for name in names:
-        config.merge_from_dict(Config.fromfile(OVERRIDES / f'{name}.py').to_dict())
+    config.merge_from_dict(override_options(names, OVERRIDES))
     return config
 
 
@@ -68,3 +71,32 @@ def test_every_encoder_has_a_frozen_override():
     for folder in ('detection', 'segmentation'):
         for path in config_files(folder):
             assert Config.fromfile(path).model.backbone.type in FAMILY, path.name
+
+
+def test_overrides_combine_and_unknown_ones_name_the_known():
+    options = override_options(
+        ['coco_10pct', str(OVERRIDES / 'frozen_resnet.py')], OVERRIDES
+    )
+    assert options == {
+        'train_dataloader.dataset.ann_file': (
+            'annotations/instances_train2017_10pct_seed0.json'
+        ),
+        'model.backbone.frozen_stages': 4,
+    }
+    with pytest.raises(OverrideError, match='frozen_swin'):
+        override_options(['frozen_cat'], OVERRIDES)
+
+
+def test_train_takes_overrides(tmp_path):
+    """Training ends at once for want of the subset, which shows it was asked for."""
+    (tmp_path / 'val2017').mkdir()
+    (tmp_path / 'val2017' / '1.jpg').write_bytes(b'image')
+    config = CONFIGS / 'detection' / 'faster-rcnn_r50-gap_fpn_1x_coco.py'
+    command = [sys.executable, ROOT / 'tools' / 'train.py', config]
+    command += ['--override', 'coco_10pct', 'frozen_resnet', '--cfg-options']
+    command += [f'train_dataloader.dataset.data_root={tmp_path}']
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 1
+    assert 'instances_train2017_10pct_seed0.json' in result.stderr
+    assert 'docs/detection.md' in result.stderr
+    assert 'Traceback' not in result.stderr
