@@ -20,6 +20,7 @@ _STYLE = {
     'waiting': 'dim',
 }
 _HEARTBEAT = 30.0
+_NAME_WIDTH = 44
 
 
 class Display:
@@ -97,10 +98,11 @@ class Display:
 
     def _table(self, left: float) -> Group:
         table = Table(box=None, padding=(0, 1), expand=True, show_header=False)
-        table.add_column(no_wrap=True, ratio=3)
+        names = min(max(len(step.name) for step in self.steps), _NAME_WIDTH)
+        table.add_column(no_wrap=True, width=names)
         table.add_column(no_wrap=True, width=8)
         table.add_column(no_wrap=True, width=16)
-        table.add_column(no_wrap=True, overflow='ellipsis', ratio=5)
+        table.add_column(no_wrap=True, overflow='ellipsis', ratio=1)
         room = max(4, self.console.height - 4)
         rank = {'running': 0, 'failed': 1, 'waiting': 2, 'skipped': 3, 'done': 4}
         chosen = self.steps

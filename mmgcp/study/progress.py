@@ -11,7 +11,7 @@ _EPOCH = re.compile(r'Epoch\(train\)\s*\[\s*(\d+)\]\[\s*(\d+)/(\d+)\]')
 _ITER = re.compile(r'Iter\(train\)\s*\[\s*(\d+)/(\d+)\]')
 _TEST = re.compile(r'(?:Epoch|Iter)\(test\)\s*\[\s*(\d+)/(\d+)\]')
 _PERCENT = re.compile(r'\b(\d{1,3})\s?%')
-_STAMP = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - ')
+_STAMP = re.compile(r'^[\d/]+ \d\d:\d\d:\d\d - (?:\w+ - [A-Z]+ - )?')
 _ESCAPE = re.compile(r'\x1b\[[0-9;?]*[a-zA-Z]')
 _TAIL = 16384
 
@@ -37,6 +37,8 @@ def read_progress(step: Step) -> tuple[float | None, str]:
     """
     lines = [line.strip() for line in tail(step.log).splitlines() if line.strip()]
     last = _STAMP.sub('', lines[-1]) if lines else ''
+    if last.startswith('# '):
+        last = 'starting'
     for line in reversed(lines):
         if match := _EPOCH.search(line):
             epoch, iteration, length = map(int, match.groups())
