@@ -49,3 +49,5 @@ analyses = []
 analysis_options = dict(
     robustness=['--images', 40, '--severities', 1, 3, 5],
 )
+# First guesses on two cores, for the display until the first of a kind has run.
+expected_seconds = dict(pretrain=120, detection=200, segmentation=90, evaluate=15)
