@@ -11,6 +11,7 @@ from .markdown import (
     COST_HEAD,
     cost_note,
     cost_rows,
+    data_faults,
     result_head,
     result_rows,
 )
@@ -56,6 +57,7 @@ def render_page(report: dict[str, Any], folder: Path) -> str:
         image=lambda name: _data_uri(folder / name),
         json_uri=_json_uri,
         seconds=format_seconds,
+        data_faults=data_faults(report),
         cost_head=COST_HEAD,
         result_head=result_head(report['study']),
         plotly=get_plotlyjs(),

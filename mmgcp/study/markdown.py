@@ -25,6 +25,10 @@ def render_markdown(report: dict[str, Any]) -> str:
                 parts.append(f'![{title}]({name})\n')
         parts += _costs(report, task)
         parts += _gallery(report, task)
+    faults = data_faults(report)
+    if faults:
+        parts.append('\n## What was found in the data\n')
+        parts.append('\n'.join(f'- {line}' for line in faults) + '\n')
     parts += _reference(report['reference_tables'])
     parts += _analyses(report['analyses'])
     parts.append('\n## Where every number comes from\n')
@@ -170,6 +174,17 @@ def _gallery(report: dict, task: str) -> list[str]:
         files = [sample['truth'], *(sample['predictions'][name] for name in names)]
         lines.append('| ' + ' | '.join(f'![]({file})' for file in files) + ' |')
     return ['\n'.join(lines) + '\n']
+
+
+def data_faults(report: dict) -> list[str]:
+    """What the check of own data counted and found, one line each."""
+    lines = []
+    for part, found in (report['own_data'] or {}).items():
+        for split, counts in found['counts'].items():
+            lines.append(f'{part}, {split}: {counts["images"]} images')
+        lines += [f'{part}: fault: {text}' for text in found['errors']]
+        lines += [f'{part}: note: {text}' for text in found['notes']]
+    return lines
 
 
 def _reference(tables: list[dict]) -> list[str]:

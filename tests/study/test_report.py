@@ -101,6 +101,23 @@ def test_analyses_are_in_the_report(made):
     assert f'![spectrum]({analysis["picture"]})' in (folder / 'report.md').read_text()
 
 
+def test_faults_of_own_data_are_in_the_report(made):
+    from mmgcp.study.html import render_page
+    from mmgcp.study.markdown import render_markdown
+
+    folder, report, _ = made
+    found = {
+        'counts': {'train': {'images': 3}},
+        'errors': ['a.json: annotation 1: bbox [0, 0, 0, 0] is empty'],
+        'notes': ["val: class 'x' is empty"],
+    }
+    report = {**report, 'own_data': {'detection': found}}
+    for text in (render_markdown(report), render_page(report, folder)):
+        assert 'detection, train: 3 images' in text
+        assert 'detection: fault: a.json: annotation 1' in text
+        assert 'detection: note: val: class' in text
+
+
 def test_one_seed_is_said_to_be_unknown(tmp_path):
     steps = fake_steps(tmp_path, seeds=[0])
     run(steps, tmp_path)
