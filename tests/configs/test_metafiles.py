@@ -73,7 +73,8 @@ def test_a_metafile_tells_what_the_config_says(folder):
             ((key, name),) = [i for i in lengths.items() if i[0] in config.train_cfg]
             assert metadata[name] == config.train_cfg[key], model['Name']
             assert metadata['Batch Size'] == config.auto_scale_lr.base_batch_size
-        assert metadata['Training Techniques'] == [config.optim_wrapper.optimizer.type]
+            optimizer = config.optim_wrapper.optimizer.type
+            assert metadata['Training Techniques'] == [optimizer]
         kind = 'Scenes' if scenes else DATA[config.train_dataloader.dataset.type]
         assert metadata['Training Data'] == kind
         # Results and weights are given only by runs of ours.
