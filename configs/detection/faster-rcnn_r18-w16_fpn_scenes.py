@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 # The encoder: init_cfg=dict(type='mmgcp.PretrainedEncoder', checkpoint=FILE)
-model = dict(backbone=dict(last_stage='stride', init_cfg=None))
+model = dict(backbone=dict(last_stage='stride'))
 
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=1, max_keep_ckpts=2)

@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 # The encoder: init_cfg=dict(type='mmgcp.PretrainedEncoder', checkpoint=FILE)
-model = dict(backbone=dict(last_stage='stride', init_cfg=None))
+model = dict(backbone=dict(last_stage='stride'))
 
 # Epochs, not iterations as in ADE20K's schedules: the data set is small.
 log_processor = dict(by_epoch=True)
