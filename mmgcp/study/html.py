@@ -119,7 +119,7 @@ def _charts(report: dict, task: str) -> list[tuple[str, str]]:
         chart.update_layout(
             template='plotly_white',
             height=320,
-            margin={'l': 50, 'r': 10, 't': 34, 'b': 40},
+            margin={'l': 50, 'r': 24, 't': 34, 'b': 40},
             legend={'orientation': 'h'},
         )
         body = chart.to_html(
