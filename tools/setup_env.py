@@ -429,19 +429,20 @@ def main():
     parser.add_argument('--python', help='interpreter to make the environment with')
     parser.add_argument('--extras', default='test', help='extras beside the stack')
     parser.add_argument(
-        '--if-python',
+        '--check-python',
         action='store_true',
-        help='exit with status 3, without an error, where no suitable Python is found',
+        help='only say whether a Python for the stack is here: status 0, or 3 if not',
     )
     arguments = parser.parse_args()
     if platform.system() not in ('Linux', 'Darwin'):
         raise SetupError(f'{platform.system()} is not supported; use Linux or macOS.')
-    if arguments.if_python:
+    if arguments.check_python:
         try:
             find_python(arguments.stack, arguments.python)
         except SetupError as error:
             say(str(error))
             return 3
+        return 0
     extras = [arguments.stack, *filter(None, arguments.extras.split(','))]
     set_up(arguments.stack, arguments.venv, arguments.python, extras)
     return 0

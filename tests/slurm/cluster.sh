@@ -44,8 +44,9 @@ JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
+SlurmdParameters=config_overrides
 MpiDefault=none
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1024 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=4 RealMemory=1024 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=60 State=UP
 EOF
     export SLURM_CONF=$dir/slurm.conf
@@ -61,7 +62,14 @@ EOF
 }
 
 stop() {
+    # A job whose daemon is gone would stay behind: cancel first, then wait for it.
+    export SLURM_CONF=$dir/slurm.conf
     local name
+    scancel --full --user="$(id -un)" 2>/dev/null || true
+    for _ in $(seq 20); do
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        sleep 0.5
+    done
     for name in slurmd slurmctld munge/pid; do
         local file=$dir/${name%.pid}
         [ "$name" = munge/pid ] || file=$dir/$name.pid

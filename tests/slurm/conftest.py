@@ -11,9 +11,9 @@ SCRIPT = Path(__file__).with_name('cluster.sh')
 NEEDED = ('slurmctld', 'slurmd', 'munged', 'srun', 'sbatch')
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def slurm(tmp_path_factory):
-    """Environment of processes that talk to the cluster."""
+    """Environment of processes that talk to the cluster, one cluster per file."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
         pytest.skip(f'Slurm is not installed ({", ".join(missing)} not on PATH)')
