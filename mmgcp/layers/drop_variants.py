@@ -127,7 +127,7 @@ class AttentionChannelDropout(nn.Module):
         self.interval = None if interval is None else _positive_interval(interval)
         self.attention = attention
         if attention == 'eca':
-            self.importance = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+            self.importance: nn.Module = nn.Conv1d(1, 1, 3, padding=1, bias=False)
         else:
             hidden = max(channels // reduction, 1)
             self.importance = nn.Sequential(

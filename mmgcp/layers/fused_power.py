@@ -13,8 +13,9 @@ from torch import Tensor
 
 from .covariance import centre, covariance
 from .dispatch import compiling
+from .eigenvalues import kept, power_kernel, powers
 from .precision import full_precision_backward
-from .spectral import kept, matrix_power, power_kernel, powers
+from .spectral import matrix_power
 from .triangle import triangle, triangle_gradient
 
 

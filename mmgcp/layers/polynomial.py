@@ -138,6 +138,7 @@ def evaluate(
             r = torch.bmm(q, q)
             saved.append(r)
             p = torch.bmm(p, r)
+    assert z is not None, 'an empty schedule'
     return z, saved
 
 
@@ -169,6 +170,7 @@ def derivative(
         else:
             r = next(rest)
             dp = accumulate(torch.bmm(dp, r), p, symmetrise(torch.bmm(q, dq)), 1, 1)
+    assert dz is not None, 'an empty schedule'
     return dz
 
 
