@@ -124,6 +124,8 @@ def _check_coco(dataset: Mapping) -> None:
             )
         return
     names = {image['file_name'] for image in read_coco(path)['images']}
+    if not names:
+        raise _incomplete(path, 'annotations of images', 'an empty list of images')
     _all_there(folder, names, present, f'the {len(names)} images of {path}')
 
 

@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from rich.progress import track
 
+from mmgcp.datasets.checking import check_config
 from mmgcp.utils.config import (
     framework_of,
     innermost_dataset,
     load_config,
     required,
 )
-from mmgcp.utils.data_check import check_data
 from mmgcp.utils.errors import UserError
 
 from .drawing import caption, enlarge, palette_of, side_by_side, stack
@@ -34,12 +34,12 @@ def build_training_set(config: Config) -> Any:
     """The training set of a config, with its pipeline.
 
     Raises:
-        MissingDataError: A file or folder of it is not there.
+        DataError: A file or folder of it is not there, or is not whole.
         BrowseError: It is empty.
     """
     scope = framework_of(config)
     settings = copy.deepcopy(required(config, 'train_dataloader.dataset'))
-    check_data(config, ('train_dataloader',))
+    check_config(config, ('train_dataloader',))
     with DefaultScope.overwrite_default_scope(scope):
         dataset = DATASETS.build(settings)
     if not len(dataset):

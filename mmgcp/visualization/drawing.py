@@ -31,6 +31,7 @@ def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
     if palette is not None and not isinstance(palette, str) and len(palette) == classes:
         return [tuple(int(v) for v in color[:3]) for color in palette]
     from matplotlib import colormaps
+    from matplotlib.colors import hsv_to_rgb
 
     if classes <= 20:
         table = colormaps['tab10' if classes <= 10 else 'tab20'].colors
@@ -39,7 +40,7 @@ def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
         # neighbours far apart on the wheel of hues
         turns = (np.arange(classes) * 0.618034) % 1.0
         levels = np.array([1.0, 0.7, 0.45])[np.arange(classes) % 3]
-        colors = colormaps['hsv'](turns)[:, :3] * levels[:, None]
+        colors = hsv_to_rgb(np.stack([turns, np.ones(classes), levels], axis=1))
     return [tuple(int(v) for v in color) for color in np.rint(colors * 255)]
 
 

@@ -84,7 +84,7 @@ def check(done, before, folder, name, expected, status=1):
 TABLE = {
     'missing file': [
         ('train', '{tmp}/gone.py', ['gone.py: no such config']),
-        ('test', '{tmp}/gone.py x.pth', ['gone.py: no such config']),
+        ('test', '{tmp}/gone.py {gap_pth}', ['gone.py: no such config']),
         ('test', '{det} gone.pth', ['gone.pth', 'no such checkpoint']),
         ('train', '{det} --resume gone.pth', ['--resume gone.pth']),
         ('study', 'gone.py', ['gone.py']),
@@ -264,7 +264,7 @@ def test_analyses(command, line, expected, place, run_tool):
     done = run_tool(command, *line.format(**place).split())
     if command == 'analysis/robustness' and 'none' in line:
         expected = ['none']  # it asks for the checkpoint first
-    elif command == 'analysis/convergence' and 'none' in line:
+    elif command == 'analysis/convergence' and 'gone' in line:
         expected = ['scalars.json']  # it reads logs and needs no config
     check(done, before, place['tmp'], command, expected)
 
