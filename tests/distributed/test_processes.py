@@ -1,0 +1,200 @@
+"""Real gloo groups of 2 and 3 processes against one process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('sklearn')
+pytest.importorskip('mmcv.ops')
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+
+import torch
+
+from mmgcp.datasets import ScenesSpec, make_scenes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+sys.path.insert(0, str(HERE))
+import group_work  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='tests of process groups on a CPU'
+)
+
+
+def scenes_of(folder: Path, test: int) -> Path:
+    spec = ScenesSpec(
+        train=1, val=1, test=test, size=96, crops=1, eval_crops=1, digits=5
+    )
+    make_scenes(folder, spec)
+    return folder
+
+
+def launch(folder: Path, tasks: str, processes: int, **environment):
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc-per-node',
+            str(processes),
+            str(HERE / 'group_work.py'),
+            str(folder),
+            tasks,
+        ],
+        env={
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'OMP_NUM_THREADS': '1',
+            'OMP_WAIT_POLICY': 'PASSIVE',
+            **environment,
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=570,
+    )
+
+
+def results_of(folder: Path, processes: int) -> list[dict]:
+    return [
+        json.loads((folder / f'rank{rank}.json').read_text())
+        for rank in range(processes)
+    ]
+
+
+def alone(folder: Path, monkeypatch) -> dict:
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    return group_work.evaluation(folder, 'none')
+
+
+@pytest.fixture(scope='module')
+def pair(tmp_path_factory):
+    """Two processes, 7 scenes: not divisible by 2, nor by the batch of 2."""
+    base = tmp_path_factory.mktemp('pair')
+    data = scenes_of(base / 'scenes', 7)
+    done = launch(base / 'two', 'evaluation,training,rates', 2, MMGCP_SCENES=str(data))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return data, results_of(base / 'two', 2)
+
+
+def test_evaluation_over_two_processes(pair, tmp_path, monkeypatch):
+    data, ranks = pair
+    monkeypatch.setenv('MMGCP_SCENES', str(data))
+    expected = alone(tmp_path / 'one', monkeypatch)
+    assert 0.05 < expected['det']['coco/bbox_mAP'] < 0.95
+    assert 0.05 < expected['det']['coco/segm_mAP'] < 0.95
+    assert 5 < expected['seg']['mIoU'] < 95
+    assert [rank['evaluation'] for rank in ranks] == [expected, expected]
+
+
+def test_a_process_without_a_sample(tmp_path, monkeypatch):
+    data = scenes_of(tmp_path / 'scenes', 2)
+    monkeypatch.setenv('MMGCP_SCENES', str(data))
+    expected = alone(tmp_path / 'one', monkeypatch)
+    folder = tmp_path / 'three'
+    done = launch(folder, 'evaluation,uneven', 3, MMGCP_SCENES=str(data))
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rank in results_of(folder, 3):
+        assert rank['evaluation'] == expected
+        assert rank['uneven'] == expected
+
+
+def test_training_equals_the_summed_batch(pair):
+    _, ranks = pair
+    expected = torch.tensor(group_work.training('none')['weights'])
+    for rank in ranks:
+        found = torch.tensor(rank['training']['weights'])
+        # float32: the sum over a batch in another order, three steps.
+        assert torch.allclose(found, expected, rtol=0, atol=2e-6)
+    assert ranks[0]['training'] == ranks[1]['training']
+
+
+def test_dropout_rates_of_ranks(pair):
+    _, (first, second) = pair
+    own = [rank['rates']['False'] for rank in (first, second)]
+    shared = [rank['rates']['True'] for rank in (first, second)]
+    assert own[0] != own[1]
+    assert all(0 < rate < 1 for rate in own)
+    assert shared[0] == shared[1]
+    assert min(own) < shared[0] < max(own)
+
+
+def test_a_dead_rank_ends_the_others_and_is_named(tmp_path):
+    start = time.monotonic()
+    done = launch(tmp_path / 'dead', 'death', 2)
+    # torchrun looks at its processes every 0.1 s and gives them 30 s to end.
+    assert time.monotonic() - start < 120
+    assert done.returncode != 0
+    assert 'RuntimeError: the reason of rank 1' in done.stderr
+    assert 'Traceback' in done.stderr
+
+
+def rank_process(rank: int, work: Path) -> int | None:
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            environment = (process / 'environ').read_bytes().split(b'\0')
+            command = (process / 'cmdline').read_bytes()
+        except OSError:
+            continue
+        if f'RANK={rank}'.encode() in environment and str(work).encode() in command:
+            return int(process.name)
+    return None
+
+
+@pytest.mark.skipif(not Path('/proc/self/environ').exists(), reason='needs Linux')
+def test_resume_after_one_rank_was_killed(tmp_path):
+    data, work = scenes_of(tmp_path / 'scenes', 1), tmp_path / 'work'
+    config = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'
+    command = [
+        str(ROOT / 'tools/dist_train.sh'),
+        str(config),
+        '2',
+        '--work-dir',
+        str(work),
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_epochs=6',
+        'train_dataloader.batch_size=5',
+    ]
+    environment = {
+        **os.environ,
+        'PYTHON': sys.executable,
+        'MMGCP_SCENES': str(data),
+        'OMP_NUM_THREADS': '1',
+    }
+    log = tmp_path / 'log'
+    with log.open('w') as file:
+        first = subprocess.Popen(
+            command, env=environment, stdout=file, stderr=file, cwd=tmp_path
+        )
+        while first.poll() is None and not (work / 'last_checkpoint').exists():
+            time.sleep(0.01)
+        victim = rank_process(1, work)
+        assert victim is not None, log.read_text()[-3000:]
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        assert first.wait(timeout=300) != 0
+    # torchrun notices within a second and gives the others 30 s to end.
+    assert time.monotonic() - killed < 90
+    assert 'SIGKILL' in log.read_text()
+    assert not (work / 'epoch_6.pth').exists()
+
+    second = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert (work / 'epoch_6.pth').exists()
+    assert 'resumed epoch: ' in second.stdout + second.stderr
