@@ -1,6 +1,7 @@
 """Command line of ``tools/benchmark.py``."""
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -170,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     if getattr(args, 'tf32', False):
         torch.backends.cuda.matmul.allow_tf32 = True
     report = {
-        'command': ' '.join(['tools/benchmark.py', *(argv or sys.argv[1:])]),
+        'command': shlex.join(['tools/benchmark.py', *(argv or sys.argv[1:])]),
         'machine': machine(args.device),
         'groups': [],
     }
