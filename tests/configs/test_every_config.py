@@ -65,6 +65,8 @@ def test_a_step_and_an_inference(folder, path, data, encoders, tmp_path):
     runner.register_hook(watch)
     runner.train()
     metrics = runner.test()
+    # Its loops and hooks point back at it: models would pile up until a collection.
+    vars(runner).clear()
 
     assert watch.filled == watch.expected
     assert math.isfinite(watch.loss)
