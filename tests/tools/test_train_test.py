@@ -1,0 +1,274 @@
+"""tools/train.py and tools/test.py on tiny scenes, with all three frameworks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip('sklearn')
+pytest.importorskip('mmcv.ops')
+pytest.importorskip('mmpretrain')
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+
+from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.checking import DataError
+from mmgcp.utils import runner as tools
+
+ROOT = Path(__file__).parents[2]
+PRETRAIN = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'
+DETECT = ROOT / 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'
+SEGMENT = ROOT / 'configs/segmentation/r18-w16_upernet_scenes.py'
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    out = tmp_path_factory.mktemp('data') / 'scenes'
+    spec = ScenesSpec(
+        train=8, val=3, test=3, size=64, crops=1, eval_crops=1, crop_size=32, digits=5
+    )
+    make_scenes(out, spec)
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _data(scenes, monkeypatch):
+    monkeypatch.setenv('MMGCP_SCENES', str(scenes))
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    # Asking the compilers for their versions takes longer than these trainings.
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+
+
+def log_of(work_dir: Path) -> str:
+    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']
+
+
+def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
+    options = {'train_cfg.max_epochs': 4, 'train_dataloader.batch_size': 8}
+    tools.train(PRETRAIN, str(tmp_path / 'straight'), cfg_options=options)
+
+    killed = tmp_path / 'killed'
+    words = [f'{key}={value}' for key, value in options.items()]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / 'tools/train.py'),
+            str(PRETRAIN),
+            '--work-dir',
+            str(killed),
+            '--cfg-options',
+            *words,
+        ],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    pointer = killed / 'last_checkpoint'
+    while process.poll() is None:
+        if pointer.exists() and pointer.read_text().endswith('epoch_2.pth'):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / 'epoch_4.pth').exists()
+
+    tools.train(PRETRAIN, str(killed), resume='auto', cfg_options=options)
+    expected = weights(tmp_path / 'straight/epoch_4.pth')
+    found = weights(killed / 'epoch_4.pth')
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+    def rates(folder: Path) -> dict[int, float]:
+        return {
+            record['step']: record['lr']
+            for path in sorted(folder.glob('*/vis_data/scalars.json'))
+            for record in map(json.loads, path.read_text().splitlines())
+            if 'lr' in record
+        }
+
+    straight = rates(tmp_path / 'straight')
+    resumed = rates(killed)
+    assert straight.keys() >= {16}
+    assert all(straight[step] == lr for step, lr in resumed.items() if step in straight)
+
+
+def test_segmentation_through_the_command_lines(tmp_path):
+    work = tmp_path / 'work'
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    small = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    command = (ROOT / 'tools/train.py', SEGMENT, '--work-dir', work)
+    trained = run(*command, '--cfg-options', *small)
+    assert trained.returncode == 0, trained.stderr
+    lines = [line for line in log_of(work).splitlines() if 'SyncBN layers' in line]
+    assert len(lines) == 1
+    assert 'become BN: statistics cannot be shared by a single process' in lines[0]
+
+    out, pictures = tmp_path / 'metrics.json', tmp_path / 'pictures'
+    command = (ROOT / 'tools/test.py', SEGMENT, work / 'epoch_1.pth')
+    options = ('--work-dir', work, '--out', out, '--show-dir', pictures)
+    tested = run(*command, *options)
+    assert tested.returncode == 0, tested.stderr
+    metrics = json.loads(out.read_text())
+    assert set(metrics) == {'aAcc', 'mIoU', 'mAcc'}
+    assert 0 <= metrics['mIoU'] <= 100
+    assert len(list(pictures.rglob('*.png'))) == 3
+
+
+def test_a_missing_checkpoint_is_found_first(tmp_path):
+    with pytest.raises(tools.UsageError, match=r'none\.pth: no such checkpoint'):
+        tools.evaluate(SEGMENT, str(tmp_path / 'none.pth'), str(tmp_path / 'work'))
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):
+    found = []
+    for compiled in (None, {'backend': 'eager'}):
+        options = {
+            'train_cfg.max_epochs': 1,
+            'train_dataloader.batch_size': 30,
+            'val_cfg': None,
+            'val_dataloader': None,
+            'val_evaluator': None,
+            'compile_backbone': compiled,
+        }
+        folder = tmp_path / str(bool(compiled))
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        tools.train(PRETRAIN, str(folder), cfg_options=options)
+        graphs = torch._dynamo.utils.counters['stats'].get('unique_graphs', 0)
+        assert bool(graphs) == bool(compiled)
+        found.append(weights(folder / 'epoch_1.pth'))
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name
+
+
+def test_detection_and_pictures(tmp_path):
+    options = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}
+    tools.train(DETECT, str(tmp_path), cfg_options=options)
+    metrics = tools.evaluate(
+        DETECT,
+        str(tmp_path / 'epoch_1.pth'),
+        str(tmp_path),
+        out=str(tmp_path / 'out' / 'm.json'),
+        show_dir=str(tmp_path / 'pictures'),
+        # Untrained for all practical purposes: keep every box it has.
+        cfg_options={'model.test_cfg.rcnn.score_thr': 0.0},
+    )
+    assert json.loads((tmp_path / 'out/m.json').read_text()).keys() == metrics.keys()
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= metrics.keys()
+    assert [p.name for p in (tmp_path / 'out').iterdir()] == ['m.json']
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 3
+
+
+def test_amp_and_learning_rate_for_the_batch(tmp_path):
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 16,
+        'train_dataloader.drop_last': True,
+        'param_scheduler': [],
+        'val_cfg': None,
+        'val_dataloader': None,
+        'val_evaluator': None,
+    }
+    tools.train(
+        PRETRAIN, str(tmp_path), amp=True, auto_scale_lr=True, cfg_options=options
+    )
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+    # 16 instead of 32 images in a batch: half of 0.002.
+    assert saved['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.001)
+    assert 'CPUAmpOptimWrapper' in saved['meta']['cfg']
+
+
+def test_half_precision_on_a_cpu_is_refused(tmp_path):
+    with pytest.raises(tools.UsageError, match="'float16' needs a GPU"):
+        tools.train(
+            PRETRAIN,
+            str(tmp_path),
+            amp=True,
+            cfg_options={'optim_wrapper.dtype': 'float16'},
+        )
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch(tmp_path):
+    # Without batch statistics and dropout the order of summing is all that differs.
+    plain = {
+        'model.backbone.norm_cfg.type': 'GN',
+        'model.backbone.norm_cfg.num_groups': 4,
+        'model.neck.dropout': None,
+        'model.neck.norm_cfg.type': 'GN',
+        'model.neck.norm_cfg.num_groups': 4,
+        'optim_wrapper.optimizer._delete_': True,
+        'optim_wrapper.optimizer.type': 'SGD',
+        'optim_wrapper.optimizer.lr': 0.01,
+        'param_scheduler': [],
+        'train_cfg.max_epochs': 1,
+        'val_cfg': None,
+        'val_dataloader': None,
+        'val_evaluator': None,
+    }
+    found = []
+    for batch, counts in ((30, 1), (10, 3)):
+        options = {
+            **plain,
+            'train_dataloader.batch_size': batch,
+            'train_dataloader.drop_last': True,
+            'optim_wrapper.accumulative_counts': counts,
+        }
+        folder = tmp_path / str(batch)
+        tools.train(PRETRAIN, str(folder), cfg_options=options)
+        found.append(weights(folder / 'epoch_1.pth'))
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-5), name
+
+
+def test_auto_scale_lr_needs_its_batch_size(tmp_path):
+    with pytest.raises(tools.UsageError, match='base_batch_size'):
+        tools.train(
+            PRETRAIN,
+            str(tmp_path),
+            auto_scale_lr=True,
+            cfg_options={'auto_scale_lr': None},
+        )
+
+
+def test_missing_data_is_found_before_the_model_is_built(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMGCP_SCENES', str(tmp_path / 'scenes'))
+
+    def build(*args, **kwargs):
+        raise AssertionError('the model was built')
+
+    monkeypatch.setattr(tools.GCPRunner, 'build_model', build)
+    with pytest.raises(DataError) as caught:
+        tools.train(DETECT, str(tmp_path / 'work'))
+    message = str(caught.value)
+    assert str(tmp_path / 'scenes/detection') in message
+    assert f'python tools/make_scenes.py {tmp_path / "scenes"}' in message
+
+
+def test_unknown_framework(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text("default_scope = 'mmgcp'\n")
+    with pytest.raises(tools.UsageError, match="default_scope='mmgcp'"):
+        tools.train(config, str(tmp_path / 'work'))
