@@ -49,7 +49,7 @@ def _train_and_reload(model, data, tmp_path, build):
     """One step, a checkpoint, the encoder out of it again; returns predictions."""
     model.init_weights()
     model.train()
-    weight = model.backbone.layer4[0].conv1.weight
+    weight = model.backbone.get_parameter('layer4.0.conv1.weight')
     before = weight.detach().clone()
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), 0.01))
     losses = model.train_step(data, optimizer)
