@@ -93,9 +93,9 @@ def test_autocast(kind):
 
 def test_dropout_is_free_at_inference_and_acts_on_its_levels_in_training():
     x = levels(batch=64)
-    # Importance goes to one channel with a sixteenth of the covariance: a cosine
-    # near 1/4, and a rate near 1 - 10 / log2(16) / 4.
-    x[1][:, 3] += 50
+    # Importance goes to one channel that hardly varies: the cosine is near zero and
+    # the rate at its limit.
+    x[1][:, 3] = 50 + 0.01 * x[1][:, 3]
     net = build('AdaptiveChannelDropout', levels=(1,), max_rate=0.7)
     assert len(net.state_dict()) == 1
     outs = net.eval()(x)
@@ -105,7 +105,7 @@ def test_dropout_is_free_at_inference_and_acts_on_its_levels_in_training():
     assert low is x[0]
     dropped = (high == 0).flatten(2).all(2) & (x[1] != 0).flatten(2).any(2)
     rate = net.drops[1].rate(x[1])
-    assert rate == pytest.approx(0.375, abs=0.1)
+    assert rate == pytest.approx(0.7)
     number = dropped.numel()
     assert abs(dropped.float().mean() - rate) < 4 * (rate * (1 - rate) / number) ** 0.5
 
@@ -182,6 +182,7 @@ def test_in_front_of_fpn_in_a_detector(name):
         return model(
             'mmdet',
             type='SingleStageDetector',
+            data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
             backbone=BACKBONE,
             neck=neck,
             bbox_head=dict(
@@ -201,7 +202,9 @@ def test_in_front_of_fpn_in_a_detector(name):
                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
             ),
             train_cfg=dict(
-                assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1
+                assigner=dict(type='ATSSAssigner', topk=9),
+                allowed_border=-1,
+                pos_weight=-1,
             ),
             test_cfg=dict(nms_pre=10, score_thr=0.0, max_per_img=5),
         )

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.models import SoViT
 from mmgcp.models.backbones.token_attention import TokenAttention
@@ -88,11 +89,11 @@ def test_positions_of_pre_training_and_others():
     other = interpolate_positions(positions, (4, 4), (6, 3))
     assert other.shape == (1, 19, 8)
     assert torch.equal(other[:, 0], positions[:, 0])
-    # A linear ramp stays one away from the border.
+    # A linear ramp stays one, seen at every second of twice as many columns.
     ramp = torch.cat([torch.zeros(1), torch.arange(8.0).repeat(8)]).view(1, 65, 1)
     wide = interpolate_positions(ramp, (8, 8), (8, 16))[0, 1:, 0].view(8, 16)
-    steps = wide[:, 5:11].diff(dim=1)
-    torch.testing.assert_close(steps, torch.full_like(steps, 0.5))
+    steps = wide[:, 5:12:2].diff(dim=1)
+    torch.testing.assert_close(steps, torch.ones_like(steps))
 
 
 def test_images_are_padded_to_whole_tokens():
@@ -158,3 +159,20 @@ def test_the_norms_that_were_meant():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         SoViT(**arguments)
+
+
+@pytest.mark.parametrize('size', [(512, 512), (800, 1333)])
+def test_sizes_of_detection_and_segmentation(size):
+    operations = []
+    for settings in (dict(), dict(window_size=14, chunk_size=1024)):
+        with torch.device('meta'):
+            net = SoViT('deit-small', out_type='featmap', **settings).eval()
+            image = torch.empty(1, 3, *size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            levels = net(image)
+        operations.append(counter.get_total_flops())
+        for level, stride in zip(levels, net.out_strides, strict=True):
+            padded = [math.ceil(s / 16) * 16 for s in size]
+            assert level.shape == (1, 384, *(-(-s // stride) for s in padded))
+    # Windows make the attention of eight blocks out of twelve linear.
+    assert operations[1] < operations[0]

@@ -155,6 +155,7 @@ BACKBONES = {
         arch=dict(embed_dims=3, depths=[1, 1, 1], num_heads=[1, 1, 1]),
         img_size=32,
         window_size=2,
+        out_indices=(2,),
     ),
 }
 
