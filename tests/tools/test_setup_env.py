@@ -100,9 +100,8 @@ def test_a_finished_environment_is_left_alone(setup_env, tmp_path, monkeypatch):
     environment.mark('torch', f'{pins["torch"]} {pins["torchvision"]}')
     environment.mark('mmcv', ' '.join(pins['mmcv']))
     monkeypatch.setattr(setup_env.Environment, 'pip', lambda *args: None)
-    monkeypatch.setattr(
-        setup_env.subprocess, 'run', lambda *a, **k: subprocess.CompletedProcess(a, 0)
-    )
+    finished = subprocess.CompletedProcess([], 0, stdout='')
+    monkeypatch.setattr(setup_env.subprocess, 'run', lambda *args, **kwargs: finished)
     setup_env.set_up('onedl', environment.folder, None, extras)
     monkeypatch.setattr(setup_env.Environment, 'pip', pytest.fail)
     monkeypatch.setattr(setup_env, 'say', pytest.fail)
