@@ -200,6 +200,7 @@ def test_in_front_of_fpn_in_a_detector(name):
                     strides=[4, 8, 16, 32],
                 ),
                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+                loss_bbox=dict(type='GIoULoss'),
             ),
             train_cfg=dict(
                 assigner=dict(type='ATSSAssigner', topk=9),
