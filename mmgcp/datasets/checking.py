@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmgcp.utils.data_check import (
     LOADERS,
@@ -70,7 +71,7 @@ def _source(dataset: Mapping) -> tuple:
 
 def _path(dataset: Mapping, key: str, default: str = '') -> str:
     """A path of the data set, below its root; ``data_prefix.img`` for nested keys."""
-    value = dataset
+    value: Any = dataset
     for part in key.split('.'):
         value = value.get(part, default) if isinstance(value, Mapping) else value
     return os.path.join(dataset.get('data_root') or '', value or '')
@@ -82,7 +83,7 @@ def _incomplete(path, expected: str, found: str) -> DataError:
 
 def file_names(folder: str, suffix: str | tuple[str, ...]) -> set[str]:
     """Names of the files in a folder and the folders in it, relative to it."""
-    names = set()
+    names: set[str] = set()
     for base, _, files in os.walk(folder):
         inner = os.path.relpath(base, folder)
         prefix = '' if inner == '.' else f'{inner}/'.replace(os.sep, '/')

@@ -125,7 +125,8 @@ def _write_classification(
 def _write_detection(
     root: Path, spec: ScenesSpec, split: str, sources: Sources
 ) -> Iterator[None]:
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index in range(getattr(spec, split)):
         rng = _rng(spec, 2, split, index)
         count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))

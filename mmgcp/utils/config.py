@@ -1,5 +1,6 @@
 """Reading a config so that whatever is wrong with it is said in one sentence."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ class ConfigError(UserError):
     """A config cannot be read, or lacks what the command needs."""
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | os.PathLike[str], options: dict[str, Any] | None = None
+) -> Config:
     """Read a config, change it, and enter its default scope.
 
     Raises:

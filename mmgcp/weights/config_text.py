@@ -1,7 +1,7 @@
 """Settings out of the config text in a checkpoint, without running it."""
 
 import ast
-from typing import Any
+from typing import Any, cast
 
 
 def read_setting(text: str, name: str) -> Any:
@@ -37,7 +37,7 @@ def _literal(node: ast.expr) -> Any:
         return tuple(_literal(item) for item in node.elts)
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {
-            _literal(key): _literal(value)
+            _literal(cast(ast.expr, key)): _literal(value)
             for key, value in zip(node.keys, node.values, strict=True)
         }
     if (

@@ -84,7 +84,7 @@ def check_sha256(path: Path, expected: str | None) -> str:
     return found
 
 
-def local_file(source: str, sha256: str | None = None) -> Path:
+def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Path:
     """Path on this machine of a checkpoint named by path, ``file://`` or http(s).
 
     A download happens once per machine: the first rank fetches it and the others

@@ -18,8 +18,16 @@ IMAGENET_INPUT = dict(
 )
 
 
-_OWN_KEYS = ('sha256', 'tensors_sha256', 'mean', 'std', 'to_rgb')
-_OWN_KEYS += ('pooling_head', 'last_stage', 'normalization')
+_OWN_KEYS = (
+    'sha256',
+    'tensors_sha256',
+    'mean',
+    'std',
+    'to_rgb',
+    'pooling_head',
+    'last_stage',
+    'normalization',
+)
 
 
 def declared_settings(content) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from types import FrameType
 
 import torch
 from mmengine.logging import print_log
@@ -88,7 +89,7 @@ def preprocessor_around(module: nn.Module) -> nn.Module | None:
     know their parents. The models that contain it are, however, on the call stack,
     since ``init_weights`` goes from the model down to its children.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner = frame.f_locals.get('self')
         if isinstance(owner, nn.Module) and owner is not module:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from mmengine.model.weight_init import update_init_info
 from torch import nn
 
@@ -211,7 +212,7 @@ class PretrainedEncoder:
             module.load_state_dict(taken, strict=False)
         return len(taken)
 
-    def _protect(self, module: nn.Module) -> None:
+    def _protect(self, module: BaseModule) -> None:
         """Keep the frameworks from initialising the loaded values again."""
         cfg = getattr(module, 'init_cfg', None)
         if isinstance(cfg, list | tuple) and len(cfg) > 1:

@@ -2,9 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
@@ -56,7 +56,7 @@ def _initialise(model: nn.Module) -> None:
 
 def drop_initialisers(settings: Any) -> None:
     """Remove ``init_cfg`` and ``pretrained`` that name files, at every depth."""
-    if isinstance(settings, Mapping):
+    if isinstance(settings, MutableMapping):
         initialiser = settings.get('init_cfg')
         if isinstance(initialiser, Mapping) and 'checkpoint' in initialiser:
             settings['init_cfg'] = None
@@ -110,7 +110,7 @@ def load_trained_encoder(
     Raises:
         KeyMismatchError: Names or shapes differ from those of the backbone.
     """
-    encoder = build_untrained(config).backbone
+    encoder = cast(nn.Module, build_untrained(config).backbone)
     if str(checkpoint) == NO_CHECKPOINT:
         _initialise(encoder)
     else:
