@@ -5,6 +5,7 @@ normalisation are inside, so that nobody has to repeat them.
 """
 
 import copy
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -51,7 +52,7 @@ class FixedAdaptivePool(nn.Module):
     that its matrices can be written down once the size is known.
     """
 
-    def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
+    def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
         super().__init__()
         pair = output_size if isinstance(output_size, tuple) else (output_size,) * 2
         self.output_size = pair
@@ -151,7 +152,7 @@ class SegmenterGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Map ``(B, 3, H, W)`` to the logits of every pixel."""
-        head = self.model.decode_head
+        head: Any = self.model.decode_head
         logits = head(self.model.extract_feat(self.normalize(image)))
         return (
             F.interpolate(

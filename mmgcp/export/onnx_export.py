@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -267,7 +267,8 @@ def _graph(settings: Any, checkpoint, part: str, trust: bool):
     model = load_trained_model(settings, checkpoint, 'cpu', trust)
     if part == 'features':
         neck = getattr(model, 'neck', None)
-        modules = [model.backbone] + ([neck] if isinstance(neck, nn.Module) else [])
+        backbone = cast(nn.Module, model.backbone)
+        modules = [backbone] + ([neck] if isinstance(neck, nn.Module) else [])
         return EncoderGraph(Normalize(settings), *modules), ['feature']
     return whole_model_graph(settings, model)
 

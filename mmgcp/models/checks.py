@@ -1,6 +1,7 @@
 """Encoders held against the necks and heads around them."""
 
 import sys
+from types import FrameType
 from typing import Any
 
 from torch import nn
@@ -38,7 +39,7 @@ def check_wiring(model: nn.Module) -> None:
             raise _wiring_error('neck', expected, returned[-1])
         return
     for name in ('decode_head', 'auxiliary_head'):
-        heads = getattr(model, name, None)
+        heads: Any = getattr(model, name, None)
         chained = isinstance(heads, nn.ModuleList)
         for i, head in enumerate(heads if chained else [heads]):
             _check_head(f'{name}[{i}]' if chained else name, head, returned)
@@ -89,7 +90,7 @@ def check_wiring_around(encoder: nn.Module) -> None:
     once, before training begins, rather than let the first convolution of the neck
     fail on a shape.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         model = frame.f_locals.get('self')
         if isinstance(model, nn.Module) and model is not encoder:

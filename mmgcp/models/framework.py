@@ -9,7 +9,8 @@ be installed for the sake of another.
 
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from operator import index
+from typing import Any, ClassVar, SupportsIndex
 
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
@@ -105,7 +106,9 @@ class FrameworkModule(BaseModule):
     def __new__(cls, *args: Any, framework: str | None = None, **kwargs: Any):
         if cls.framework is None:
             framework = cls.only_framework or framework
-            cls = _resolve(cls, current_framework(cls.__name__, framework))
+            framework = current_framework(cls.__name__, framework)
+            # mypy looks at the __hash__ of the instances.
+            cls = _resolve(cls, framework)  # type: ignore[arg-type]
         return super().__new__(cls)
 
     def init_weights(self) -> None:
@@ -118,15 +121,15 @@ class FrameworkModule(BaseModule):
         super().train(mode)
         return self
 
-    def __reduce_ex__(self, protocol: int):
+    def __reduce_ex__(self, protocol: SupportsIndex):
         # The resolved class is made at run time, so that pickle cannot find it
         # by its name: rebuild it from the two things it was made from.
-        state = super().__reduce_ex__(max(protocol, 2))[2:]
+        state = super().__reduce_ex__(max(index(protocol), 2))[2:]
         return (_rebuild, (self._declared, self.framework), *state)
 
 
 @cache
-def _resolve(cls: type, framework: str) -> type:
+def _resolve(cls: type[FrameworkModule], framework: str) -> type[FrameworkModule]:
     base = framework_class(cls.framework_base, framework, cls.__name__)
     namespace = {
         '__module__': cls.__module__,
@@ -135,7 +138,8 @@ def _resolve(cls: type, framework: str) -> type:
         'framework': framework,
         '_declared': cls,
     }
-    return type(cls)(cls.__name__, (cls, base), namespace)
+    metaclass: type = type(cls)
+    return metaclass(cls.__name__, (cls, base), namespace)
 
 
 def _rebuild(cls: type, framework: str) -> FrameworkModule:

@@ -3,8 +3,9 @@
 All pictures are ``(H, W, 3)`` uint8 RGB arrays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -22,6 +23,11 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
 
 
+def _color(values: Iterable[float]) -> Color:
+    red, green, blue = (int(v) for v in values)
+    return red, green, blue
+
+
 def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
     """A colour for each class: those given, else distinct ones of matplotlib.
 
@@ -29,19 +35,19 @@ def palette_of(classes: int, palette: Sequence | None = None) -> list[Color]:
     framework keeps its own when a config renames the classes.
     """
     if palette is not None and not isinstance(palette, str) and len(palette) == classes:
-        return [tuple(int(v) for v in color[:3]) for color in palette]
+        return [_color(color[:3]) for color in palette]
     from matplotlib import colormaps
-    from matplotlib.colors import hsv_to_rgb
+    from matplotlib.colors import ListedColormap, hsv_to_rgb
 
     if classes <= 20:
-        table = colormaps['tab10' if classes <= 10 else 'tab20'].colors
-        colors = np.asarray(table[:classes])
+        table = colormaps['tab10' if classes <= 10 else 'tab20']
+        colors = np.asarray(cast(ListedColormap, table).colors)[:classes]
     else:
         # neighbours far apart on the wheel of hues
         turns = (np.arange(classes) * 0.618034) % 1.0
         levels = np.array([1.0, 0.7, 0.45])[np.arange(classes) % 3]
         colors = hsv_to_rgb(np.stack([turns, np.ones(classes), levels], axis=1))
-    return [tuple(int(v) for v in color) for color in np.rint(colors * 255)]
+    return [_color(color) for color in np.rint(colors * 255)]
 
 
 def enlarge(image: np.ndarray, least: int = 384) -> tuple[np.ndarray, int]:
@@ -63,10 +69,10 @@ def _text_color(color: Color) -> Color:
 def draw_instances(
     image: np.ndarray,
     boxes: np.ndarray,
-    labels: Sequence[int],
+    labels: Sequence[int] | np.ndarray,
     classes: Sequence[str],
     colors: Sequence[Color],
-    scores: Sequence[float] | None = None,
+    scores: Sequence[float] | np.ndarray | None = None,
     masks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw objects with their names.
@@ -139,7 +145,8 @@ def _legend(entries: list[tuple[str, Color]], width: int, total: int) -> np.ndar
     row, rows = size + 8, 2 if total > 12 else 1
     canvas = Image.new('RGB', (width, rows * row), PAPER)
     draw = ImageDraw.Draw(canvas)
-    x, y = 4, 4
+    x: float = 4
+    y = 4
     for name, color in entries:
         length = draw.textlength(name, font=font(size))
         if x + length + size + 8 > width:

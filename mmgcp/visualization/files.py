@@ -142,7 +142,7 @@ def video_writer(path: str | Path, rate: float):
         def write(frame: np.ndarray) -> None:
             nonlocal writer
             if writer is None:
-                code = cv2.VideoWriter_fourcc(*'mp4v')
+                code = cv2.VideoWriter.fourcc(*'mp4v')
                 height, width = frame.shape[:2]
                 writer = cv2.VideoWriter(str(temporary), code, rate, (width, height))
                 if not writer.isOpened():

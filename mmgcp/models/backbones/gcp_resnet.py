@@ -55,6 +55,7 @@ class GCPResNet(FrameworkModule):
     """
 
     framework_base = 'backbones.ResNet'
+    zero_init_residual: bool
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from .token_embedding import VisualTokens
 from .token_grid import interpolate_positions, rescale, sinusoidal_positions
 
 STRIDE = 16
-ARCHES = {
+ARCHES: dict[str, dict[str, Any]] = {
     'deit-tiny': dict(embed_dims=240, num_layers=12, num_heads=4, mlp_ratio=2.5),
     'deit-small': dict(embed_dims=384, num_layers=12, num_heads=6, mlp_ratio=4),
     'deit-base': dict(embed_dims=768, num_layers=12, num_heads=12, mlp_ratio=4),
@@ -195,11 +195,12 @@ class SoViT(BaseModule):
         height, width = x.shape[-2:]
         padding = (0, -width % STRIDE, 0, -height % STRIDE)
         x = self.visual_tokens(F.pad(x, padding))
-        size = tuple(x.shape[-2:])
+        rows, columns = x.shape[-2:]
+        size = (rows, columns)
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         x = x + interpolate_positions(self.pos_embed, self.grid, size).to(x.dtype)
-        outs = []
+        outs: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             x = block(x, size)
             if i in self.out_indices:

@@ -75,7 +75,7 @@ class DenseTokens(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1), nn.MaxPool2d(3, 2, padding=1)
         )
-        stages = []
+        stages: list[nn.Module] = []
         for _ in range(3):
             stages.append(DenseBlock(width, layers, growth, official))
             stages.append(Transition(width + layers * growth, narrow))

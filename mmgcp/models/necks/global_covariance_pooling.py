@@ -1,5 +1,7 @@
 """Global covariance pooling of the last feature map, for classification."""
 
+from collections.abc import Sequence
+
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -22,9 +24,9 @@ class GlobalCovariancePooling(BaseModule):
     ============== ======================================== ================
     head           normalization                            dropout
     ============== ======================================== ================
-    iSQRT-COV [1]_ ``dict(type='NewtonSchulz')``            None
-    MPN-COV [2]_   ``dict(type='MatrixPower', alpha=0.5)``  None
-    DropCov [3]_   None                                     ``dict(type=
+    iSQRT-COV      ``dict(type='NewtonSchulz')``            None
+    MPN-COV        ``dict(type='MatrixPower', alpha=0.5)``  None
+    DropCov        None                                     ``dict(type=
                                                             'AdaptiveChannel
                                                             Dropout')``
     ============== ======================================== ================
@@ -46,10 +48,9 @@ class GlobalCovariancePooling(BaseModule):
             MobileNetV2 and ShuffleNetV2). Defaults to ``dict(type='ReLU')``.
         init_cfg (dict | list[dict]): Initialisation of the reduction.
 
-    References:
-        .. [1] https://arxiv.org/abs/1712.01034
-        .. [2] https://arxiv.org/abs/1703.08050
-        .. [3] https://openreview.net/forum?id=QLGuUwDx4S
+    `iSQRT-COV <https://arxiv.org/abs/1712.01034>`_,
+    `MPN-COV <https://arxiv.org/abs/1703.08050>`_,
+    `DropCov <https://openreview.net/forum?id=QLGuUwDx4S>`_.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class GlobalCovariancePooling(BaseModule):
         drop_rate: float = 0.0,
         norm_cfg: dict = dict(type='BN'),  # noqa: B006
         act_cfg: dict = dict(type='ReLU'),  # noqa: B006
-        init_cfg: dict | list | None = (
+        init_cfg: dict | Sequence[dict] | None = (
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1, layer='_BatchNorm'),
         ),

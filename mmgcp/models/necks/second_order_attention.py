@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from mmcv.cnn import ConvModule
@@ -46,7 +47,7 @@ class SecondOrderGate(BaseModule):
 
     def _start_as_identity(self) -> None:
         nn.init.zeros_(self.weight.weight)
-        nn.init.zeros_(self.weight.bias)
+        nn.init.zeros_(cast(Tensor, self.weight.bias))
 
     def init_weights(self) -> None:
         """Initialise, and start as the identity."""
