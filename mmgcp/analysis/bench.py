@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine import dist
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -138,7 +139,7 @@ class Bench:
 class _Subset(Dataset):
     """Some images of a data set that keeps its meta information."""
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: BaseDataset, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, list(indices)
         self.metainfo = dataset.metainfo
 
@@ -153,7 +154,7 @@ class _Subset(Dataset):
 
 
 def only_these_images(
-    evaluator: Evaluator, dataset: Dataset, indices: Sequence[int]
+    evaluator: Evaluator, dataset: BaseDataset, indices: Sequence[int]
 ) -> None:
     """Tell COCO metrics which images count.
 
@@ -191,7 +192,7 @@ def insert_step(cfg: Config, step: dict, position: str) -> None:
     dataset.pipeline = steps
 
 
-def find_corrupt(dataset: Dataset) -> Corrupt:
+def find_corrupt(dataset: BaseDataset) -> Corrupt:
     """The corruption step of a built data set."""
     while not hasattr(dataset, 'pipeline'):
         dataset = dataset.dataset

@@ -106,7 +106,7 @@ def measure(
     model.eval()
     image = list(inputs.shape)
     parameters = sum(p.numel() for p in model.parameters())
-    row = {
+    row: dict[str, Any] = {
         'image': image,
         'parameters': parameters,
         'multiply_adds': flops // 2,
@@ -166,7 +166,7 @@ def forward_call(
 
 
 def _two_stage(
-    model: nn.Module, inputs: Tensor, samples: list, proposals: list[int]
+    model: nn.Module, inputs: Tensor, samples: list | None, proposals: list[int]
 ) -> Callable[[], Any]:
     def call() -> Any:
         features = model.extract_feat(inputs)

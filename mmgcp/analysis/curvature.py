@@ -155,7 +155,7 @@ def draw(rows: Sequence[dict]):
     eigen.set_title('largest eigenvalue and trace')
     place = np.arange(len(rows))
     largest = [row['hessian']['eigenvalues'][0] for row in rows]
-    eigen.bar(place - 0.2, largest, 0.4, color=[colour(i) for i in place])
+    eigen.bar(place - 0.2, largest, 0.4, color=[colour(i) for i in range(len(rows))])
     eigen.set_ylabel('largest eigenvalue')
     other = eigen.twinx()
     other.errorbar(

@@ -31,7 +31,9 @@ def filter_normalised(parameters: Sequence[Tensor], seed: int) -> Tensor:
 
 
 def along(
-    loss: SampleLoss, directions: Sequence[Tensor], distances: Sequence[float]
+    loss: SampleLoss,
+    directions: Sequence[Tensor],
+    distances: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
     """Loss on the grid of ``distances`` along one or more directions.
 

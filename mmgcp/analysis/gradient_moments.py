@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ def patches(inputs: Tensor, conv: nn.Conv2d) -> Tensor:
             f'a convolution with {conv.groups} groups has no single K-FAC factor: '
             'name another one with --conv'
         )
-    return F.unfold(inputs, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
+    # A string, 'same' or 'valid', is no padding of unfold, which says so.
+    padding = cast(tuple[int, ...], conv.padding)
+    return F.unfold(inputs, conv.kernel_size, conv.dilation, padding, conv.stride)
 
 
 @dataclass

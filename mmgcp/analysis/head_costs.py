@@ -51,14 +51,14 @@ def pooling_heads(
                 }
             )
             width = reduced * (reduced + 1) // 2
-        neck = nn.ModuleDict({'neck': neck, 'fc': nn.Linear(width, classes)})
-        neck.to(run.device).eval()
+        head = nn.ModuleDict({'neck': neck, 'fc': nn.Linear(width, classes)})
+        head.to(run.device).eval()
         rows[name] = {
             'covariance_channels': None if arguments is None else reduced,
             'vector': width,
             'feature_map': list(features.shape[1:]),
-            'parameters': sum(p.numel() for p in neck.parameters()),
-            **_head_counts(neck, features, arguments is None),
+            'parameters': sum(p.numel() for p in head.parameters()),
+            **_head_counts(head, features, arguments is None),
         }
     return rows
 

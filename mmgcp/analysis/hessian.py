@@ -1,6 +1,7 @@
 """Products with the Hessian of a loss, and what they say about its spectrum."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -90,11 +91,12 @@ def backward_product(loss: SampleLoss) -> Product:
                     create_graph=True,
                     allow_unused=True,
                 )
-                slope = sum(
+                terms = (
                     (g * d).sum()
                     for g, d in zip(gradients, direction, strict=True)
                     if g is not None and g.requires_grad
                 )
+                slope = cast(Tensor, sum(terms))
                 refuse_cut_graph(slope)
                 second = torch.autograd.grad(slope, parameters, allow_unused=True)
             total += size * flatten(second, parameters)
@@ -163,7 +165,7 @@ def hessian_product(loss: SampleLoss, engine: str = 'auto') -> tuple[Product, di
             continue
         product, error = _try(make, loss)
         if error is None:
-            return product, {'engine': words, 'skipped': skipped}
+            return cast(Product, product), {'engine': words, 'skipped': skipped}
         if name in (engine, 'differences'):
             raise error
         lines = str(error).strip().splitlines()

@@ -3,6 +3,7 @@
 import copy
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ class LandscapeHook(Hook):
         if interval < 1:
             raise ValueError(f'LandscapeHook: interval={interval}, at least 1')
         self.interval = interval
-        self.steps = tuple(steps)
+        # A config read from JSON gives a list.
+        self.steps = cast(tuple[float, float, int], tuple(steps))
         self.stem = stem
         self.filename = filename
         self.entries: list[dict] = []

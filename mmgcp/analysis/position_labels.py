@@ -31,7 +31,7 @@ def check_resized(samples: Sequence) -> None:
 
 
 def position_labels(
-    samples: Sequence, size: tuple[int, int], input_size: tuple[int, int]
+    samples: Sequence, size: tuple[int, ...], input_size: tuple[int, ...]
 ) -> Tensor:
     """Class of each position from the ground truth of a batch.
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from torch import Tensor, nn
 
 
 def stage_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Stages of the backbone: those it lists, or the backbone as a whole."""
-    backbone = model.backbone
+    backbone = cast(nn.Module, model.backbone)
     names = getattr(backbone, 'res_layers', None)
     if names:
         return {f'stage{i + 1}': getattr(backbone, n) for i, n in enumerate(names)}

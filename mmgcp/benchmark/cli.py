@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -41,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument('--no-memory', action='store_true', help='skip peak memory')
     common.add_argument('--json', metavar='FILE', help='write everything measured')
     common.add_argument('--plot', metavar='FILE', help='draw the ratios')
-    top = ArgumentParser(prog='tools/benchmark.py', description=__doc__)
+    top: argparse.ArgumentParser = ArgumentParser(
+        prog='tools/benchmark.py', description=__doc__
+    )
     kinds = top.add_subparsers(dest='kind', required=True)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -170,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     if getattr(args, 'tf32', False):
         torch.backends.cuda.matmul.allow_tf32 = True
-    report = {
+    report: dict[str, Any] = {
         'command': shlex.join(['tools/benchmark.py', *(argv or sys.argv[1:])]),
         'machine': machine(args.device),
         'groups': [],

@@ -12,7 +12,7 @@ from .timing import Variant
 SHAPES = [(32, 256, 14, 14), (32, 128, 14, 14), (8, 256, 7, 7)]
 # What the ratios to the published algorithm have to reach on two CPU cores with
 # five steps, by shape and variant.
-TARGETS = {
+TARGETS: dict[tuple[int, ...], dict[str, dict[str, float]]] = {
     (32, 256, 14, 14): {
         'isqrt': {'time': 0.31, 'peak': 0.50},
         'isqrt fit': {'time': 0.26},

@@ -67,7 +67,7 @@ def build(config: Config, device: str) -> torch.nn.Module:
 
 
 def _by_scope(configs: list[Config]) -> dict[str, list[Config]]:
-    groups = {}
+    groups: dict[str, list[Config]] = {}
     for config in configs:
         groups.setdefault(config.default_scope, []).append(config)
     return groups

@@ -98,7 +98,7 @@ def measure(
         ratio, peak memory and images per second.
     """
     seconds = _clock(device)
-    times = {v.name: [] for v in variants}
+    times: dict[str, list[float]] = {v.name: [] for v in variants}
     total = warmup + rounds
     for number in range(total):
         for variant in variants if number % 2 else reversed(variants):
@@ -136,4 +136,5 @@ def _row(variant: Variant, times: dict, peaks: dict) -> dict:
 def _quartiles(values: list[float]) -> tuple[float, float, float]:
     if len(values) < 2:
         return values[0], values[0], values[0]
-    return tuple(statistics.quantiles(values, n=4, method='inclusive'))
+    low, middle, high = statistics.quantiles(values, n=4, method='inclusive')
+    return low, middle, high
