@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/models/faster-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/coco_1x.py',
-    '../_base_/runtimes/mmdet.py',
+    '../_base_/default_runtime_det.py',
 ]

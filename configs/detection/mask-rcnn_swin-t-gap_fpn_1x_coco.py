@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_instance.py',
     '../_base_/schedules/coco_swin_1x.py',
-    '../_base_/runtimes/mmdet.py',
+    '../_base_/default_runtime_det.py',
 ]
 
 model = dict(

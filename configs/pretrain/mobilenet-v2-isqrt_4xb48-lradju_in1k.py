@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/mobilenet-v2_isqrt.py',
     '../_base_/datasets/imagenet_pillow.py',
     '../_base_/schedules/imagenet_mobilenet_lradju.py',
-    '../_base_/runtimes/mmpretrain.py',
+    '../_base_/default_runtime_cls.py',
 ]
 
 train_dataloader = dict(

@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/models/sovit-small_cls.py',
     '../_base_/datasets/imagenet_rand-augment.py',
     '../_base_/schedules/imagenet_transformer_310e.py',
-    '../_base_/runtimes/mmpretrain.py',
+    '../_base_/default_runtime_cls.py',
 ]

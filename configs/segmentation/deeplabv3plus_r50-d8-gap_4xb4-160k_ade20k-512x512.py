@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/models/deeplabv3plus_r50-d8.py',
     '../_base_/datasets/ade20k.py',
     '../_base_/schedules/ade20k_160k.py',
-    '../_base_/runtimes/mmseg.py',
+    '../_base_/default_runtime_seg.py',
 ]

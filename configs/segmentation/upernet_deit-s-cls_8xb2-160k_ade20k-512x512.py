@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/upernet_deit-small.py',
     '../_base_/datasets/ade20k.py',
     '../_base_/schedules/ade20k_adamw_160k.py',
-    '../_base_/runtimes/mmseg.py',
+    '../_base_/default_runtime_seg.py',
 ]
 
 train_dataloader = dict(batch_size=2)
