@@ -310,8 +310,9 @@ class Environment:
     def install_rest(self, extras):
         metadata = (ROOT / 'pyproject.toml').read_bytes()
         metadata += (ROOT / 'setup.py').read_bytes()
-        key = f'{",".join(extras)} {ROOT} {hashlib.sha256(metadata).hexdigest()}'
-        if self.done('packages', key):
+        key = f'{ROOT} {hashlib.sha256(metadata).hexdigest()}'
+        step = '-'.join(['packages', *extras])
+        if self.done(step, key):
             return
         say(f'installing mmgcp[{",".join(extras)}]')
         # mmcv's operators load under the torch they were compiled with and no other.
@@ -333,7 +334,7 @@ class Environment:
             self.pip(
                 'install', '--force-reinstall', '--no-deps', 'opencv-python-headless<5'
             )
-        self.mark('packages', key)
+        self.mark(step, key)
 
     def check_given(self):
         """An environment of the user's own: complete, unmixed, with operators."""
