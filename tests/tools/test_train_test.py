@@ -54,25 +54,23 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
-    options = {'train_cfg.max_epochs': 4, 'train_dataloader.batch_size': 8}
-    tools.train(PRETRAIN, str(tmp_path / 'straight'), cfg_options=options)
+    """Every run in a process of its own: what ran before in this one may differ."""
+    options = ['train_cfg.max_epochs=4', 'train_dataloader.batch_size=8']
+
+    def start(work_dir: Path, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, ROOT / 'tools/train.py', PRETRAIN]
+        command += ['--work-dir', work_dir, *arguments, '--cfg-options', *options]
+        return subprocess.Popen(
+            [str(word) for word in command],
+            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    assert start(tmp_path / 'straight').wait() == 0
 
     killed = tmp_path / 'killed'
-    words = [f'{key}={value}' for key, value in options.items()]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / 'tools/train.py'),
-            str(PRETRAIN),
-            '--work-dir',
-            str(killed),
-            '--cfg-options',
-            *words,
-        ],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(killed)
     pointer = killed / 'last_checkpoint'
     while process.poll() is None:
         if pointer.exists() and pointer.read_text().endswith('epoch_2.pth'):
@@ -82,7 +80,7 @@ def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     assert process.wait() == -signal.SIGKILL
     assert not (killed / 'epoch_4.pth').exists()
 
-    tools.train(PRETRAIN, str(killed), resume='auto', cfg_options=options)
+    assert start(killed, '--resume').wait() == 0
     expected = weights(tmp_path / 'straight/epoch_4.pth')
     found = weights(killed / 'epoch_4.pth')
     assert expected.keys() == found.keys()
