@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import socket
 import subprocess
 import sys
 import threading
@@ -84,8 +85,9 @@ import sys
 import torch.distributed as dist
 from mmgcp.weights.errors import CheckpointError
 from mmgcp.weights.files import local_file
-rank, store, good, bad = int(sys.argv[1]), *sys.argv[2:]
-dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+rank, port, good, bad = int(sys.argv[1]), *sys.argv[2:]
+address = f'tcp://127.0.0.1:{port}'
+dist.init_process_group('gloo', init_method=address, rank=rank, world_size=2)
 assert local_file(good).stat().st_size == 10240
 try:
     local_file(bad)
@@ -95,11 +97,14 @@ dist.destroy_process_group()
 """
 
 
-def test_one_rank_downloads_and_all_see_a_failure(server, tmp_path):
+def test_one_rank_downloads_and_all_see_a_failure(server):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
     urls = server.url('e.pth'), server.url('absent.pth')
     ranks = [
         subprocess.Popen(
-            [sys.executable, '-c', RANKS, str(rank), str(tmp_path / 'store'), *urls],
+            [sys.executable, '-c', RANKS, str(rank), port, *urls],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
