@@ -176,7 +176,13 @@ def main() -> None:
     if 'rates' in tasks:
         results['rates'] = rates()
     (folder / f'rank{dist.get_rank()}.json').write_text(json.dumps(results))
+    # All leave together, and without the interpreter's own end, at which a thread of
+    # torch that still runs would abort the process although its work is done.
+    dist.barrier()
     dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == '__main__':
