@@ -14,6 +14,7 @@ from mmengine.registry import (
 )
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
@@ -54,5 +55,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = _node(
 PARAM_SCHEDULERS = _node(
     'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils.schedules'
 )
+STRATEGIES = _node('strategy', MMENGINE_STRATEGIES, 'mmgcp.utils.fsdp')
 # Nothing of ours: a runner looks here first, so that this explains a wrong scope.
 VISUALIZERS = _node('visualizer', MMENGINE_VISUALIZERS)

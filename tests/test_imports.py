@@ -21,8 +21,12 @@ ALLOWED = {
 def imported_parts(path):
     """Sub-packages of mmgcp that a file imports anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f'{node.module}.{alias.name}' for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            # `from ..x import y` counts levels from the package of the file.
+            package = path.relative_to(PACKAGE.parent).parts[:-1]
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = '.'.join([*above, *filter(None, [node.module])])
+            names = [f'{module}.{alias.name}' for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:

@@ -3,18 +3,22 @@
 
 import os
 
-from rich.console import Console
-from rich.progress import Progress
-
-from mmgcp.datasets.verifying import verify_ade20k, verify_coco, verify_imagenet
 from mmgcp.utils.cli import ArgumentParser, run_main
-
-VERIFY = {'coco': verify_coco, 'ade20k': verify_ade20k, 'imagenet': verify_imagenet}
 
 
 def main(argv=None) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mmgcp.datasets import verifying
+
+    verify = {
+        'coco': verifying.verify_coco,
+        'ade20k': verifying.verify_ade20k,
+        'imagenet': verifying.verify_imagenet,
+    }
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('dataset', choices=sorted(VERIFY))
+    parser.add_argument('dataset', choices=sorted(verify))
     parser.add_argument('root', help='its folder, such as data/coco')
     parser.add_argument('--splits', nargs='+', help='only these, such as val2017')
     parser.add_argument('--fast', action='store_true', help='do not decode images')
@@ -26,7 +30,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     options = dict(splits=args.splits) if args.splits else {}
     with Progress(console=Console(stderr=True)) as bar:
-        findings = VERIFY[args.dataset](
+        findings = verify[args.dataset](
             args.root,
             decode=not args.fast,
             workers=args.workers,

@@ -3,11 +3,12 @@
 
 from pathlib import Path
 
-from mmgcp.datasets.subsets import subset_ade20k, subset_coco
 from mmgcp.utils.cli import ArgumentParser, run_main
 
 
 def main(argv=None) -> None:
+    from mmgcp.datasets.subsets import subset_ade20k, subset_coco
+
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('dataset', choices=['coco', 'ade20k'])
     parser.add_argument('root', help='data/coco, or data/ade/ADEChallengeData2016')

@@ -10,7 +10,6 @@ srun_with() {
     if [ "$gpus" -gt 0 ]; then
         resources+=(--gres="gpu:$gpus_per_node" --ntasks-per-node="$gpus_per_node")
     fi
-    export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
     export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
     # A task that fails ends the others at once instead of leaving them waiting.
     # shellcheck disable=SC2086  # SRUN_ARGS is a list of words

@@ -47,6 +47,11 @@ def main(argv=None) -> None:
     from mmgcp.utils.overrides import override_options
     from mmgcp.utils.runner import train
 
+    resume = options['resume']
+    if resume not in (None, 'auto') and os.path.exists(resume):
+        from mmgcp.weights.trained_model import check_checkpoint
+
+        check_checkpoint(resume)
     names = options.pop('override')
     if names:
         given = options.get('cfg_options') or {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmgcp.utils.data_check import (
+from .paths import (
     LOADERS,
     MissingDataError,
     check_data,

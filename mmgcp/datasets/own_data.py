@@ -5,7 +5,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing
 
 from .checking import IMAGE_SUFFIXES, file_names, read_coco
 
@@ -270,10 +270,8 @@ def _check_empty(faults: Faults, split: str, where: str, counts: dict) -> None:
 
 
 def _write(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,9 +8,10 @@ of the files, and each subset contains the smaller ones of its seed.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from mmgcp.utils.files import replacing
 
 from .checking import DataError, file_names, read_coco
 
@@ -81,9 +82,5 @@ def _suffix(percent: float, seed: int) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        'w', dir=path.parent, prefix=f'.{path.name}-', delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with replacing(path) as part:
+        part.write_text(text)

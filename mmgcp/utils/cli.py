@@ -6,6 +6,7 @@ a wrong option is answered at once, and Ctrl-C is heard from the first moment.
 
 import argparse
 import errno
+import logging
 import os
 import shlex
 import sys
@@ -13,10 +14,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from .errors import UserError
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -115,7 +112,10 @@ def run_main(
     """Run a command and exit with its status.
 
     Every exception ends in one message on stderr and a status that is not zero.
-    With ``--debug`` among the arguments the traceback is printed in front of it.
+    With ``--debug`` among the arguments the traceback is printed in front of it, and
+    so it is in one of many processes, unless the message is all there is to say: a
+    failure among many may not come again. Processes that succeed leave their group
+    together.
 
     Args:
         main: Takes the arguments, returns the status or None for success.
@@ -126,10 +126,13 @@ def run_main(
         SystemExit: Always.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    # A log that cannot be written, as on a full disk, is no traceback for each line.
+    logging.raiseExceptions = '--debug' in given
     status: object
     try:
         try:
             status = main(argv)
+            _leave_group()
         except SystemExit as leave:  # argparse, after --help or a wrong option
             status = leave.code
         # output to a closed pipe or a full disk fails here, not at exit
@@ -142,7 +145,7 @@ def run_main(
         sys.exit(BROKEN_PIPE)
     except Exception as error:
         _drop_unwritable_output()
-        if '--debug' in given:
+        if '--debug' in given or (_rank() and not _says_all(error)):
             traceback.print_exc()
         sys.exit(_report(f'error: {explain(error)}', 1))
     sys.exit(status or 0)  # type: ignore[arg-type]
@@ -162,12 +165,17 @@ def explain(error: BaseException) -> str:
         ):
             return _explain_os_error(link)
     text = _text(error)
-    if isinstance(error, UserError) or type(error).__module__.startswith('mmgcp.'):
+    if _says_all(error):
         return text
     if isinstance(error, OSError):
         return _explain_os_error(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition('.')[0]
+        if error.name.startswith('numpy._core'):
+            return (
+                'a file was written with NumPy 2, which NumPy 1.26 can read and older '
+                'ones cannot. Update it: pip install "numpy>=1.26,<2"'
+            )
         return f'the package {package!r} is needed here ({text}). {_extra(package)}'
     if type(error).__name__ == 'OutOfMemoryError':
         return f'{text.splitlines()[0]} Use a smaller batch or image, or --amp'
@@ -219,8 +227,26 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _says_all(error: BaseException) -> bool:
+    return isinstance(error, UserError) or type(error).__module__.startswith('mmgcp.')
+
+
+def _rank() -> str:
+    """Which of many processes this is; nothing for a process on its own."""
+    alone = os.environ.get('WORLD_SIZE', '1') == '1'
+    return '' if alone else f'rank {os.environ.get("RANK", "?")}: '
+
+
+def _leave_group() -> None:
+    if 'torch.distributed' in sys.modules:
+        from .distributed import leave_group
+
+        leave_group()
+
+
 def _report(message: str, status: int) -> int:
-    print(f'{os.path.basename(sys.argv[0])}: {message}', file=sys.stderr, flush=True)
+    program = os.path.basename(sys.argv[0])
+    print(f'{program}: {_rank()}{message}', file=sys.stderr, flush=True)
     return status
 
 

@@ -1,6 +1,7 @@
 """Process groups without a GPU, which mmengine's launchers take for granted."""
 
 import datetime
+import gc
 import os
 import subprocess
 from collections.abc import Mapping
@@ -65,3 +66,17 @@ def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
         )
     timeout = datetime.timedelta(seconds=int(dist_cfg.get('timeout', TIMEOUT_S)))
     dist.init_process_group('gloo', timeout=timeout)
+
+
+def leave_group() -> None:
+    """Leave the process group, once every process has come this far.
+
+    A process that ends while its threads still talk to another aborts, although
+    its work is done. One that fails must not come here: it would wait for the
+    others, and they for it. It just ends, and they notice its closed connection.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        # A model in data parallelism holds the group, in cycles of references.
+        gc.collect()
+        dist.destroy_process_group()

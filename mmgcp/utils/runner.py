@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.dist import is_main_process, master_only
+from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -24,7 +24,10 @@ from mmgcp.datasets.checking import check_config
 
 from .config import load_config as read_config
 from .distributed import init_cpu_group
+from .files import replacing
+from .loading import FillingRunner
 from .scopes import check_types
+from .sync_bn import revert_sync_bn
 
 SCOPES = ('mmpretrain', 'mmdet', 'mmseg')
 
@@ -33,7 +36,7 @@ class UsageError(ValueError):
     """A config and the options given with it do not fit together."""
 
 
-class GCPRunner(Runner):
+class GCPRunner(FillingRunner):
     """mmengine's Runner, on a CPU too when there are many processes.
 
     ``compile_backbone=True`` in a config, or a dict of arguments of
@@ -50,7 +53,8 @@ class GCPRunner(Runner):
         self._compile_backbone(model)
         on_cpu = get_device() == 'cpu'
         if not self.distributed or on_cpu:
-            model = self._revert_sync_bn(model)
+            where = 'on a CPU' if self.distributed else 'by a single process'
+            model = revert_sync_bn(model, where, self.logger)
         if not self.distributed:
             return model.to(get_device())
         if on_cpu and model_wrapper_cfg is None:
@@ -61,6 +65,18 @@ class GCPRunner(Runner):
             )
         return super().wrap_model(model_wrapper_cfg, model)
 
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        """Save a checkpoint, as mmengine does; on a local disk it appears whole."""
+        elsewhere = '://' in str(out_dir) or any(
+            kwargs.get(name) for name in ('backend_args', 'file_client_args')
+        )
+        if elsewhere:
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with replacing(os.path.join(out_dir, filename)) as part:
+            super().save_checkpoint(str(part.parent), part.name, *args, **kwargs)
+
     def _compile_backbone(self, model: nn.Module) -> None:
         # The method, not the module: a compiled module has other state-dict keys.
         options = self.cfg.get('compile_backbone')
@@ -69,16 +85,6 @@ class GCPRunner(Runner):
         arguments = {} if options is True else dict(options)
         model.backbone.forward = torch.compile(model.backbone.forward, **arguments)
         self.logger.info(f'backbone compiled with {arguments or "the defaults"}')
-
-    def _revert_sync_bn(self, model: nn.Module) -> nn.Module:
-        layers = sum('SyncBatchNorm' in type(m).__name__ for m in model.modules())
-        if layers == 0:
-            return model
-        self.logger.info(
-            f'{layers} SyncBN layers become BN: statistics cannot be shared '
-            + ('on a CPU' if self.distributed else 'by a single process')
-        )
-        return revert_sync_batchnorm(model)
 
 
 def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> Config:
@@ -161,15 +167,26 @@ def _set_show_dir(cfg: Config, show_dir: str) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner of a complete config (``work_dir`` and ``launcher`` set)."""
-    init_cpu_group(
-        cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {})
-    )
-    if cfg.get('runner_type') is not None:
-        from mmengine.registry import RUNNERS
+    """Build the Runner of a complete config (``work_dir`` and ``launcher`` set).
 
-        return RUNNERS.build(cfg)
-    return GCPRunner.from_cfg(cfg)
+    A config with a strategy, such as FSDP, is run by the runner it names; with one
+    process there is nothing to share out, and it runs as any other.
+
+    Raises:
+        UsageError: the runner of the config cannot compile the backbone alone.
+    """
+    launcher = cfg.get('launcher', 'none')
+    init_cpu_group(launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    if cfg.get('runner_type') is None or (launcher == 'none' and 'strategy' in cfg):
+        return GCPRunner.from_cfg(cfg)
+    if cfg.get('compile_backbone'):
+        raise UsageError(
+            f'compile_backbone does not go with runner_type={cfg.runner_type!r}; '
+            'remove one of them'
+        )
+    from mmengine.registry import RUNNERS
+
+    return RUNNERS.build(cfg)
 
 
 def train(
@@ -254,10 +271,20 @@ def evaluate(
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
     check_config(cfg, ('test_dataloader',))
+    if out is not None and is_main_process():
+        _check_writable(out)
     metrics = build_runner(cfg).test()
     if out is not None and is_main_process():
         write_metrics(out, metrics)
     return metrics
+
+
+def _check_writable(path: str | os.PathLike) -> None:
+    # An evaluation may take hours, and its figures come at the end.
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f'.{Path(path).name}-'):
+        pass
 
 
 def write_metrics(path: str | os.PathLike, metrics: Mapping) -> None:
@@ -266,12 +293,5 @@ def write_metrics(path: str | os.PathLike, metrics: Mapping) -> None:
     for key, value in metrics.items():
         number = float(value)
         plain[key] = number if math.isfinite(number) else None
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        'w', dir=path.parent, prefix=f'.{path.name}-', delete=False
-    ) as file:
-        json.dump(plain, file, indent=2)
-        file.write('\n')
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(plain, indent=2) + '\n')

@@ -57,11 +57,6 @@ def providers() -> tuple[Provider, ...]:
     )
 
 
-def is_installed(module: str) -> bool:
-    """Whether some distribution provides ``module``."""
-    return any(provider.module == module for provider in providers())
-
-
 def check_stack() -> None:
     """Check versions and mixing.
 

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -17,6 +16,7 @@ from torch import nn
 
 from mmgcp.layers import AdaptiveChannelDropout
 from mmgcp.utils import runner as tools
+from mmgcp.utils.distributed import leave_group
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
@@ -150,22 +150,11 @@ def rates() -> dict:
     return found
 
 
-def death() -> None:
-    """Rank 1 fails in the second step; the others are in a collective by then."""
-    dist.all_reduce(torch.ones(1))
-    if dist.get_rank() == 1:
-        raise RuntimeError('the reason of rank 1')
-    dist.all_reduce(torch.ones(1))
-    time.sleep(600)
-
-
 def main() -> None:
     folder = Path(sys.argv[1])
     tasks = sys.argv[2].split(',')
     tools.init_cpu_group('pytorch', {'timeout': 120})
     results: dict = {}
-    if 'death' in tasks:
-        death()
     if 'evaluation' in tasks:
         results['evaluation'] = evaluation(folder, 'pytorch')
     if 'uneven' in tasks:
@@ -176,13 +165,7 @@ def main() -> None:
     if 'rates' in tasks:
         results['rates'] = rates()
     (folder / f'rank{dist.get_rank()}.json').write_text(json.dumps(results))
-    # All leave together, and without the interpreter's own end, at which a thread of
-    # torch that still runs would abort the process although its work is done.
-    dist.barrier()
-    dist.destroy_process_group()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    leave_group()
 
 
 if __name__ == '__main__':

@@ -60,7 +60,9 @@ def forgotten_loggers():
             for handler in list(logger.handlers):
                 logger.removeHandler(handler)
                 if isinstance(handler, logging.FileHandler):
-                    handler.close()
+                    # What it still holds may not fit the disk, as at any exit.
+                    with contextlib.suppress(OSError):
+                        handler.close()
         for kind in (MMLogger, MessageHub, Visualizer):
             kind._instance_dict.clear()
 

@@ -83,6 +83,25 @@ def test_missing_package_says_what_to_install():
     assert 'pip install "mmgcp[export]"' in explain(error)
 
 
+def test_a_file_of_numpy_2_asks_for_a_newer_numpy():
+    error = ModuleNotFoundError("No module named 'numpy._core'", name='numpy._core')
+    assert 'numpy>=1.26' in explain(error)
+
+
+def test_one_of_many_processes_shows_where_it_failed(capsys, monkeypatch):
+    def main(argv):
+        raise RuntimeError('the reason')
+
+    for world, expected in (('1', False), ('2', True)):
+        monkeypatch.setenv('WORLD_SIZE', world)
+        monkeypatch.setenv('RANK', '1')
+        with pytest.raises(SystemExit):
+            run_main(main, [])
+        err = capsys.readouterr().err
+        assert ('Traceback' in err) == expected
+        assert ('rank 1: error: RuntimeError: the reason' in err) == expected
+
+
 def test_options_need_an_equals_sign(capsys):
     parser = ArgumentParser()
     add_cfg_options(parser)

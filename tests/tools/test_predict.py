@@ -165,3 +165,53 @@ def test_written_picture_replaces_nothing_when_it_fails(tmp_path):
         fail_half_way()
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_names_stay_inside_the_picture_and_off_each_other():
+    from mmgcp.visualization.drawing import _label_place, _overlap
+
+    taken = []
+    for box in ((280, 5, 299, 60), (270, 5, 299, 60), (275, 6, 299, 90), (0, 0, 9, 9)):
+        place = _label_place(np.array(box), 80, 14, (300, 200), taken)
+        assert 0 <= place[0] <= place[2] < 300
+        assert 0 <= place[1] <= place[3] < 200
+        assert not any(_overlap(place, other) for other in taken)
+        taken.append(place)
+    # Without room for another name the first place is better than none.
+    crowded = _label_place(np.array((0, 0, 9, 9)), 80, 14, (90, 16), [(0, 0, 90, 16)])
+    assert crowded[:2] == (0, 0)
+
+
+def test_a_legend_counts_the_names_that_do_not_fit(monkeypatch):
+    from PIL import ImageDraw
+
+    classes = [f'a rather long name {i}' for i in range(30)]
+    few = np.zeros((64, 320), np.uint8)
+    many = np.arange(64 * 320).reshape(64, 320).astype(np.uint8) % 30
+    image = np.full((64, 320, 3), 128, np.uint8)
+    written = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, 'text', lambda self, xy, text, **_: written.append(text)
+    )
+    shapes = set()
+    for part in (few, many):
+        drawn = draw_segments(image, part, classes, palette_of(30))
+        shapes.add(drawn.shape)
+    # Side by side and in a video every picture has the same height.
+    assert len(shapes) == 1
+    assert written[0] == classes[0]
+    names = written[1:-1]
+    assert names == classes[: len(names)]
+    assert 3 <= len(names) < 30
+    assert written[-1] == f'+{30 - len(names)}'
+
+
+def test_a_legend_of_few_short_names_is_one_row():
+    classes, colors = [str(i) for i in range(10)], palette_of(10)
+    segments = np.tile(np.arange(10, dtype=np.uint8), (64, 38))[:, :384]
+    image = np.full((64, segments.shape[1], 3), 128, np.uint8)
+    drawn = draw_segments(image, segments, classes, colors)
+    size = max(9, image.shape[1] // 32)
+    assert drawn.shape[0] == 64 + size + 8
+    shown = {tuple(color) for color in drawn[64:].reshape(-1, 3)} & set(colors)
+    assert shown == set(colors)

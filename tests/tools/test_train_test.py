@@ -20,9 +20,11 @@ pytest.importorskip('mmseg')
 from mmgcp.datasets import ScenesSpec, make_scenes
 from mmgcp.datasets.checking import DataError
 from mmgcp.utils import runner as tools
+from mmgcp.utils.loading import IncompleteCheckpointError
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'
+GAP = ROOT / 'configs/pretrain/resnet18-w16_gap_scenes.py'
 DETECT = ROOT / 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'
 SEGMENT = ROOT / 'configs/segmentation/r18-w16_upernet_scenes.py'
 
@@ -137,6 +139,58 @@ def test_a_missing_checkpoint_is_found_first(tmp_path):
     with pytest.raises(tools.UsageError, match=r'none\.pth: no such checkpoint'):
         tools.evaluate(SEGMENT, str(tmp_path / 'none.pth'), str(tmp_path / 'work'))
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.fixture(scope='module')
+def gap_checkpoint(tmp_path_factory):
+    from mmgcp.weights.trained_model import load_trained_model
+
+    path = tmp_path_factory.mktemp('gap') / 'gap.pth'
+    model = load_trained_model(tools.load_config(GAP), 'none')
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
+    return path
+
+
+def test_a_checkpoint_of_another_model_is_not_evaluated(tmp_path, gap_checkpoint):
+    with pytest.raises(IncompleteCheckpointError) as caught:
+        tools.evaluate(PRETRAIN, str(gap_checkpoint), str(tmp_path))
+    message = str(caught.value)
+    assert str(gap_checkpoint) in message
+    assert 'resnet18-w16_dropcov_scenes.py' in message
+    assert 'missing keys' in message
+    assert 'neck.reduction.conv.weight' in message
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, gap_checkpoint):
+    with pytest.raises(IncompleteCheckpointError, match=r'neck\.reduction'):
+        tools.train(PRETRAIN, str(tmp_path), resume=str(gap_checkpoint))
+
+
+def test_what_a_checkpoint_holds_beyond_the_model_is_no_error(tmp_path, gap_checkpoint):
+    content = torch.load(gap_checkpoint, weights_only=True)
+    content['state_dict']['neck.reduction.conv.weight'] = torch.zeros(1)
+    torch.save(content, tmp_path / 'more.pth')
+    found = [
+        tools.evaluate(GAP, str(path), str(tmp_path))
+        for path in (gap_checkpoint, tmp_path / 'more.pth')
+    ]
+    assert found[0] == found[1]
+
+
+def test_fine_tuning_may_start_from_part_of_a_model(tmp_path, gap_checkpoint):
+    options = {
+        'load_from': str(gap_checkpoint),
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 30,
+        'optim_wrapper.optimizer.lr': 0.0,
+        'val_cfg': None,
+        'val_dataloader': None,
+        'val_evaluator': None,
+    }
+    tools.train(PRETRAIN, str(tmp_path), cfg_options=options)
+    start, end = weights(gap_checkpoint), weights(tmp_path / 'epoch_1.pth')
+    name = 'backbone.layer1.0.conv1.weight'
+    assert torch.equal(start[name], end[name])
 
 
 def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):

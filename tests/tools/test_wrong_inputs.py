@@ -7,10 +7,14 @@ same ``run_main`` that the command line goes through.
 import contextlib
 import http.server
 import json
+import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -51,6 +55,10 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
     (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>quota exceeded</html>')
     whole = checkpoint_of('gap').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    vis_data = tmp_path / 'log' / '20260101_000000' / 'vis_data'
+    vis_data.mkdir(parents=True)
+    lines = [json.dumps({'accuracy/top1': 10.0 * i, 'step': i}) for i in (1, 2)]
+    (vis_data / 'scalars.json').write_text('\n'.join(lines))
     source = scenes / 'detection/annotations/instances_train.json'
     content = json.loads(source.read_text())
     content['images'], content['annotations'] = [], []
@@ -66,6 +74,8 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
         'study': ROOT / 'configs/studies/scenes.py',
         'gap_pth': checkpoint_of('gap'),
         'seg_pth': checkpoint_of('segmenter'),
+        'det_pth': checkpoint_of('detector'),
+        'log': tmp_path / 'log',
     }
 
 
@@ -87,6 +97,23 @@ TABLE = {
         ('test', '{tmp}/gone.py {gap_pth}', ['gone.py: no such config']),
         ('test', '{det} gone.pth', ['gone.pth', 'no such checkpoint']),
         ('train', '{det} --resume gone.pth', ['--resume gone.pth']),
+        ('train', '{det} --override gone', ['gone']),
+        (
+            'test',
+            '{gap} {gap_pth} --cfg-options test_dataloader.dataset.data_root=gone/',
+            ['gone', 'test_dataloader.dataset.data_root'],
+        ),
+        (
+            'study',
+            '{study} --cfg-options encoders.gap.pretrain=gone.py',
+            ['gone.py'],
+        ),
+        (
+            'analysis/spectrum',
+            '{gap} none --out o --cfg-options test_dataloader.dataset.data_root=gone/',
+            ['gone', 'test_dataloader.dataset.data_root'],
+        ),
+        ('analysis/convergence', '{gap} empty --out o', ['empty', 'scalars.json']),
         ('study', 'gone.py', ['gone.py']),
         ('convert_checkpoint', 'gone.pth out.pth', ['gone.pth: no such checkpoint']),
         ('publish_checkpoint', 'gone.pth', ['gone.pth: no such checkpoint']),
@@ -132,6 +159,20 @@ TABLE = {
         ('publish_checkpoint', '{gap_pth} name.txt', ['name.txt: end the name']),
         ('publish_checkpoint', 'cut.pth', ['cut.pth is truncated']),
         ('test', '{gap} cut.pth', ['cut.pth']),
+        ('test', '{gap} text.txt', ['text.txt']),
+        ('test', '{gap} page.pth', ['page.pth is a web page']),
+        ('test', '{gap} garbage.pth', ['garbage.pth']),
+        ('test', '{seg} {gap_pth}', ['does not fill the model']),
+        ('test', 'text.txt {gap_pth}', ['text.txt', '.py']),
+        ('train', '{gap} --resume cut.pth', ['cut.pth is truncated']),
+        ('train', '{gap} --resume text.txt', ['text.txt']),
+        ('train', '{gap} --resume garbage.pth', ['garbage.pth']),
+        ('train', '{gap} --override text.txt', ['text.txt']),
+        ('study', 'broken.py', ['broken.py']),
+        ('study', 'no_model.py', ['no_model.py']),
+        ('analysis/spectrum', '{gap} cut.pth --out o', ['cut.pth is truncated']),
+        ('analysis/curvature', '{seg} {gap_pth} --out o', ['does not fit']),
+        ('analysis/complexity', 'text.txt none --out o', ['text.txt', '.py']),
         ('study', 'text.txt', ['text.txt']),
         (
             'analysis/feature_maps',
@@ -168,6 +209,23 @@ TABLE = {
         ('study', '{study} --encoders gone', ['gone']),
         ('study', '{study} --tasks gone', ['gone']),
         ('study', '{study} --analyses gone', ['gone']),
+        ('study', '{study} --jobs 0', ['--jobs 0']),
+        ('study', '{study} --seeds 0', ['--seeds 0']),
+        ('study', '{study} --slurm gpu', ['--slurm gpu', 'key=value']),
+        ('train', '{gap} --launcher pytorch', ['--launcher pytorch', 'torchrun']),
+        ('test', '{gap} {gap_pth} --launcher pytorch', ['--launcher pytorch']),
+        (
+            'test',
+            '{gap} {gap_pth} --cfg-options model.backbone.type=GCPResNet',
+            ["write type='mmgcp.GCPResNet'"],
+        ),
+        (
+            'analysis/spectrum',
+            '{gap} none --out o --device cuda:99',
+            ['--device cuda:99', 'cpu'],
+        ),
+        ('analysis/spectrum', '{gap} none --out o --images 0', ['images']),
+        ('analysis/complexity', '{gap} none --out o --labels a b', ['2 labels']),
         ('make_subset', 'coco {tmp} --percent 0', ['instances_train2017.json']),
     ],
     'empty data set': [
@@ -183,6 +241,18 @@ TABLE = {
             ['no_images.json'],
         ),
         ('check_data', 'coco empty', ['empty']),
+        (
+            'test',
+            '{det} {det_pth} --cfg-options '
+            'test_dataloader.dataset.ann_file={tmp}/no_images.json',
+            ['no_images.json'],
+        ),
+        (
+            'analysis/spectrum',
+            '{det} none --out o --cfg-options '
+            'test_dataloader.dataset.ann_file={tmp}/no_images.json',
+            ['no_images.json'],
+        ),
         ('check_data', 'imagenet empty', ['empty']),
     ],
     # Nobody, root included, can make files in /sys.
@@ -196,6 +266,11 @@ TABLE = {
         ('make_scenes', '/sys/scenes', ['/sys']),
         ('train', '{gap} --work-dir /sys/x', ['/sys/x']),
         ('study', '{study} --work-dir /sys/x', ['/sys/x']),
+        ('test', '{gap} {gap_pth} --work-dir /sys/x', ['/sys/x']),
+        ('test', '{gap} {gap_pth} --out /sys/m.json', ['/sys']),
+        ('test', '{gap} {gap_pth} --out text.txt/m.json', ['text.txt']),
+        ('analysis/complexity', '{gap} none --shape 48 48 --out /sys/x', ['/sys/x']),
+        ('analysis/convergence', '{gap} {log} --out /sys/x', ['/sys/x']),
         (
             'analysis/feature_maps',
             '{seg} none --image {picture} --out /sys/x',
@@ -290,6 +365,7 @@ def disk_of(size):
         ('convert_checkpoint', '{gap_pth} {tmp}/o.pth'),
         ('make_scenes', '{tmp}/scenes --train 1 --val 1 --test 1'),
         ('analysis/feature_maps', '{seg} none --image {picture} --out {tmp}'),
+        ('analysis/complexity', '{gap} none --shape 48 48 --out {tmp}/o'),
     ],
 )
 def test_full_disk(command, line, place, run_tool):
@@ -298,6 +374,84 @@ def test_full_disk(command, line, place, run_tool):
     with disk_of(1000):
         done = run_tool(command, *arguments)
     check(done, before, place['tmp'], command, ['File too large'])
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A disk that is nearly full: logs still fit, checkpoints do not."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(folder)]
+    if shutil.which('mount') is None or subprocess.run(command).returncode:
+        pytest.skip('a small disk can be mounted by root only')
+    yield folder
+    subprocess.run(['umount', '--lazy', str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ('command', 'line'),
+    [
+        ('publish_checkpoint', '{gap_pth} {disk}/o.pth'),
+        ('convert_checkpoint', '{gap_pth} {disk}/o.pth'),
+        ('make_scenes', '{disk}/scenes --train 1 --val 1 --test 1'),
+        ('export_onnx', '{gap} none {disk}/o.onnx --size 48 48'),
+        ('predict', '{picture} {det} none {seg} none {det} none --out {disk}'),
+        (
+            'train',
+            '{gap} --work-dir {disk}/work_dirs --cfg-options train_cfg.max_epochs=1',
+        ),
+    ],
+)
+def test_a_disk_that_is_really_full(command, line, place, run_tool, full_disk):
+    (full_disk / 'other').write_bytes(b'x' * 40_000)
+    before = files_of(place['tmp'])
+    done = run_tool(command, *line.format(**place, disk=full_disk).split())
+    check(done, before, place['tmp'], command, ['No space left on device'])
+    assert not list(full_disk.rglob('*.pth*'))
+
+
+@pytest.mark.parametrize(
+    ('line', 'sign'),
+    [
+        ('train.py {gap} --work-dir w', 'Epoch(train)'),
+        (
+            'test.py {gap} {gap_pth} --cfg-options test_dataloader.batch_size=1',
+            'Load checkpoint',
+        ),
+        ('analysis/curvature.py {gap} none --out o --images 30 --probes 5000', ''),
+    ],
+    ids=['train', 'test', 'analysis'],
+)
+def test_ctrl_c_on_a_real_process(line, sign, place, tmp_path):
+    """The signal of the keyboard, sent while the command is at work."""
+    words = line.format(**place).split()
+    log = tmp_path / 'output.txt'
+    endless = ['--cfg-options', 'train_cfg.max_epochs=1000']
+    endless += ['train_dataloader.batch_size=4', 'default_hooks.logger.interval=1']
+    with open(log, 'wb') as output:
+        process = subprocess.Popen(
+            [sys.executable, TOOLS / words[0], *words[1:]]
+            + (endless if words[0] == 'train.py' else []),
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        start = time.monotonic()
+        while process.poll() is None and sign not in log.read_text(errors='replace'):
+            assert time.monotonic() - start < 120, log.read_text()
+            time.sleep(0.02)
+        if not sign:
+            time.sleep(2)  # in the middle of its imports
+        process.send_signal(signal.SIGINT)
+        status = process.wait(60)
+    printed = log.read_text(errors='replace')
+    assert status == 130, printed
+    assert 'interrupted. ' in printed
+    assert 'Traceback' not in printed
+    assert words[0].rpartition('/')[2] in printed[printed.index('interrupted. ') :]
+    assert not list(tmp_path.rglob('.*-*'))
 
 
 class Interrupted(http.server.BaseHTTPRequestHandler):
