@@ -19,8 +19,6 @@ EXTRAS ?= test
 FOLDER := $(or $(VENV),$(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK)))
 RUN := $(FOLDER)/bin/python
 ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3 || command -v python))
-# Two processes that spin in a barrier slow each other down many times.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup study test test-slurm lint docs clean
 

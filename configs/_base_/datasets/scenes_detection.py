@@ -51,22 +51,14 @@ val_dataloader = dict(
         backend_args=backend_args,
     ),
 )
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_test.json',
-        data_prefix=dict(img='test/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-        backend_args=backend_args,
-    ),
-)
+test_dataloader = {
+    **val_dataloader,
+    'dataset': {
+        **val_dataloader['dataset'],
+        'ann_file': 'annotations/instances_test.json',
+        'data_prefix': dict(img='test/'),
+    },
+}
 val_evaluator = dict(
     type='CocoMetric',
     ann_file=data_root + 'annotations/instances_val.json',
@@ -74,10 +66,7 @@ val_evaluator = dict(
     format_only=False,
     backend_args=backend_args,
 )
-test_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/instances_test.json',
-    metric='bbox',
-    format_only=False,
-    backend_args=backend_args,
-)
+test_evaluator = {
+    **val_evaluator,
+    'ann_file': data_root + 'annotations/instances_test.json',
+}

@@ -61,19 +61,12 @@ val_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        img_suffix='.png',
-        reduce_zero_label=True,
-        data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'),
-        pipeline=test_pipeline,
-    ),
-)
+test_dataloader = {
+    **val_dataloader,
+    'dataset': {
+        **val_dataloader['dataset'],
+        'data_prefix': dict(img_path='images/test', seg_map_path='annotations/test'),
+    },
+}
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

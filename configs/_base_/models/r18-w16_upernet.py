@@ -1,66 +1,33 @@
-# mmseg's UPerNet, narrowed: heads of 32 channels (512 and 256).
-norm_cfg = dict(type='SyncBN', requires_grad=True)
+# UPerNet, narrowed: heads of 32 channels (512 and 256).
+_base_ = './upernet_r50.py'
+
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(96, 96),
-    ),
+    data_preprocessor=dict(size=(96, 96)),
     backbone=dict(
+        _delete_=True,
         type='mmgcp.GCPResNet',
         depth=18,
         base_channels=16,
         stem_channels=16,
         num_stages=4,
         out_indices=(0, 1, 2, 3),
-        norm_cfg=norm_cfg,
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
         norm_eval=False,
         style='pytorch',
         contract_dilation=True,
         last_stage='stride',
     ),
+    # Nine pixels in ten are background and ignored: the mean is over the others.
     decode_head=dict(
-        type='UPerHead',
         in_channels=[16, 32, 64, 128],
-        in_index=[0, 1, 2, 3],
-        pool_scales=(1, 2, 3, 6),
         channels=32,
-        dropout_ratio=0.1,
         num_classes=10,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        # Nine pixels in ten are background and ignored: the mean is over the others.
-        loss_decode=dict(
-            type='CrossEntropyLoss',
-            use_sigmoid=False,
-            loss_weight=1.0,
-            avg_non_ignore=True,
-        ),
+        loss_decode=dict(avg_non_ignore=True),
     ),
     auxiliary_head=dict(
-        type='FCNHead',
         in_channels=64,
-        in_index=2,
         channels=32,
-        num_convs=1,
-        concat_input=False,
-        dropout_ratio=0.1,
         num_classes=10,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        # Nine pixels in ten are background and ignored: the mean is over the others.
-        loss_decode=dict(
-            type='CrossEntropyLoss',
-            use_sigmoid=False,
-            loss_weight=0.4,
-            avg_non_ignore=True,
-        ),
+        loss_decode=dict(avg_non_ignore=True),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )
