@@ -48,8 +48,8 @@ def channel_drop_rate(
 
 def _noise(means: Tensor) -> Tensor:
     """Row sums ``(B, 1)`` that a constant map can have by rounding of its means."""
-    residue = 4 * torch.finfo(means.dtype).eps * means.abs().amax(1, keepdim=True)
-    return means.size(1) * residue.square()
+    residue = 4 * torch.finfo(means.dtype).eps
+    return means.abs().amax(1, keepdim=True).square() * (residue**2 * means.size(1))
 
 
 def rate_from_row_sums(
@@ -59,15 +59,15 @@ def rate_from_row_sums(
     # Divided by the largest first: squares of tiny or huge row sums leave float32.
     largest = sums.abs().amax(1, keepdim=True)
     alive = largest > noise
-    sums = torch.where(alive, sums / largest, torch.ones_like(sums))
-    cosine = (sums * importance).sum(1) / (sums.norm(dim=1) * importance.norm(dim=1))
+    sums = torch.where(alive, sums / largest, 1.0)
+    cosine = F.cosine_similarity(sums, importance)
     alive = alive.squeeze(1).to(cosine.dtype)
     totals = torch.stack([(cosine * alive).sum(), alive.sum()])
     if sync and dist.is_available() and dist.is_initialized():
         dist.all_reduce(totals)
     mean = totals[0] / totals[1].clamp_min(1)
     rate = (1 - 10 / math.log2(sums.size(1)) * mean).clamp(0, max_rate)
-    return torch.where(totals[1] > 0, rate, torch.zeros_like(rate))
+    return torch.where(totals[1] > 0, rate, 0.0)
 
 
 def keep_factors(rate: Tensor, batch: int, channels: int) -> Tensor:
@@ -76,7 +76,7 @@ def keep_factors(rate: Tensor, batch: int, channels: int) -> Tensor:
     At a rate of 1 all of them are 0.
     """
     keep = 1 - rate
-    scale = torch.where(keep > 0, 1 / keep, torch.zeros_like(keep))
+    scale = torch.where(keep > 0, 1 / keep, 0.0)
     draw = torch.rand(batch, channels, dtype=rate.dtype, device=rate.device)
     return (draw < keep) * scale
 
@@ -89,9 +89,14 @@ class AdaptiveChannelDropout(nn.Module):
     dropped per sample at the rate of :func:`channel_drop_rate`, and what is kept is
     divided by one minus the rate. Otherwise the module is the identity.
 
-    Two properties of the published rule to know about: the re-weighting exists in
-    training only, and dropout inflates the diagonal of the covariance by
-    ``1 / (1 - rate)`` against inference while the rest stays unbiased.
+    Three properties of the published rule to know about. The re-weighting exists in
+    training only. Dropout inflates the diagonal of the covariance by
+    ``1 / (1 - rate)`` against inference while the rest stays unbiased. And the rate
+    grows with ``C / N`` for ``N`` positions, because row sums over few positions are
+    mostly noise: independent channels of one variance have a cosine of about
+    ``(1 + (C - 1) / (N - 1)) ** -0.5``, which gives a rate of 0.18 for 256 channels on
+    14 x 14 positions, 0 for 128 or 64, but 0.44 for 64 channels on 3 x 3. On small
+    maps, take fewer channels, set ``max_rate``, or train for longer.
 
     Args:
         channels: Number of channels, at least 2 (the rule divides by its logarithm).
@@ -133,13 +138,8 @@ class AdaptiveChannelDropout(nn.Module):
 
     def rate(self, x: Tensor) -> Tensor:
         """Rate for features ``(B, C, H, W)`` as they enter the module."""
-        with torch.no_grad():
-            return _rate(
-                flatten_positions(x),
-                self.channel_importance(x),
-                self.max_rate,
-                self.sync_rate,
-            )
+        x = flatten_positions(x)
+        return _rate(x, self.importance.weight, self.max_rate, self.sync_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``.
@@ -151,15 +151,15 @@ class AdaptiveChannelDropout(nn.Module):
             raise ValueError(f'expected {self.channels} channels, got {x.size(1)}')
         if not self.training and self.reweight == 'train':
             return x
-        importance = self.channel_importance(x)
-        factors = 1 + importance
         if self.training:
-            with torch.no_grad():
-                rate = _rate(
-                    flatten_positions(x), importance, self.max_rate, self.sync_rate
-                )
-                keep = keep_factors(rate, *importance.shape)
-            factors = factors * keep
+            factors = _training_factors(
+                flatten_positions(x),
+                self.importance.weight,
+                self.max_rate,
+                self.sync_rate,
+            )
+        else:
+            factors = 1 + self.channel_importance(x)
         factors = factors.view(x.shape[:2] + (1,) * (x.dim() - 2))
         return x * factors.to(x.dtype)
 
@@ -173,22 +173,42 @@ class AdaptiveChannelDropout(nn.Module):
 
 @full_precision
 def _importance(x: Tensor, weight: Tensor) -> Tensor:
-    # The convolution over the channels as three shifted sums: for one filter of three
-    # weights a convolution call costs more than its arithmetic.
-    padded = F.pad(x.mean(2), (1, 1))
-    left, middle, right = weight.to(x.dtype).flatten().unbind(0)
-    n = x.size(1)
-    scores = padded[:, :n] * left + padded[:, 1 : n + 1] * middle
-    return (scores + padded[:, 2:] * right).softmax(1)
+    return _importance_of_means(x.mean(2), weight)
 
 
 @full_precision
-def _rate(x: Tensor, importance: Tensor, max_rate: float, sync: bool) -> Tensor:
+def _rate(x: Tensor, weight: Tensor, max_rate: float, sync: bool) -> Tensor:
+    with torch.no_grad():
+        means = x.mean(2)
+        importance = _importance_of_means(means, weight)
+        return _rate_of_importance(x, means, importance, max_rate, sync)
+
+
+@full_precision
+def _training_factors(x: Tensor, weight: Tensor, max_rate: float, sync: bool) -> Tensor:
+    """One plus the importance where a channel is kept, rescaled; else 0: ``(B, C)``."""
+    means = x.mean(2)
+    importance = _importance_of_means(means, weight)
+    with torch.no_grad():
+        rate = _rate_of_importance(x, means, importance, max_rate, sync)
+        keep = keep_factors(rate, *importance.shape)
+    return (1 + importance) * keep
+
+
+def _importance_of_means(means: Tensor, weight: Tensor) -> Tensor:
+    # The convolution over the channels as a product of windows and weights: for one
+    # filter of three weights a convolution call costs more than its arithmetic.
+    windows = F.pad(means, (1, 1)).unfold(1, 3, 1)
+    return (windows @ weight.to(means.dtype).flatten()).softmax(1)
+
+
+def _rate_of_importance(
+    x: Tensor, means: Tensor, importance: Tensor, max_rate: float, sync: bool
+) -> Tensor:
     # Row sums of the covariance of x * f are f * (Xc (Xc' f)) / N: the re-weighted
     # features are never formed.
     factors = (1 + importance).unsqueeze(2)
-    means = x.mean(2, keepdim=True)
-    deviation = x - means
+    deviation = x - means.unsqueeze(2)
     sums = factors * (deviation @ (deviation.transpose(1, 2) @ factors)) / x.size(-1)
-    noise = _noise(means.squeeze(2))
+    noise = _noise(means)
     return rate_from_row_sums(sums.squeeze(2), noise, importance, max_rate, sync)

@@ -24,7 +24,8 @@ class _CovarianceVector(torch.autograd.Function):
             out = triangle(covariance(x))
             return torch.autograd.grad(out, x, grad, create_graph=True)[0]
         # (G + G') Xc sums to zero over the positions: no second centring.
-        return torch.bmm(triangle_gradient(grad / x.size(2), x.size(1)), centre(x))
+        sums = triangle_gradient(grad, x.size(1))
+        return torch.bmm(sums, centre(x)).div_(x.size(2))
 
 
 @full_precision

@@ -1,7 +1,29 @@
 """Upper triangle of symmetric matrices as vectors."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from .dispatch import compiling
+
+# Places depend on the size alone; computing them took longer than the product they
+# belong to on small maps.
+_KEPT: dict[tuple, Tensor] = {}
+
+
+def _kept(
+    make: Callable[[int, torch.device], Tensor], size: int, like: Tensor
+) -> Tensor:
+    """``make(size, device)``, computed once where tensors are ordinary ones."""
+    if compiling() or torch.jit.is_tracing() or type(like) is not Tensor:
+        return make(size, like.device)
+    key = make.__name__, size, like.device
+    if key not in _KEPT:
+        # Autograd would refuse to save a tensor made in inference mode.
+        with torch.inference_mode(False):
+            _KEPT[key] = make(size, like.device)
+    return _KEPT[key]
 
 
 def triangle_index(size: int, device: torch.device) -> Tensor:
@@ -36,7 +58,7 @@ def triangle(matrix: Tensor) -> Tensor:
     """
     if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
         raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
-    index = triangle_index(int(matrix.size(1)), matrix.device)
+    index = _kept(triangle_index, int(matrix.size(1)), matrix)
     return matrix.flatten(1).index_select(1, index)
 
 
@@ -68,7 +90,7 @@ def triangle_gradient(grad: Tensor, size: int) -> Tensor:
     Returns:
         Symmetric matrices ``(B, C, C)``.
     """
-    index = symmetric_index(size, grad.device)
+    index = _kept(symmetric_index, size, grad)
     out = grad.gather(1, index.expand(grad.size(0), -1)).view(-1, size, size)
     out.diagonal(dim1=1, dim2=2).mul_(2)
     return out

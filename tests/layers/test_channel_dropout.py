@@ -43,6 +43,22 @@ def test_rate_equals_loops():
     assert limited == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(
+    ('channels', 'side', 'expected'),
+    [(256, 14, 0.18), (128, 14, 0.0), (64, 14, 0.0), (64, 3, 0.44), (32, 3, 0.09)],
+)
+def test_rate_of_independent_channels(channels, side, expected):
+    # The cosines of small maps scatter: more samples for the same mean.
+    samples = 64 if side > 3 else 2000
+    x = features(samples, channels, side, side)
+    importance = torch.full((samples, channels), 1 / channels, dtype=x.dtype)
+    rate = layers.channel_drop_rate(x, importance)
+    cosine = (1 + (channels - 1) / (side**2 - 1)) ** -0.5
+    rule = max(1 - 10 / math.log2(channels) * cosine, 0)
+    assert rule == pytest.approx(expected, abs=0.006)
+    assert rate == pytest.approx(rule, abs=0.05)
+
+
 def test_importance_is_a_softmax_of_a_convolution():
     dropout = module(8).double()
     x = features(2, 8, 3, 3)

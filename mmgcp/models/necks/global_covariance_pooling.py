@@ -105,14 +105,24 @@ class GlobalCovariancePooling(BaseModule):
                 f'last map of the encoder has {x.shape[1]} channels: set '
                 f'neck.in_channels={x.shape[1]}'
             )
-        x = self.reduction(x)
+        return (self.pool(self.reduction(x)),)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Pool a map of reduced channels.
+
+        Args:
+            x (Tensor): ``(B, reduced_channels, H, W)``.
+
+        Returns:
+            Tensor: One vector per image, ``(B, K)``.
+        """
         if self.dropout is None:
             vector = self._second_order(x)
         elif self.drops_vector:
             vector = self.dropout(self._second_order(x))
         else:
             vector = self._second_order(self.dropout(x))
-        return (self.vector_dropout(vector),)
+        return self.vector_dropout(vector)
 
     def _second_order(self, x: Tensor) -> Tensor:
         if hasattr(self.normalization, 'forward_features'):
