@@ -115,6 +115,42 @@ class Bench:
         self.done += 1
         return {name: float(value) for name, value in metrics.items()}
 
+    def clean(self) -> dict[str, float]:
+        """Metrics of the images as they are.
+
+        Raises:
+            ValueError: The evaluator gave none.
+        """
+        metrics = self.run(CLEAN, [0])[0]
+        if not metrics:
+            raise ValueError(
+                f'{self.spec.checkpoint}: the evaluator of {self.spec.config} gave no '
+                f'metric on {len(self.indices)} clean images (a detector that detects '
+                'nothing, for example). Train it longer, or take more images with '
+                '--images'
+            )
+        return metrics
+
+    def corrupted(
+        self, corruption: str, severities: Sequence[int], clean: dict[str, float]
+    ) -> dict:
+        """Metrics by severity under one corruption.
+
+        Where a detector finds nothing in any image, mmdet's COCO metric gives no
+        value at all; its average precision is 0 there.
+
+        Raises:
+            KeyError: Another framework's metric of the clean images is missing.
+        """
+        table = self.run(corruption, severities)
+        for severity, metrics in table.items():
+            missing = sorted(set(clean) - set(metrics))
+            if missing and self.cfg.default_scope != 'mmdet':
+                raise KeyError(f'{corruption} {severity}: no {", ".join(missing)}')
+            # -1 stands for a size of object that no image holds.
+            metrics.update({name: min(clean[name], 0.0) for name in missing})
+        return table
+
     def _build(self) -> Runner:
         cfg = copy.deepcopy(self.cfg)
         cfg.experiment_name = f'robustness-{time.time_ns()}'

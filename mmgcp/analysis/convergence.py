@@ -200,7 +200,9 @@ def draw(groups: dict):
     fig, axes = figure(len(groups))
     for axis, (group, rows) in zip(axes[0], groups.items(), strict=True):
         first = next(iter(rows.values()))
-        axis.set(title=group, xlabel=first['unit'], ylabel=first['metric'])
+        title = group if group != first['metric'] else None
+        axis.set(title=title, xlabel=first['unit'], ylabel=first['metric'])
+        axis.xaxis.get_major_locator().set_params(integer=True)
         for index, (label, row) in enumerate(rows.items()):
             style = {'color': colour(index)}
             mean = np.asarray(row['mean'])

@@ -11,7 +11,6 @@ Batch-norm layers use their running statistics unless asked otherwise, dropout
 is off, and a two-stage detector keeps the proposals of its own weights.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from .directions import along, filter_normalised, sharpness
 from .hessian import hessian_product, hutchinson, lanczos
 from .loss import SampleLoss
 from .output import colour, figure, save_figure, write_json
-from .processes import is_main, progress
-from .runs import RunSpec, load_run, sample_batches
+from .processes import is_main
+from .runs import RunSpec
+from .sampled import sampled_runs
 
 PARTS = {'backbone': 'backbone.', 'all': ''}
 DEFAULT_RADII = (0.005, 0.01, 0.02)
@@ -79,65 +79,56 @@ def curvature(
         dict: What ``curvature.json`` holds.
     """
     rows = []
-    with progress() as bar:
-        task = bar.add_task('curvature', total=4 * len(specs))
-        for spec in specs:
-            start = time.perf_counter()
-            run = load_run(spec, options, device, seed)
-            dense = run.scope != 'mmpretrain'
-            sample = sample_batches(
-                run,
-                split,
-                images or (4 if dense else 64),
-                batch_size or (4 if dense else 32),
-                seed,
-            )
-            loss = SampleLoss(
-                run.model, sample, PARTS.get(part, part), batch_norm, seed
-            )
-            value, gradient = loss.value(), loss.gradient()
-            bar.advance(task)
+    for row, run, sample, advance in sampled_runs(
+        'curvature',
+        specs,
+        (64, 4),
+        split,
+        images,
+        batch_size,
+        seed,
+        options,
+        device,
+        parts=4,
+    ):
+        loss = SampleLoss(run.model, sample, PARTS.get(part, part), batch_norm, seed)
+        value, gradient = loss.value(), loss.gradient()
+        advance()
 
-            product, products = hessian_product(loss, engine)
-            spectrum = lanczos(product, loss.numel, lanczos_steps, seed, top)
-            spectrum.pop('vector')
-            trace = hutchinson(product, loss.numel, probes, seed + 1)
-            bar.advance(task)
+        product, products = hessian_product(loss, engine)
+        spectrum = lanczos(product, loss.numel, lanczos_steps, seed, top)
+        spectrum.pop('vector')
+        trace = hutchinson(product, loss.numel, probes, seed + 1)
+        advance()
 
-            directions = [
-                filter_normalised(loss.parameters, seed + 11 + i) for i in range(2)
-            ]
-            line = np.linspace(-span, span, points)
-            lines = [along(loss, [direction], line) for direction in directions]
-            side = np.linspace(-span, span, grid)
-            plane = along(loss, directions, side) if grid else None
-            bar.advance(task)
+        directions = [
+            filter_normalised(loss.parameters, seed + 11 + i) for i in range(2)
+        ]
+        line = np.linspace(-span, span, points)
+        lines = [along(loss, [direction], line) for direction in directions]
+        side = np.linspace(-span, span, grid)
+        plane = along(loss, directions, side) if grid else None
+        advance()
 
-            rises = sharpness(loss, radii, ascent_steps)
-            bar.advance(task)
-            rows.append(
-                {
-                    **run.describe(),
-                    'sample': sample.description,
-                    'seed': seed,
-                    'part': part,
-                    'parameters': loss.numel,
-                    'batch_norm': {
-                        'eval': 'running statistics',
-                        'train': 'statistics of each batch',
-                    }[batch_norm],
-                    'loss': value,
-                    'gradient_norm': float(gradient.norm()),
-                    'weight_norm': float(loss.weights().norm()),
-                    'hessian_products': products,
-                    'hessian': spectrum,
-                    'trace': trace,
-                    'line': {'distance': line, 'loss': lines},
-                    'plane': {'distance': side, 'loss': plane},
-                    'sharpness': rises,
-                    'seconds': time.perf_counter() - start,
-                }
-            )
+        row |= {
+            'seed': seed,
+            'part': part,
+            'parameters': loss.numel,
+            'batch_norm': {
+                'eval': 'running statistics',
+                'train': 'statistics of each batch',
+            }[batch_norm],
+            'loss': value,
+            'gradient_norm': float(gradient.norm()),
+            'weight_norm': float(loss.weights().norm()),
+            'hessian_products': products,
+            'hessian': spectrum,
+            'trace': trace,
+            'line': {'distance': line, 'loss': lines},
+            'plane': {'distance': side, 'loss': plane},
+            'sharpness': sharpness(loss, radii, ascent_steps),
+        }
+        rows.append(row)
     result = {'analysis': 'curvature', 'runs': rows}
     if is_main():
         write_json(Path(out) / 'curvature.json', result)
@@ -173,7 +164,7 @@ def draw(rows: Sequence[dict]):
     line.set_title('loss along random directions')
     line.set_xlabel('distance, filter-normalised')
     rise.set_title('rise of the loss within a radius')
-    rise.set_xlabel('radius / norm of the weights')
+    rise.set(xlabel='radius / norm of the weights', xscale='log', yscale='log')
     for index, row in enumerate(rows):
         style = {'color': colour(index)}
         leading = [values[0] for values in row['hessian']['history']]
@@ -184,15 +175,26 @@ def draw(rows: Sequence[dict]):
         rise.plot(radii, [e['ascent'] for e in row['sharpness']], 'o-', **style)
     converge.legend(fontsize='small')
     rise.set_xticks(radii, radii)
+    rise.minorticks_off()
     for axis in axes[0, 4:]:
         axis.set_visible(False)
     if planes:
-        for axis in axes[1]:
-            axis.set_visible(False)
-        for axis, row in zip(axes[1], planes, strict=False):
-            axis.set_visible(True)
-            side = row['plane']['distance']
-            drawn = axis.contourf(side, side, np.asarray(row['plane']['loss']).T, 12)
-            fig.colorbar(drawn, ax=axis)
-            axis.set_title(row['label'], fontsize='small')
+        _draw_planes(fig, axes[1], planes)
     return fig
+
+
+def _draw_planes(fig, axes: Sequence, planes: Sequence[dict]) -> None:
+    """The loss on each run's plane, with the same contours for all."""
+    losses = [np.asarray(row['plane']['loss'], dtype=float) for row in planes]
+    low = max(min(np.nanmin(loss) for loss in losses), 1e-6)
+    high = max(max(np.nanmax(loss) for loss in losses), 1.01 * low)
+    levels = np.geomspace(low, high, 13)
+    for axis in axes[len(planes) :]:
+        axis.set_visible(False)
+    for axis, row, loss in zip(axes, planes, losses, strict=False):
+        side = row['plane']['distance']
+        drawn = axis.contourf(side, side, loss.T.clip(low, high), levels, norm='log')
+        axis.set_title(f'loss on the plane: {row["label"]}', fontsize='small')
+    bar = fig.colorbar(drawn, ax=list(axes), format='%.3g')
+    bar.set_ticks(levels[::3])
+    bar.minorticks_off()

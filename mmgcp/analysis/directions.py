@@ -81,6 +81,6 @@ def sharpness(
                     break
                 slope = loss.gradient()
             offset = offset + slope * (length / slope.norm().clamp_min(1e-30))
-            offset = offset * min(1.0, length / float(offset.norm()))
+            offset = offset * (length / offset.norm().clamp_min(1e-30)).clamp_max(1.0)
         rows.append({'radius': radius, 'one_step': rises[0], 'ascent': max(rises)})
     return rows

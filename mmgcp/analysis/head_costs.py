@@ -64,12 +64,15 @@ def pooling_heads(
 
 
 def _head_counts(modules: nn.ModuleDict, features: Tensor, gap: bool) -> dict:
-    def call() -> Tensor:
-        pooled = modules['neck'](features if gap else (features,))
+    def call(maps: Tensor) -> Tensor:
+        pooled = modules['neck'](maps if gap else (maps,))
         pooled = pooled.flatten(1) if gap else pooled[0]
         return modules['fc'](pooled)
 
     with torch.no_grad():
-        flops, _ = count_flops(call, {})
-    kept, _ = count_kept_bytes(call, modules, {})
-    return {'multiply_adds': flops // 2, 'activation_bytes': kept}
+        flops, _ = count_flops(lambda: call(features), {})
+    # Dropout keeps something in training only, where batch norm wants two images.
+    modules.train()
+    twice = torch.cat([features, features])
+    kept, _ = count_kept_bytes(lambda: call(twice), modules, {})
+    return {'multiply_adds': flops // 2, 'activation_bytes': kept // 2}

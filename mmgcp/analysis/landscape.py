@@ -13,7 +13,6 @@ the output of the stem on one batch and ``g`` the gradient of the loss there:
 Stable means that all of them stay small and change little with ``eta``.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +20,9 @@ import numpy as np
 
 from .landscape_measure import DEFAULT_STEPS, measure_batch, merge
 from .output import colour, figure, read_json, save_figure, write_json
-from .processes import gather, is_main, progress
-from .runs import RunSpec, load_run, sample_batches
+from .processes import gather, is_main
+from .runs import RunSpec
+from .sampled import sampled_runs
 
 
 def landscape(
@@ -60,64 +60,34 @@ def landscape(
         dict: What ``landscape.json`` holds.
     """
     etas = np.linspace(*steps).tolist()
-    rows = []
-    with progress() as bar:
-        task = bar.add_task('landscape', total=len(specs))
-        for spec in specs:
-            if spec.checkpoint.endswith('.json'):
-                record = read_json(spec.checkpoint)
-                for entry in record['entries']:
-                    rows.append({'label': spec.label, 'from': 'training', **entry})
-            else:
-                rows.append(
-                    measure_run(
-                        spec,
-                        etas,
-                        images,
-                        batch_size,
-                        split,
-                        stem,
-                        seed,
-                        options,
-                        device,
-                    )
-                )
-            bar.advance(task)
+    recorded = [spec for spec in specs if spec.checkpoint.endswith('.json')]
+    rows = [
+        {'label': spec.label, 'from': 'training', **entry}
+        for spec in recorded
+        for entry in read_json(spec.checkpoint)['entries']
+    ]
+    saved = [spec for spec in specs if spec not in recorded]
+    for row, run, sample, _ in sampled_runs(
+        'landscape', saved, (64, 4), split, images, batch_size, seed, options, device
+    ):
+        run.model.train()
+        batches = gather(
+            [measure_batch(run.model, b, etas, stem, seed) for b in sample.batches]
+        )
+        row |= {
+            'from': 'checkpoint',
+            'batch_norm': 'statistics of the batch',
+            **merge(batches),
+            'batches': batches,
+        }
+        rows.append(row)
+    order = [spec.label for spec in specs]
+    rows.sort(key=lambda row: order.index(row['label']))
     result = {'analysis': 'landscape', 'steps': list(steps), 'runs': rows}
     if is_main():
         write_json(Path(out) / 'landscape.json', result)
         save_figure(draw(rows), Path(out) / 'landscape.png')
     return result
-
-
-def measure_run(
-    spec, etas, images, batch_size, split, stem, seed, options, device
-) -> dict:
-    """Measure one checkpoint batch by batch."""
-    run = load_run(spec, options, device, seed)
-    dense = run.scope != 'mmpretrain'
-    sample = sample_batches(
-        run,
-        split,
-        images or (4 if dense else 64),
-        batch_size or (4 if dense else 32),
-        seed,
-    )
-    run.model.train()
-    start = time.perf_counter()
-    local = [
-        measure_batch(run.model, batch, etas, stem, seed) for batch in sample.batches
-    ]
-    batches = gather(local)
-    return {
-        **run.describe(),
-        'from': 'checkpoint',
-        'sample': sample.description,
-        'batch_norm': 'statistics of the batch',
-        'seconds': time.perf_counter() - start,
-        **merge(batches),
-        'batches': batches,
-    }
 
 
 def draw(rows: Sequence[dict]):

@@ -2,12 +2,13 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from mmgcp.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,12 +37,10 @@ def plain(value: Any) -> Any:
 
 def write_json(path: str | Path, value: Any) -> Path:
     """Write ``value`` so that a reader sees the old file or the new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + '\n')
-    os.replace(temporary, path)
-    return path
+    text = json.dumps(plain(value), indent=1, allow_nan=False) + '\n'
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+    return Path(path)
 
 
 def read_json(path: str | Path) -> Any:
@@ -76,12 +75,9 @@ def figure(columns: int = 1, rows: int = 1) -> tuple['Figure', np.ndarray]:
 
 def save_figure(fig: 'Figure', path: str | Path) -> Path:
     """Write a PNG atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    fig.savefig(temporary, format='png', dpi=110)
-    os.replace(temporary, path)
-    return path
+    with replacing(path) as temporary:
+        fig.savefig(temporary, format='png', dpi=110)
+    return Path(path)
 
 
 def colour(index: int) -> str:

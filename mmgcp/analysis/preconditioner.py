@@ -16,7 +16,6 @@ segmenter has no pooling head: it gets its own gradient's figures, and the angle
 to its own K-FAC direction.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +27,10 @@ from .gradient_moments import GradientMoments, angle
 from .loss import fixed_proposals, model_loss, prepare
 from .output import colour, figure, save_figure, write_json
 from .probes import HEADS, Probe, principal_basis
-from .processes import gather, is_main, mine, progress
+from .processes import gather, is_main
 from .random_state import seeded
-from .runs import Batches, RunSpec, load_run, sample_batches
+from .runs import Batches, RunSpec
+from .sampled import sampled_runs
 
 
 def last_convolution(model: nn.Module, name: str | None = None) -> tuple:
@@ -111,43 +111,35 @@ def preconditioner(
     if unknown:
         raise ValueError(f'heads {sorted(unknown)}: known are {", ".join(HEADS)}')
     rows = []
-    with progress() as bar:
-        task = bar.add_task('preconditioner', total=len(mine(specs)))
-        for spec in mine(specs):
-            start = time.perf_counter()
-            run = load_run(spec, options, device, seed)
-            dense = run.scope != 'mmpretrain'
-            sample = sample_batches(
-                run,
-                split,
-                images or (16 if dense else 128),
-                batch_size or (4 if dense else 32),
-                seed,
-                shared=False,
-            )
-            name, module = last_convolution(run.model, conv)
-            measured = measure(
+    for row, run, sample, _ in sampled_runs(
+        'preconditioner',
+        specs,
+        (128, 16),
+        split,
+        images,
+        batch_size,
+        seed,
+        options,
+        device,
+        shared=False,
+    ):
+        name, module = last_convolution(run.model, conv)
+        row |= {
+            'convolution': name,
+            'damping': damping,
+            'reduced_channels': reduced_channels,
+            'batch_norm': 'running statistics',
+            **measure(
                 run.model,
                 sample,
                 module,
-                () if dense else heads,
+                heads if run.scope == 'mmpretrain' else (),
                 reduced_channels,
                 damping,
                 seed,
-            )
-            rows.append(
-                {
-                    **run.describe(),
-                    'sample': sample.description,
-                    'convolution': name,
-                    'damping': damping,
-                    'reduced_channels': reduced_channels,
-                    'batch_norm': 'running statistics',
-                    **measured,
-                    'seconds': time.perf_counter() - start,
-                }
-            )
-            bar.advance(task)
+            ),
+        }
+        rows.append(row)
     rows = gather(rows)
     result = {'analysis': 'preconditioner', 'runs': rows}
     if is_main():
@@ -226,13 +218,18 @@ def measure(
 
 
 def draw(rows: Sequence[dict]):
-    """Spectra per run, and bars of effective rank and angles."""
-    fig, axes = figure(len(rows), 2)
-    for column, row in enumerate(rows):
+    """Spectra, and bars of effective rank and angles, of the heads of each run."""
+    # Runs may share a label.
+    panels = [(row['label'], list(row['heads'].items())) for row in rows]
+    if all(list(row['heads']) == ['own'] for row in rows):
+        # No heads to compare within a run: the runs beside each other.
+        panels = [('own loss', [(row['label'], row['heads']['own']) for row in rows])]
+    fig, axes = figure(len(panels), 2)
+    for column, (title, heads) in enumerate(panels):
         spectra, bars = axes[:, column]
-        spectra.set_title(row['label'], fontsize='small')
+        spectra.set_title(title, fontsize='small')
         spectra.set(yscale='log', xlabel='index')
-        for index, (head, entry) in enumerate(row['heads'].items()):
+        for index, (head, entry) in enumerate(heads):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
             if values[0] > 0:
                 share = (values / values[0]).clamp_min(1e-12)
@@ -240,22 +237,26 @@ def draw(rows: Sequence[dict]):
                     range(1, len(share) + 1), share, color=colour(index), label=head
                 )
         spectra.legend(fontsize='x-small')
-        names = list(row['heads'])
+        names = [name for name, _ in heads]
         place = range(len(names))
-        ranks = [e['output_gradient']['effective_rank'] for e in row['heads'].values()]
+        ranks = [e['output_gradient']['effective_rank'] for _, e in heads]
         bars.bar(place, ranks, color=[colour(i) for i in place])
         bars.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
         angles = bars.twinx()
         for key, marker in (('angle_to_gap', 'o'), ('angle_to_kfac', '^')):
-            points = [(i, row['heads'][n][key]) for i, n in enumerate(names)]
+            points = [(i, e[key]) for i, (_, e) in enumerate(heads)]
             points = [(i, a) for i, a in points if a is not None]
             if points:
-                angles.plot(*zip(*points, strict=True), f'k{marker}', label=key)
+                angles.plot(
+                    *zip(*points, strict=True),
+                    f'k{marker}',
+                    label=key.replace('_', ' '),
+                )
         angles.set_ylim(0, 185)
-        angles.legend(fontsize='x-small')
+        angles.legend(fontsize='x-small', loc='upper left')
         if column == 0:
             spectra.set_ylabel('output gradient: eigenvalue / largest')
             bars.set_ylabel('effective rank (bars)')
-        if column == len(rows) - 1:
+        if column == len(panels) - 1:
             angles.set_ylabel('degrees (points)')
     return fig

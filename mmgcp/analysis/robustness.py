@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .bench import CLEAN, POSITIONS, Bench
+from .bench import POSITIONS, Bench
 from .corruption import CORRUPTIONS, SEVERITIES, Corrupt
 from .metrics import main_metric
 from .output import colour, figure, save_figure, write_json
@@ -80,12 +80,12 @@ def robustness(
         for spec in specs:
             start = time.perf_counter()
             bench = Bench(spec, out, images, position, seed, options, launcher)
-            clean = bench.run(CLEAN, [0])[0]
+            clean = bench.clean()
             bar.advance(task)
             table = {}
             for corruption in corruptions:
                 bar.update(task, description=f'{spec.label}: {corruption}')
-                table[corruption] = bench.run(corruption, severities)
+                table[corruption] = bench.corrupted(corruption, severities, clean)
                 bar.advance(task)
             main = main_metric(clean, metric)
             rows.append(
@@ -146,18 +146,19 @@ def draw(rows: Sequence[dict]):
         bars.bar(place, values, width, color=colour(index))
         severities = list(table[names[0]])
         curve = [np.mean([table[n][s][metric] for n in names]) for s in severities]
-        label = f'{row["label"]}: mPC {score["mPC"]:.3g}'
+        mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.3g}'
         lines.plot(
-            [0, *severities],
+            [0, *map(int, severities)],
             [score['clean'], *curve],
             'o-',
             color=colour(index),
-            label=label,
+            label=f'{row["label"]}: mPC {mean}',
         )
     bars.set_title('share of the clean performance')
     bars.set_xticks(range(len(names)), names, rotation=90, fontsize='small')
     lines.set(
         title=', '.join(dict.fromkeys(r['metric'] for r in rows)), xlabel='severity'
     )
+    lines.set_xticks([0, *map(int, severities)])
     lines.legend(fontsize='small')
     return fig

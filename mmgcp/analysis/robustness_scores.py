@@ -33,7 +33,8 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     """mPC and rPC of every metric (C. Michaelis et al., 2019).
 
     ``mPC`` is the mean over corruptions and severities, ``rPC`` its share of the
-    performance on clean images.
+    performance on clean images. COCO's metric gives -1 where the data have nothing to
+    find, such as objects of a size; there is no mean of that.
 
     Args:
         clean (Mapping): Metric to value on clean images.
@@ -42,12 +43,9 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     result = {}
     for metric, value in clean.items():
         cells = [cell[metric] for row in table.values() for cell in row.values()]
-        mean = float(np.mean(cells))
-        result[metric] = {
-            'clean': value,
-            'mPC': mean,
-            'rPC': mean / value if value else None,
-        }
+        mean = float(np.mean(cells)) if value >= 0 else None
+        share = None if mean is None or not value else mean / value
+        result[metric] = {'clean': value, 'mPC': mean, 'rPC': share}
     return result
 
 

@@ -15,7 +15,9 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from mmgcp.datasets.checking import DataError, check_config
 from mmgcp.utils.config import load_config
+from mmgcp.weights.trained_model import check_checkpoint
 
 from .processes import mine
 from .random_state import seeded
@@ -130,6 +132,10 @@ def load_run(
         RuntimeError: A key of model or checkpoint has no counterpart.
     """
     cfg = spec.load_config(options)
+    if spec.checkpoint != NO_CHECKPOINT:
+        if not Path(spec.checkpoint).is_file():
+            raise FileNotFoundError(f'checkpoint {spec.checkpoint} does not exist')
+        check_checkpoint(spec.checkpoint)
     with seeded(seed), scope_of(cfg):
         settings = copy.deepcopy(cfg.model)
         # Classifiers keep it beside the model; the Runner hands it over.
@@ -143,8 +149,6 @@ def load_run(
     model = revert_sync_batchnorm(model)
     meta: dict = {}
     if spec.checkpoint != NO_CHECKPOINT:
-        if not Path(spec.checkpoint).is_file():
-            raise FileNotFoundError(f'checkpoint {spec.checkpoint} does not exist')
         try:
             content = load_checkpoint(
                 model,
@@ -157,7 +161,7 @@ def load_run(
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise RuntimeError(
                 f'{spec.checkpoint} does not fit {spec.config}: '
-                + ' '.join(lines[:3])
+                + ' '.join(line.strip()[:200] for line in lines[:3])
                 + (f' ... ({len(lines) - 3} more)' if len(lines) > 3 else '')
             ) from error
         meta = content.get('meta', {}) if isinstance(content, dict) else {}
@@ -239,12 +243,18 @@ def build_dataset(cfg: Config, split: str):
 
     Raises:
         KeyError: The config has no ``{split}_dataloader``.
+        DataError: The data set is missing, incomplete or empty.
     """
-    loader = cfg.get(f'{split}_dataloader')
+    name = f'{split}_dataloader'
+    loader = cfg.get(name)
     if loader is None:
-        raise KeyError(f'{cfg.filename}: no {split}_dataloader to sample from')
+        raise KeyError(f'{cfg.filename}: no {name} to sample from')
+    check_config(cfg, (name,))
     with scope_of(cfg):
-        return DATASETS.build(copy.deepcopy(loader['dataset']))
+        dataset = DATASETS.build(copy.deepcopy(loader['dataset']))
+    if not len(dataset):
+        raise DataError(f'{cfg.filename}: {name}.dataset has no sample')
+    return dataset
 
 
 def sample_indices(length: int, count: int, seed: int) -> list[int]:

@@ -11,7 +11,6 @@ run (an encoder before and after its transfer, say); in a covariance pooling
 head, between the covariance and what its normalisation makes of it.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,9 @@ from .moments import (
 )
 from .output import colour, figure, save_figure, write_json
 from .position_labels import check_resized, position_labels
-from .processes import gather, is_main, progress
-from .runs import Run, RunSpec, load_run, sample_batches
+from .processes import gather, is_main
+from .runs import Run, RunSpec
+from .sampled import sampled_runs
 from .taps import feature_maps
 
 
@@ -66,30 +66,13 @@ def spectrum(
         dict: What ``spectrum.json`` holds.
     """
     rows, means = [], []
-    with progress() as bar:
-        task = bar.add_task('spectrum', total=len(specs))
-        for spec in specs:
-            start = time.perf_counter()
-            run = load_run(spec, options, device, seed)
-            dense = run.scope != 'mmpretrain'
-            sample = sample_batches(
-                run,
-                split,
-                images or (32 if dense else 256),
-                batch_size or (4 if dense else 32),
-                seed,
-            )
-            row, mean = measure(run, sample.batches, per_class, split)
-            rows.append(
-                {
-                    **run.describe(),
-                    'sample': sample.description,
-                    **row,
-                    'seconds': time.perf_counter() - start,
-                }
-            )
-            means.append(mean)
-            bar.advance(task)
+    for row, run, sample, _ in sampled_runs(
+        'spectrum', specs, (256, 32), split, images, batch_size, seed, options, device
+    ):
+        measured, mean = measure(run, sample.batches, per_class, split)
+        row |= measured
+        rows.append(row)
+        means.append(mean)
     for row, mean in zip(rows, means, strict=True):
         row['preserved'] = preserved(rows[0]['label'], means[0], mean)
     result = {'analysis': 'spectrum', 'runs': rows}
@@ -241,6 +224,8 @@ def draw(rows: Sequence[dict]):
     correlation.set(title='mean absolute correlation')
     cka.set(title=f'CKA to {rows[0]["label"]}', ylim=(0, 1.05))
     names = list(dict.fromkeys(name for row in rows for name in row['stages']))
+    # The encoder's stages come before the levels made of them.
+    names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
         style = {'color': colour(index), 'label': row['label']}
         values = np.asarray(row['stages'][last_stage(row['stages'])]['eigenvalues'])
@@ -255,9 +240,9 @@ def draw(rows: Sequence[dict]):
         )
         correlation.plot(x, [s['mean_correlation'] for s in stages], 'o-', **style)
         similar = row['preserved'].get('cka', {})
-        cka.plot(
-            [names.index(n) for n in similar], list(similar.values()), 'o-', **style
-        )
+        there = [name for name in names if name in similar]
+        x = [names.index(name) for name in there]
+        cka.plot(x, [similar[name] for name in there], 'o-', **style)
     for axis in (rank, correlation, cka):
         axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
     first.legend(fontsize='small')

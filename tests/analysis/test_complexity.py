@@ -16,16 +16,16 @@ model = dict(
 """
 COVARIANCE = (
     "dict(type='mmgcp.GlobalCovariancePooling', in_channels={channels}, "
-    'reduced_channels={reduced})'
+    'reduced_channels={reduced}, dropout={dropout})'
 )
 
 
-def count(tmp_path, depth, reduced=None):
+def count(tmp_path, depth, reduced=None, dropout=None):
     pytest.importorskip('mmpretrain')
     channels = 512 if depth < 50 else 2048
     neck, width, stride = "dict(type='GlobalAveragePooling')", channels, 2
     if reduced:
-        neck = COVARIANCE.format(channels=channels, reduced=reduced)
+        neck = COVARIANCE.format(channels=channels, reduced=reduced, dropout=dropout)
         width, stride = reduced * (reduced + 1) // 2, 1
     path = tmp_path / f'r{depth}-{reduced}.py'
     path.write_text(CONFIG.format(depth=depth, stride=stride, neck=neck, width=width))
@@ -56,6 +56,15 @@ def test_resnet50_with_covariance_pooling(tmp_path):
     five, three = (heads[f'isqrt, {n} iterations']['multiply_adds'] for n in (5, 3))
     assert five > three > heads['dropcov']['multiply_adds']
     assert heads['mpn']['multiply_adds'] > heads['dropcov']['multiply_adds']
+
+
+def test_memory_of_a_head_is_that_of_training(tmp_path):
+    row = count(tmp_path, 18, 64, "dict(type='AdaptiveChannelDropout')")
+    parts, heads = row['parts'], row['pooling_heads']
+    own = parts['neck']['activation_bytes'] + parts['head']['activation_bytes']
+    # In the model the last feature map is kept by the encoder already.
+    feature_map = 4 * 512 * 14 * 14
+    assert heads['dropcov']['activation_bytes'] == own + feature_map
 
 
 def test_resnet18_with_covariance_pooling(tmp_path):

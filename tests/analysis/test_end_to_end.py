@@ -146,6 +146,20 @@ def test_robustness_resumes(framework, spec_of, tmp_path):
     assert not (tmp_path / 'robustness' / framework / 'log').exists()
 
 
+def test_robustness_where_nothing_is_detected(spec_of, tmp_path):
+    """mmdet's metric is silent about no detections; their precision is 0."""
+    from mmgcp.analysis.bench import Bench
+
+    spec = spec_of('mmdet')
+    blind = {'model.test_cfg.rcnn.score_thr': 1.1}
+    bench = Bench(spec, tmp_path, 3, None, 0, blind, 'none')
+    with pytest.raises(ValueError, match='no metric on 3 clean images.*--images'):
+        bench.clean()
+    clean = {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_l': -1.0}
+    found = bench.corrupted('contrast', [5], clean)
+    assert found == {5: {'coco/bbox_mAP': 0.0, 'coco/bbox_mAP_l': -1.0}}
+
+
 def test_another_checkpoint_is_evaluated_again(spec_of, tmp_path):
     from mmgcp.analysis.bench import Bench
 

@@ -32,6 +32,14 @@ def test_nothing_clean_has_no_share():
     assert found['mIoU']['rPC'] is None
 
 
+def test_what_coco_does_not_define_has_no_mean():
+    metric = 'coco/bbox_mAP_l'
+    found = performance_under_corruption(
+        {metric: -1.0}, table({'fog': {1: -1}}, metric)
+    )
+    assert found[metric] == {'clean': -1.0, 'mPC': None, 'rPC': None}
+
+
 def alexnet(scale):
     return table(
         {

@@ -7,6 +7,7 @@ import pytest
 from mmgcp.analysis.output import plain, write_json
 from mmgcp.analysis.processes import interleave
 from mmgcp.analysis.runs import RunSpec, load_run, run_specs, sample_indices
+from mmgcp.analysis.sampled import sampled_runs
 
 
 def test_pairs_and_labels():
@@ -36,6 +37,29 @@ def test_a_checkpoint_must_fit(spec_of, tmp_path):
     other = {'model.head.fc.weight': [[0.0]], 'model.head.fc.bias': [0.0]}
     with pytest.raises(RuntimeError, match=r'mmpretrain.pth does not fit'):
         load_run(spec, {'model.head.in_channels': 3, 'x': other}, device='cpu')
+
+
+def test_runs_come_with_their_sample_one_after_another(spec_of):
+    specs = [spec_of('mmpretrain', label) for label in ('one', 'two')]
+    rows, done = [], []
+    arguments = (7, 1), 'train', None, 2
+    for row, run, sample, advance in sampled_runs('x', specs, *arguments, device='cpu'):
+        assert 'seconds' not in row
+        assert (sample.total, sample.sizes) == (7, [2, 2, 2, 1])
+        assert not run.model.training
+        advance()
+        rows.append(row)
+        done.append('seconds' in rows[0])
+    assert [row['label'] for row in rows] == ['one', 'two']
+    assert done == [False, True]
+    assert all(row['seconds'] > 0 and row['sample']['images'] == 7 for row in rows)
+
+
+@pytest.mark.parametrize('images', [0, -1])
+def test_a_sample_of_nothing_is_refused(spec_of, images):
+    specs = [spec_of('mmpretrain')]
+    with pytest.raises(ValueError, match=f'images={images}'):
+        next(sampled_runs('x', specs, (7, 1), 'train', images, device='cpu'))
 
 
 def test_samples_are_fixed_by_the_seed():

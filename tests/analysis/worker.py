@@ -8,6 +8,7 @@ from torch import nn
 
 from mmgcp.analysis.processes import gather, is_main, mine, start
 from mmgcp.analysis.runs import RunSpec
+from mmgcp.utils.distributed import leave_group
 
 
 def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
@@ -49,6 +50,7 @@ def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
     if is_main():
         with open(f'{out}/result.json', 'w') as file:
             json.dump(result, file)
+    leave_group()
 
 
 if __name__ == '__main__':

@@ -1,18 +1,13 @@
 #!/usr/bin/env python
 """Parameters, multiply-adds and activation memory, part by part."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import begin, parser, report
-from mmgcp.analysis.complexity import complexity
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import begin, parser, report
+    from mmgcp.analysis.complexity import complexity
+
     args_of = parser(f'{__doc__} Several processes share the runs.')
     add = args_of.add_argument
     add('--shape', type=int, nargs=2, metavar=('H', 'W'), help='of a noise image')

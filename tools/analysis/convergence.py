@@ -1,18 +1,13 @@
 #!/usr/bin/env python
 """Curves over training, matching epoch, area under the curve."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import begin, parser, report
-from mmgcp.analysis.convergence import convergence
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import begin, parser, report
+    from mmgcp.analysis.convergence import convergence
+
     args_of = parser(
         f'{__doc__} CHECKPOINT tells where the log is: a checkpoint in the work '
         'folder, the folder, or a scalars.json. Runs with one label are seeds. One '

@@ -1,25 +1,20 @@
 #!/usr/bin/env python
 """Flatness: Hessian eigenvalues and trace, random directions, sharpness."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import (
-    add_sample_options,
-    begin,
-    parser,
-    report,
-    sample_arguments,
-)
-from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
-from mmgcp.analysis.hessian import ENGINES
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import (
+        add_sample_options,
+        begin,
+        parser,
+        report,
+        sample_arguments,
+    )
+    from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
+    from mmgcp.analysis.hessian import ENGINES
+
     args_of = parser(f'{__doc__} Several processes share the batches.')
     add_sample_options(args_of)
     add = args_of.add_argument

@@ -5,12 +5,6 @@ Writes DIR/feature_maps.png and DIR/feature_maps.json. Works with classifiers,
 detectors and segmenters; several models are shown below each other.
 """
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
 from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,

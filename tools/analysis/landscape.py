@@ -1,24 +1,19 @@
 #!/usr/bin/env python
 """Loss and gradient stability along the gradient of the stem's output."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import (
-    add_sample_options,
-    begin,
-    parser,
-    report,
-    sample_arguments,
-)
-from mmgcp.analysis.landscape import DEFAULT_STEPS, landscape
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import (
+        add_sample_options,
+        begin,
+        parser,
+        report,
+        sample_arguments,
+    )
+    from mmgcp.analysis.landscape import DEFAULT_STEPS, landscape
+
     args_of = parser(
         f'{__doc__} A checkpoint may be the landscape.json of a LandscapeHook; '
         'several checkpoints under one label make a band over training. Several '

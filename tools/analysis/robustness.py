@@ -1,19 +1,14 @@
 #!/usr/bin/env python
 """Performance under the fifteen corruptions of ImageNet-C."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import begin, parser, report
-from mmgcp.analysis.corruption import CORRUPTIONS, SEVERITIES
-from mmgcp.analysis.robustness import POSITIONS, robustness
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import begin, parser, report
+    from mmgcp.analysis.corruption import CORRUPTIONS, SEVERITIES
+    from mmgcp.analysis.robustness import POSITIONS, robustness
+
     args_of = parser(
         f'{__doc__} Finished corruptions are not done again. Several processes share '
         'the images of each evaluation.'
@@ -45,10 +40,11 @@ def main(argv=None):
     lines = []
     for row in result['runs']:
         score = row['scores'][row['metric']]
+        mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.4g}'
         share = 'undefined' if score['rPC'] is None else f'{score["rPC"]:.3g}'
         lines.append(
             f'{row["label"]}: {row["metric"]} clean {score["clean"]:.4g}, mPC '
-            f'{score["mPC"]:.4g}, rPC {share} ({row["sample"]["images"]} images)'
+            f'{mean}, rPC {share} ({row["sample"]["images"]} images)'
         )
     report(result, args.out, lines)
 

@@ -1,24 +1,19 @@
 #!/usr/bin/env python
 """Spectra and effective rank of the feature covariance, stage by stage."""
 
-import os
-
-# Before torch is imported: threads that wait without spinning, or a busy
-# neighbour on the same cores slows small matrix products many times over.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmgcp.analysis.arguments import (
-    add_sample_options,
-    begin,
-    parser,
-    report,
-    sample_arguments,
-)
-from mmgcp.analysis.spectrum import spectrum
 from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
+    from mmgcp.analysis.arguments import (
+        add_sample_options,
+        begin,
+        parser,
+        report,
+        sample_arguments,
+    )
+    from mmgcp.analysis.spectrum import spectrum
+
     args_of = parser(f'{__doc__} Several processes share the batches.')
     add_sample_options(args_of, split='test')
     args_of.add_argument(
