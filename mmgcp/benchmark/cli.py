@@ -4,12 +4,12 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from mmgcp.utils.cli import ArgumentParser
+from mmgcp.utils.cli import ArgumentParser, add_cfg_options
 
 from .report import machine, save_json, save_plot, table
 from .timing import measure
@@ -29,30 +29,40 @@ CONFIGS['evaluation'] = CONFIGS['pretrain-step'] + CONFIGS['transfer-step']
 CONFIGS['throughput'] = CONFIGS['evaluation']
 
 
+def _common(rounds: int, threads: int) -> argparse.ArgumentParser:
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument('--rounds', type=int, default=rounds, help='rounds that count')
+    one.add_argument(
+        '--threads', type=int, default=threads, help='CPU threads of torch per process'
+    )
+    one.add_argument('--json', metavar='FILE', help='write everything measured')
+    one.add_argument('--plot', metavar='FILE', help='draw the ratios')
+    return one
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of every kind of measurement."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('--rounds', type=int, default=15, help='rounds that count')
-    common.add_argument('--warmup', type=int, default=3, help='rounds that do not')
-    common.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
-    common.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    common.add_argument(
+    timing = argparse.ArgumentParser(add_help=False)
+    timing.add_argument('--warmup', type=int, default=3, help='rounds that do not')
+    timing.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    timing.add_argument(
         '--only', nargs='+', metavar='NAME', help='these variants and their baselines'
     )
-    common.add_argument('--no-memory', action='store_true', help='skip peak memory')
-    common.add_argument('--json', metavar='FILE', help='write everything measured')
-    common.add_argument('--plot', metavar='FILE', help='draw the ratios')
+    timing.add_argument('--no-memory', action='store_true', help='skip peak memory')
+    common = [_common(rounds=15, threads=2), timing]
     top: argparse.ArgumentParser = ArgumentParser(
         prog='tools/benchmark.py', description=__doc__
     )
     kinds = top.add_subparsers(dest='kind', required=True)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, text: str, parents: list[argparse.ArgumentParser] = common
+    ) -> argparse.ArgumentParser:
         return kinds.add_parser(
             name,
             help=text,
             description=text,
-            parents=[common],
+            parents=parents,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
 
@@ -77,7 +87,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument('--size', type=int, default=224)
     one.add_argument('--scope', default='mmpretrain', help='framework of the baseline')
     one.add_argument(
-        '--channels-last', action='store_true', help='add variants in that format'
+        '--also',
+        nargs='+',
+        choices=('channels_last', 'compile', 'fused', 'onednn'),
+        default=[],
+        help='add the same encoders run in these ways',
     )
 
     texts = {
@@ -101,10 +115,24 @@ def parser() -> argparse.ArgumentParser:
                 choices=('stride', 'maxpool', 'native'),
                 default=['stride', 'maxpool', 'native'],
             )
-        if name.endswith('step'):
-            one.add_argument(
-                '--profile', type=int, default=0, metavar='N', help='list N costs'
-            )
+        if name != 'evaluation':
+            what = 'transforms' if name == 'throughput' else 'operators'
+            text = f'list the N most expensive {what}'
+            one.add_argument('--profile', type=int, default=0, metavar='N', help=text)
+    add('startup', 'importing the package in a fresh interpreter')
+    text = 'whole evaluation per number of processes, and where its time goes'
+    one = add('testing', text, [_common(rounds=3, threads=1)])
+    one.add_argument('runs', nargs='+', metavar='CONFIG CHECKPOINT', help='pairs')
+    one.add_argument(
+        '--processes',
+        type=int,
+        nargs='+',
+        default=[1, 2],
+        help='the first is the baseline',
+    )
+    add_cfg_options(one)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    one.set_defaults(warmup=0, device=device, only=None)
     return top
 
 
@@ -146,6 +174,10 @@ def _groups(args: argparse.Namespace):
         from .encoders import encoder_groups
 
         yield from encoder_groups(args)
+    elif args.kind == 'startup':
+        from .startup import startup_variants
+
+        yield 'imports', startup_variants()
     else:
         from .steps import config_groups
 
@@ -160,6 +192,40 @@ def _selected(variants: list, names: list[str] | None) -> list:
     for _ in variants:
         wanted |= {v.baseline for v in variants if v.name in wanted}
     return [v for v in variants if v.name in wanted]
+
+
+def _measured(args: argparse.Namespace) -> Iterator[tuple[str, list[dict], list[str]]]:
+    if args.kind == 'testing':
+        from .testing import testing_groups
+
+        yield from testing_groups(args, _progress)
+        return
+    for title, variants in _groups(args):
+        variants = _selected(variants, args.only)
+        if not variants:
+            continue
+        rows = measure(
+            variants,
+            args.rounds,
+            args.warmup,
+            args.device,
+            memory=not args.no_memory and args.kind != 'startup',
+            progress=_progress(title),
+        )
+        remarks = []
+        if args.kind == 'encoders':
+            from .encoders import rate_remarks
+
+            remarks = rate_remarks(variants, rows, args.device)
+        yield title, rows, remarks
+        if getattr(args, 'profile', 0):
+            from .profile import costs, transform_costs
+
+            for variant in variants:
+                if args.kind != 'throughput':
+                    print(f'\n{variant.name}\n{costs(variant.step, args.profile)}')
+                elif variant.dataset is not None:
+                    print(f'\n{transform_costs(variant.dataset, args.profile)}')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -179,25 +245,10 @@ def main(argv: list[str] | None = None) -> int:
         'groups': [],
     }
     print(' | '.join(f'{k}: {v}' for k, v in report['machine'].items()))
-    for title, variants in _groups(args):
-        variants = _selected(variants, args.only)
-        if not variants:
-            continue
-        rows = measure(
-            variants,
-            args.rounds,
-            args.warmup,
-            args.device,
-            memory=not args.no_memory,
-            progress=_progress(title),
-        )
-        report['groups'].append({'title': title, 'rows': rows})
-        print(f'\n{title}\n{table(rows)}', flush=True)
-        if getattr(args, 'profile', 0):
-            from .profile import costs
-
-            for variant in variants:
-                print(f'\n{variant.name}\n{costs(variant.step, args.profile)}')
+    for title, rows, remarks in _measured(args):
+        group = {'title': title, 'rows': rows}
+        report['groups'].append({**group, 'remarks': remarks} if remarks else group)
+        print('\n'.join(['', title, table(rows), *remarks]), flush=True)
     if not report['groups']:
         top.error(f'--only {" ".join(args.only)}: no variant has such a name')
     if args.json:

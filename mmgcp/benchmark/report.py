@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from mmgcp.utils.files import replacing
+
 
 def machine(device: str = 'cpu') -> dict:
     """Processor, threads and versions: without them no time means anything."""
@@ -52,7 +54,7 @@ def _cells(row: dict) -> list[str]:
     cells = [
         row['name'],
         f'{row["milliseconds"]:.2f}',
-        f'{row["ratio"]:.3f}',
+        f'{row["ratio"]:.{4 if row["ratio"] < 0.1 else 3}f}',
         f'{low:.3f}-{high:.3f}',
         _goal(row['ratio'], goals.get('time')),
     ]
@@ -65,6 +67,7 @@ def _cells(row: dict) -> list[str]:
         ]
     if 'images_per_second' in row:
         cells.append(f'{row["images_per_second"]:.1f}')
+    cells += [f'{share:.0%}' for share in row.get('shares', {}).values()]
     return cells
 
 
@@ -81,6 +84,7 @@ def table(rows: list[dict]) -> str:
         head += ['peak MiB', 'ratio', 'goal']
     if any('images_per_second' in r for r in rows):
         head.append('images/s')
+    head += rows[0].get('shares', {})
     lines = [head, *(_cells(r) for r in rows)]
     lines = [line + [''] * (len(head) - len(line)) for line in lines]
     # A column of goals that nothing has would only take space.
@@ -99,11 +103,8 @@ def table(rows: list[dict]) -> str:
 
 def save_json(path: str, report: dict) -> None:
     """Write the report, whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + '.part')
-    partial.write_text(json.dumps(report, indent=1) + '\n')
-    os.replace(partial, target)
+    with replacing(path) as part:
+        part.write_text(json.dumps(report, indent=1) + '\n')
 
 
 def save_plot(path: str, report: dict) -> None:
@@ -137,8 +138,6 @@ def save_plot(path: str, report: dict) -> None:
         axis.set_title(group['title'], fontsize=10)
         axis.axvline(1, color='0.5', linewidth=0.8)
         axis.set_xlabel('time / time of the baseline (bars: median, quartiles)')
-    partial = Path(path).with_name('.part-' + Path(path).name)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
     plt.close(figure)
-    os.replace(partial, path)

@@ -14,6 +14,8 @@ from mmgcp.registry import MODELS
 from .samples import synthetic_batch
 from .timing import Variant
 
+# Share of the step of a ResNet-50 at 224 x 224 that pooling may take.
+SHARES = {'NewtonSchulz': 0.015, 'AdaptiveChannelDropout': 0.0025}
 # Image side when --size is not given and the pipeline does not tell.
 SIDES = {'mmpretrain': 224, 'mmdet': 512, 'mmseg': 512}
 
@@ -26,7 +28,7 @@ def config_groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]
         first = configs[0].stem
         yield (
             'pre-training step',
-            [_train(c, args, c.stem, first) for c in configs],
+            [v for c in configs for v in _pretrain(c, args, c.stem, first)],
         )
     elif args.kind == 'transfer-step':
         for config in configs:
@@ -92,10 +94,12 @@ def _crop(config: Config) -> int | None:
     return found
 
 
-def _training_step(config: Config, device: str) -> Callable[[dict], None]:
+def _training_step(
+    config: Config, model: torch.nn.Module
+) -> Callable[[dict], dict[str, torch.Tensor]]:
     from mmengine.optim import build_optim_wrapper
 
-    model = build(config, device).train()
+    model.train()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
     return lambda data: model.train_step(data, optimizer)
 
@@ -104,8 +108,45 @@ def _train(
     config: Config, args: argparse.Namespace, name: str, baseline: str
 ) -> Variant:
     data, number = _batch(config, args)
-    train = _training_step(config, args.device)
+    train = _training_step(config, build(config, args.device))
     return Variant(name, lambda: train(data), baseline, items=number)
+
+
+def _pretrain(
+    config: Config, args: argparse.Namespace, name: str, baseline: str
+) -> list[Variant]:
+    """The step, and for a covariance head its pooling alone as a share of it."""
+    data, number = _batch(config, args)
+    model = build(config, args.device)
+    train = _training_step(config, model)
+    step = Variant(name, lambda: train(data), baseline, items=number)
+    if not hasattr(getattr(model, 'neck', None), 'pool'):
+        return [step]
+    maps: list[torch.Tensor] = []
+    hook = model.neck.reduction.register_forward_hook(
+        lambda module, inputs, output: maps.append(output.detach())
+    )
+    train(data)
+    hook.remove()
+    x = maps[0].requires_grad_()
+    size = args.size or _crop(config)
+    wanted = _share(config) if size == 224 else None
+    targets = {} if wanted is None else {'time': wanted}
+
+    def pool():
+        x.grad = None
+        model.neck.pool(x).sum().backward()
+
+    return [step, Variant(f'pooling of {name}', pool, name, targets=targets)]
+
+
+def _share(config: Config) -> float | None:
+    """Goal of the pooling of a ResNet-50 config."""
+    if config.model.backbone.get('depth') != 50:
+        return None
+    parts = [config.model.neck.get(key) or {} for key in ('dropout', 'normalization')]
+    found = [SHARES[part['type']] for part in parts if part.get('type') in SHARES]
+    return found[0] if len(found) == 1 else None
 
 
 def _last_stages(config: Config, args: argparse.Namespace) -> list[Variant]:
@@ -145,7 +186,7 @@ def _throughput(config: Config, args: argparse.Namespace) -> list[Variant]:
     loading.batch_size = args.batch or loading.batch_size
     loader = Runner.build_dataloader(loading, seed=0)
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    train = _training_step(config, args.device)
+    train = _training_step(config, build(config, args.device))
     fixed = next(batches)
     number = loading.batch_size
 
@@ -154,6 +195,12 @@ def _throughput(config: Config, args: argparse.Namespace) -> list[Variant]:
 
     return [
         Variant('step', lambda: train(fixed), 'step', items=number),
-        Variant('loading', lambda: next(batches), 'step', items=number),
+        Variant(
+            'loading',
+            lambda: next(batches),
+            'step',
+            items=number,
+            dataset=loader.dataset,
+        ),
         Variant('loading and step', both, 'step', items=number),
     ]

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -22,6 +23,7 @@ class Variant:
         baseline: Name of the variant its ratio is taken against.
         items: Images per step, for images per second; None leaves the column empty.
         targets: What the ratios should not exceed, by column (``time``, ``peak``).
+        dataset: What the step loads from, if it loads.
     """
 
     name: str
@@ -29,9 +31,11 @@ class Variant:
     baseline: str
     items: int | None = None
     targets: dict = field(default_factory=dict)
+    dataset: Any = None
 
 
-def _clock(device: str) -> Callable[[Callable], float]:
+def clock(device: str) -> Callable[[Callable], float]:
+    """A function that gives the seconds a step takes on a device."""
     if device != 'cuda':
 
         def seconds(step):
@@ -97,7 +101,7 @@ def measure(
         divided by that of its baseline in the same round, the quartiles of that
         ratio, peak memory and images per second.
     """
-    seconds = _clock(device)
+    seconds = clock(device)
     times: dict[str, list[float]] = {v.name: [] for v in variants}
     total = warmup + rounds
     for number in range(total):
@@ -113,7 +117,7 @@ def measure(
 def _row(variant: Variant, times: dict, peaks: dict) -> dict:
     own, base = times[variant.name], times[variant.baseline]
     ratios = [a / b for a, b in zip(own, base, strict=True)]
-    low, middle, high = _quartiles(ratios)
+    low, middle, high = quartiles(ratios)
     row = {
         'name': variant.name,
         'baseline': variant.baseline,
@@ -133,7 +137,8 @@ def _row(variant: Variant, times: dict, peaks: dict) -> dict:
     return row
 
 
-def _quartiles(values: list[float]) -> tuple[float, float, float]:
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
     if len(values) < 2:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method='inclusive')

@@ -1,14 +1,18 @@
 """The measuring itself, and the command line on the smallest of inputs."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmgcp.benchmark import cli, timing
+from mmgcp.benchmark.profile import transform_costs
 from mmgcp.benchmark.report import save_json, table
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +31,7 @@ def test_ratios_are_taken_within_a_round(monkeypatch):
 
         return seconds
 
-    monkeypatch.setattr(timing, '_clock', clock)
+    monkeypatch.setattr(timing, 'clock', clock)
     variants = [
         timing.Variant('a', lambda: 'a', 'a', items=2),
         timing.Variant('b', lambda: 'b', 'a', targets={'time': 0.4}),
@@ -92,10 +96,31 @@ def test_encoders_and_configs(tmp_path, monkeypatch):
         assert [r['name'] for r in rows[0]][2:] == [
             f'GCPResNet {stage}' for stage in ('stride', 'maxpool', 'native')
         ]
+        remarks = [g['remarks'] for g in json.loads(Path(out).read_text())['groups']]
+        (infer, native), (train, _) = [
+            [float(re.search(r'([\d.]+) GFLOP', text).group(1)) for text in group]
+            for group in remarks
+        ]
+        # 1.82 G multiply-adds at 224 x 224; 2 images, of 64 where strides round up
+        assert 4 * 1.82 * (48 / 224) ** 2 < infer < 4 * 1.82 * (64 / 224) ** 2
+        assert native > 1.3 * infer
+        assert 2.5 * infer < train < 3 * infer  # no gradient of the image
         cli.main(['pretrain-step', *common, '--profile', '3', '--json', out])
         (group,) = json.loads(Path(out).read_text())['groups']
-        assert len(group['rows']) == 3
-        assert all(r['images_per_second'] > 0 for r in group['rows'])
+        names = [r['name'] for r in group['rows']]
+        assert names == [
+            'resnet18-w16_gap_scenes',
+            'resnet18-w16_isqrt_scenes',
+            'pooling of resnet18-w16_isqrt_scenes',
+            'resnet18-w16_dropcov_scenes',
+            'pooling of resnet18-w16_dropcov_scenes',
+        ]
+        for row in group['rows']:
+            if row['name'].startswith('pooling of '):
+                assert row['baseline'] == row['name'].removeprefix('pooling of ')
+                assert 0 < row['ratio'] < 1
+            else:
+                assert row['images_per_second'] > 0
     finally:
         torch.set_num_threads(threads)
 
@@ -125,6 +150,45 @@ def test_transfer_steps(framework, config, tmp_path, monkeypatch):
         )
     finally:
         torch.set_num_threads(threads)
+
+
+def test_startup_imports_in_fresh_interpreters(tmp_path):
+    out = str(tmp_path / 'out.json')
+    cli.main(['startup', '--rounds', '1', '--warmup', '0', '--json', out])
+    (group,) = json.loads(Path(out).read_text())['groups']
+    names = [row['name'] for row in group['rows']]
+    assert names[:2] == ['import torch, mmengine', 'import mmgcp']
+
+
+def test_slow_transforms_are_named():
+    class Slow:
+        def __call__(self, data):
+            time.sleep(0.002)
+            return data
+
+    class Refuses:
+        def __call__(self, data):
+            return None
+
+    class Never:
+        def __call__(self, data):
+            raise AssertionError('behind a transform that refused the image')
+
+    class Images:
+        pipeline = SimpleNamespace(transforms=[Refuses(), Never()])
+
+        def __len__(self):
+            return 3
+
+        def get_data_info(self, index):
+            return {'index': index}
+
+    images = Images()
+    assert '3 x  Refuses' in transform_costs(images, 1)
+    images.pipeline.transforms = [lambda data: data, Slow()]
+    (line,) = transform_costs(images, 1).splitlines()
+    assert line.endswith('3 x  Slow')
+    assert float(line.split()[0]) >= 6
 
 
 def test_selection_keeps_the_baselines():
