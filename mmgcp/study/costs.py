@@ -49,7 +49,8 @@ def measure_costs(
             'training': _training_step(run, train.batches[0]),
             'inference': _inference_step(run, test.batches[0]),
         }
-    for mode in ('training', 'inference'):
+    # Training moves the statistics of batch norms, and so what a detector finds.
+    for mode in ('inference', 'training'):
         speeds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name in runs:

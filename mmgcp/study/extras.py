@@ -8,8 +8,6 @@ from .step import Step
 if TYPE_CHECKING:
     from .plan import Planner
 
-#: The pooling head exists while pre-training only.
-_PRETRAIN_ONLY = ('preconditioner',)
 #: Reads the logs of every seed; the others look at the models of the first.
 _ALL_SEEDS = ('convergence',)
 
@@ -80,8 +78,6 @@ def add_analysis(planner: 'Planner', name: str) -> None:
         if step.kind in ('pretrain', 'transfer')
     )
     for task in tasks:
-        if name in _PRETRAIN_ONLY and task != 'pretrain':
-            continue
         trained = [
             step
             for step in planner.steps

@@ -3,7 +3,6 @@
 ``python -m mmgcp.study.pictures OUT --models NAME=CONFIG=CHECKPOINT ...``
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmengine.dataset import pseudo_collate
 
 from mmgcp.analysis.runs import Run, RunSpec, build_dataset, load_run
 from mmgcp.utils.cli import ArgumentParser, run_main
+from mmgcp.utils.files import replacing
 
 from .costs import named_models
 from .step import StudyError, write_json
@@ -183,10 +183,8 @@ def _canvas(image: np.ndarray) -> tuple[Figure, Any]:
 
 
 def _save(figure: Figure, file: Path) -> str:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f'.{file.name}')
-    figure.savefig(temporary, format='png')
-    os.replace(temporary, file)
+    with replacing(file) as part:
+        figure.savefig(part, format='png')
     return file.name
 
 

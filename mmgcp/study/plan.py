@@ -39,6 +39,7 @@ class Planner:
         self.root = root
         self.steps: list[Step] = []
         self.missing: list[str] = []
+        self.checked: set[str] = set()
         self.first: list[str] = []
         self.expected = {**_EXPECTED, **study['expected_seconds']}
 
@@ -306,7 +307,7 @@ class Planner:
         return ['python', tool, shown(source), shown(target), '--to', 'encoder']
 
     def _note_missing(self, recipe: Recipe) -> None:
-        for note in recipe.missing_data():
+        for note in recipe.missing_data(self.checked):
             if note not in self.missing:
                 self.missing.append(note)
 

@@ -1,5 +1,6 @@
 """The framework configs behind a study's steps: merged values, derived files."""
 
+import json
 import os
 import pprint
 from functools import cache
@@ -8,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmgcp.utils.data_check import LOADERS, MissingDataError, check_data
+from mmgcp.datasets.checking import LOADERS, DataError, check_config
 
 from .step import StudyError
 
@@ -119,15 +120,26 @@ class Recipe:
         """Images per process and training step."""
         return int(self.values['train_dataloader']['batch_size'])
 
-    def missing_data(self) -> list[str]:
-        """What the config's data sets name and this machine lacks, each once."""
+    def missing_data(self, checked: set[str]) -> list[str]:
+        """What keeps the config's data sets from being complete, each thing once.
+
+        Args:
+            checked: Data sets that were looked at before, as JSON; gets these too.
+                Encoders and seeds share them, and COCO takes a while to look at.
+        """
         missing: list[str] = []
         for loader in LOADERS:
+            dataset = (self.values.get(loader) or {}).get('dataset')
+            key = json.dumps(dataset, sort_keys=True, default=str)
+            if key in checked:
+                continue
+            checked.add(key)
             try:
-                check_data(self.values, (loader,))
-            except MissingDataError as error:
+                check_config(self.values, (loader,))
+            except DataError as error:
                 # Without the loader's name three splits say the same.
-                text = str(error).partition('.dataset.')[2].replace('\n', ' ')
+                text = str(error).partition('.dataset')[2].lstrip('. ')
+                text = text.replace('\n', ' ')
                 if text not in missing:
                     missing.append(text)
         return missing

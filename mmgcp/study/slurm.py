@@ -130,7 +130,6 @@ class SlurmBackend:
         return {
             'OMP_NUM_THREADS': threads,
             'MKL_NUM_THREADS': threads,
-            'OMP_WAIT_POLICY': 'PASSIVE',
             'PYTHONUNBUFFERED': '1',
             **step.env,
         }

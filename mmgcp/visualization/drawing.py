@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Color = tuple[int, int, int]
+Box = tuple[float, float, float, float]
 INK: Color = (24, 24, 24)
 PAPER: Color = (255, 255, 255)
+MOST_ROWS = 3  # of a legend
 
 
 @lru_cache
@@ -95,23 +97,59 @@ def draw_instances(
     draw = ImageDraw.Draw(canvas)
     side = min(image.shape[:2])
     width = max(1, side // 200)
-    size = max(9, side // 28)
-    for i, (box, name, tint) in enumerate(zip(boxes, names, tints, strict=True)):
-        x1, y1, x2, y2 = (float(v) for v in box)
+    size = max(11, side // 26)
+    last = np.asarray([canvas.width - 1, canvas.height - 1] * 2)
+    edges = np.asarray(boxes, np.float64).reshape(-1, 4).clip(0, last)
+    for (x1, y1, x2, y2), tint in zip(edges, tints, strict=True):
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=tint, width=width)
+    taken: list[Box] = []
+    for i, (box, name, tint) in enumerate(zip(edges, names, tints, strict=True)):
         text = name if scores is None else f'{name} {100 * float(scores[i]):.0f}'
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font(size))
-        height = bottom - top + 4
-        # above the box when there is room, inside it otherwise
-        at = (x1, y1 - height if y1 >= height else y1)
-        draw.rectangle((*at, at[0] + right - left + 4, at[1] + height), fill=tint)
+        plate = _label_place(
+            box, right - left + 4, bottom - top + 4, canvas.size, taken
+        )
+        taken.append(plate)
+        draw.rectangle(plate, fill=tint)
         draw.text(
-            (at[0] + 2 - left, at[1] + 2 - top),
+            (plate[0] + 2 - left, plate[1] + 2 - top),
             text,
             fill=_text_color(tint),
             font=font(size),
         )
     return np.asarray(canvas)
+
+
+def _label_place(
+    box: np.ndarray,
+    width: float,
+    height: float,
+    picture: tuple[int, int],
+    taken: Sequence[Box],
+) -> Box:
+    """Where a name goes: at its box, inside the picture, on no other name if possible."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    rows = (y1 - height, y1, y2 - height, y2)  # above, inside, inside, below
+    places = [(x, y) for x in (x1, x2 - width) for y in rows]
+    inside = [
+        (
+            min(max(x, 0.0), picture[0] - width - 1),
+            min(max(y, 0.0), picture[1] - height - 1),
+        )
+        for x, y in places
+    ]
+    plates = [(x, y, x + width, y + height) for x, y in inside]
+    free = (p for p in plates if not any(_overlap(p, other) for other in taken))
+    return next(free, plates[0])
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
+    )
 
 
 def draw_segments(
@@ -135,28 +173,54 @@ def draw_segments(
     tinted[known] = (0.45 * image + 0.55 * tint).astype(np.uint8)[known]
     if not legend:
         return tinted
-    entries = [(classes[i], colors[i]) for i in np.unique(segments[known])]
-    return np.concatenate([tinted, _legend(entries, image.shape[1], len(classes))])
+    shown = [int(i) for i in np.unique(segments[known])]
+    return np.concatenate([tinted, _legend(shown, classes, colors, image.shape[1])])
 
 
-def _legend(entries: list[tuple[str, Color]], width: int, total: int) -> np.ndarray:
-    """Two rows of coloured names; the same height whatever the picture shows."""
+def _legend(
+    shown: Sequence[int], classes: Sequence[str], colors: Sequence[Color], width: int
+) -> np.ndarray:
+    """Coloured names in rows; the same height whatever the picture shows.
+
+    There are as many rows as all classes need, up to a few. What does not fit is
+    counted at the end.
+    """
     size = max(9, width // 32)
-    row, rows = size + 8, 2 if total > 12 else 1
-    canvas = Image.new('RGB', (width, rows * row), PAPER)
+    lengths = [font(size).getlength(name) + size + 12 for name in classes]
+    rows = len(_rows(lengths, width))
+    if rows > MOST_ROWS:
+        width_of_row, rows = width - 3 * size, MOST_ROWS  # room for the count
+    else:
+        width_of_row = width
+    lines = _rows([lengths[i] for i in shown], width_of_row)
+    canvas = Image.new('RGB', (width, rows * (size + 8)), PAPER)
     draw = ImageDraw.Draw(canvas)
-    x: float = 4
-    y = 4
-    for name, color in entries:
-        length = draw.textlength(name, font=font(size))
-        if x + length + size + 8 > width:
-            x, y = 4, y + row
-        if y > rows * row:
-            break
-        draw.rectangle((x, y, x + size - 1, y + size - 1), fill=color)
-        draw.text((x + size + 3, y - 2), name, fill=INK, font=font(size))
-        x += length + size + 12
+    end = (4.0, 4)
+    for number, line in enumerate(lines[:rows]):
+        x, y = 4.0, 4 + number * (size + 8)
+        for position in line:
+            index = shown[position]
+            draw.rectangle((x, y, x + size - 1, y + size - 1), fill=colors[index])
+            draw.text((x + size + 3, y - 2), classes[index], fill=INK, font=font(size))
+            x += lengths[index]
+        end = (x, y)
+    left = sum(map(len, lines[rows:]))
+    if left:
+        draw.text((end[0], end[1] - 2), f'+{left}', fill=INK, font=font(size))
     return np.asarray(canvas)
+
+
+def _rows(lengths: Sequence[float], width: float) -> list[list[int]]:
+    """Break a line of things of given lengths into rows; at least one row."""
+    rows: list[list[int]] = [[]]
+    used = 0.0
+    for index, length in enumerate(lengths):
+        if rows[-1] and used + length > width:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(index)
+        used += length
+    return rows
 
 
 def caption(image: np.ndarray, text: str) -> np.ndarray:

@@ -148,7 +148,8 @@ def feature_maps(
                 raise FeatureMapError(f'--levels {name}: there are {", ".join(names)}')
         views = [view for view in views if not levels or view.name in levels]
         text = label if goal is None else f'{label}   CAM of {goal.name}: {goal.found}'
-        result = predictor.draw(predictor(picture), least=TILE)
+        text += '   (each map from its least value, dark, to its largest, bright)'
+        result = predictor.draw(predictor(picture), least=2 * TILE)
         block = stack([result, sheet(picture, views, channels)])
         blocks.append(caption(block, text))
         report.append(

@@ -1,7 +1,5 @@
 """Pictures and videos in and out, whole or not at all."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
@@ -36,25 +35,6 @@ def read_image(path: str | Path) -> np.ndarray:
             f'{path} cannot be read as a picture ({error}). Give one of '
             f'{", ".join(IMAGES)}, or a video ({", ".join(VIDEOS)})'
         ) from error
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when all went well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f'.{path.stem}-', suffix=path.suffix
-    )
-    os.close(handle)
-    umask = os.umask(0)
-    os.umask(umask)
-    try:
-        os.chmod(name, 0o666 & ~umask)
-        yield Path(name)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def save_image(image: np.ndarray, path: str | Path) -> Path:

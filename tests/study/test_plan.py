@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmgcp.datasets import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.plan import Planner
 from mmgcp.study.recipe import Recipe, combine, merge
@@ -113,7 +114,7 @@ def test_analyses_become_steps(study, tmp_path):
     steps, _ = plan(select(study, analyses=['all'], seeds=2), tmp_path)
     found = {step.name: step for step in steps if step.kind == 'analysis'}
     assert 'analysis/preconditioner/pretrain' in found
-    assert 'analysis/preconditioner/detection' not in found
+    assert 'analysis/preconditioner/detection' in found
     line = shlex.join(found['analysis/robustness/segmentation'].command)
     assert '--labels gap isqrt dropcov' in line
     line = shlex.join(found['analysis/convergence/detection'].command)
@@ -137,6 +138,30 @@ def test_full_size_study_plans_and_says_what_is_missing(tmp_path):
     }
     assert last_stages['gcp-d'] == 'stride'
     assert last_stages['gcp-m'] == 'maxpool'
+
+
+def test_data_that_lack_an_image_are_missing(tmp_path, monkeypatch):
+    scenes = tmp_path / 'scenes'
+    sizes = dict(train=2, val=1, test=1, size=32, crops=1, eval_crops=1, digits=5)
+    make_scenes(scenes, ScenesSpec(**sizes))
+    monkeypatch.setenv('MMGCP_SCENES', str(scenes))
+    config = tmp_path / 'detector.py'
+    base = ROOT / 'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py'
+    config.write_text(f'_base_ = {str(base)!r}\n')
+    file = write(
+        tmp_path,
+        f"""
+encoders = dict(a=dict(init_cfg=None), b=dict(init_cfg=None))
+tasks = dict(boxes=dict(config={str(config)!r}, metrics={{'coco/bbox_mAP': 'AP'}}))
+""",
+    )
+    assert plan(load_study(file), tmp_path / 'w')[1].missing == []
+    image = scenes / 'detection/train/000001.png'
+    image.unlink()
+    [note] = plan(load_study(file), tmp_path / 'w')[1].missing
+    assert note.startswith('(CocoDataset): ')
+    assert '1 missing, such as 000001.png' in note
+    assert f'python tools/make_scenes.py {scenes}' in note
 
 
 def test_dry_run_prints_and_writes_nothing(tmp_path):

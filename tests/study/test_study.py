@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip('mmcv._ext')
 
+from .structure import STORED, structure
+
 ROOT = Path(__file__).parents[2]
 STUDY = """
 _base_ = {base!r}
@@ -64,6 +66,9 @@ def test_study_of_scenes(tmp_path):
     [sample] = report['pictures']['detection']['samples']
     for name in (sample['truth'], *sample['predictions'].values()):
         assert (tmp_path / 'w' / name).read_bytes().startswith(b'\x89PNG')
+
+    # One file for both stacks: what reads a report of one reads that of the other.
+    assert structure(report) == json.loads(STORED.read_text())
 
     again = subprocess.run(command, **options)
     assert again.returncode == 0
