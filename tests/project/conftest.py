@@ -24,8 +24,8 @@ def framework_folder(framework: str) -> Path:
 class Project:
     """A folder with data and configs, in which commands run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
+        self.folder, self.python = folder, python
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project."""
@@ -40,7 +40,7 @@ class Project:
         environment = {**os.environ, 'PYTHONPATH': str(self.folder)}
         environment.update(OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE')
         return subprocess.run(
-            [sys.executable, tool, config, '--work-dir', f'work_dirs/{config}'],
+            [self.python, tool, config, '--work-dir', f'work_dirs/{config}'],
             cwd=self.folder,
             env=environment,
             capture_output=True,
