@@ -82,7 +82,7 @@ def pooling_variants(
         'isqrt plain': root(path='plain'),
         'isqrt': root(),
         'exact root': lambda x: exact.forward_features(x.flatten(2)),
-        'dropcov': lambda x: layers.covariance_vector(dropout(x)),
+        'dropcov': dropout.covariance_vector,
     }
     if iterations == 5:
         ours['isqrt fit'] = root(fit=True)
@@ -94,7 +94,7 @@ def pooling_variants(
         first, second = 'isqrt official', 'dropcov official'
     else:
         published = {
-            'dropcov plain': lambda x: layers.covariance_vector(dropout(x), 'plain')
+            'dropcov plain': lambda x: dropout.covariance_vector(x, 'plain')
         }
         first, second = 'isqrt plain', 'dropcov plain'
     if compile:

@@ -1,7 +1,8 @@
 """Pure torch layers: covariance, matrix functions, channel dropout."""
 
-from .channel_dropout import AdaptiveChannelDropout, channel_drop_rate
+from .channel_dropout import AdaptiveChannelDropout
 from .covariance import Covariance, CrossCovariance, covariance, cross_covariance
+from .drop_rate import channel_drop_rate
 from .drop_variants import (
     AttentionChannelDropout,
     ElementDropout,

@@ -1,84 +1,16 @@
 """Adaptive channel dropout, the pre-normalisation of DropCov."""
 
-import math
-
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .covariance import centre, flatten_positions
+from .covariance import flatten_positions
+from .dispatch import compiling, needs_plain
+from .drop_rate import importance_of_means, keep_factors, rate_of_reweighted
+from .fused_covariance import covariance_vector
+from .fused_dropout import dropped_covariance_vector
 from .precision import full_precision
 
 REWEIGHT = ('train', 'always')
-
-
-@full_precision
-def channel_drop_rate(
-    x: Tensor, importance: Tensor, max_rate: float = 1.0, sync: bool = False
-) -> Tensor:
-    """Rate at which DropCov drops channels, one number for the batch.
-
-    ``1 - 10 / log2(C) * s``, limited to ``[0, max_rate]``, where ``s`` is the mean over
-    the samples of the cosine between the importance of the channels and the row sums
-    of their covariance. A sample whose covariance has no row sums (a dead or constant
-    map) has no cosine and does not count; if none counts, the rate is 0.
-
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-        importance: Importance of the channels ``(B, C)``.
-        max_rate: Upper limit.
-        sync: Average the cosine over the processes of torch.distributed.
-
-    Returns:
-        The rate, a tensor of no dimensions and without gradient.
-
-    Wang et al., "DropCov: a simple yet effective method for improving deep
-    architectures", NeurIPS 2022.
-    """
-    with torch.no_grad():
-        x = flatten_positions(x)
-        deviation = centre(x)
-        # Row sums are a product of the covariance and a vector of ones: two
-        # matrix-vector products take the place of the C x C covariance.
-        sums = deviation @ deviation.sum(1).unsqueeze(2) / x.size(-1)
-        noise = _noise(x.mean(2))
-        return rate_from_row_sums(sums.squeeze(2), noise, importance, max_rate, sync)
-
-
-def _noise(means: Tensor) -> Tensor:
-    """Row sums ``(B, 1)`` that a constant map can have by rounding of its means."""
-    residue = 4 * torch.finfo(means.dtype).eps
-    return means.abs().amax(1, keepdim=True).square() * (residue**2 * means.size(1))
-
-
-def rate_from_row_sums(
-    sums: Tensor, noise: Tensor, importance: Tensor, max_rate: float, sync: bool
-) -> Tensor:
-    """The rule of :func:`channel_drop_rate` from row sums ``(B, C)``."""
-    # Divided by the largest first: squares of tiny or huge row sums leave float32.
-    largest = sums.abs().amax(1, keepdim=True)
-    alive = largest > noise
-    sums = torch.where(alive, sums / largest, 1.0)
-    cosine = F.cosine_similarity(sums, importance)
-    alive = alive.squeeze(1).to(cosine.dtype)
-    totals = torch.stack([(cosine * alive).sum(), alive.sum()])
-    if sync and dist.is_available() and dist.is_initialized():
-        dist.all_reduce(totals)
-    mean = totals[0] / totals[1].clamp_min(1)
-    rate = (1 - 10 / math.log2(sums.size(1)) * mean).clamp(0, max_rate)
-    return torch.where(totals[1] > 0, rate, 0.0)
-
-
-def keep_factors(rate: Tensor, batch: int, channels: int) -> Tensor:
-    """Independent factors ``(B, C)``: ``1 / (1 - rate)`` or, where dropped, 0.
-
-    At a rate of 1 all of them are 0.
-    """
-    keep = 1 - rate
-    scale = torch.where(keep > 0, 1 / keep, 0.0)
-    draw = torch.rand(batch, channels, dtype=rate.dtype, device=rate.device)
-    return (draw < keep) * scale
 
 
 class AdaptiveChannelDropout(nn.Module):
@@ -147,8 +79,7 @@ class AdaptiveChannelDropout(nn.Module):
         Raises:
             ValueError: ``x`` does not have ``channels`` channels.
         """
-        if x.size(1) != self.channels:
-            raise ValueError(f'expected {self.channels} channels, got {x.size(1)}')
+        self._check(x)
         if not self.training and self.reweight == 'train':
             return x
         if self.training:
@@ -163,6 +94,30 @@ class AdaptiveChannelDropout(nn.Module):
         factors = factors.view(x.shape[:2] + (1,) * (x.dim() - 2))
         return x * factors.to(x.dtype)
 
+    def covariance_vector(self, x: Tensor, path: str = 'auto') -> Tensor:
+        """Upper triangle of the covariance of the output, ``(B, C * (C + 1) / 2)``.
+
+        In training this is one function with a gradient written by hand. It draws the
+        same channels as :meth:`forward`.
+
+        Args:
+            x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
+            path: ``'auto'``, or ``'plain'`` for separate operations.
+
+        Raises:
+            ValueError: ``x`` does not have ``channels`` channels.
+        """
+        self._check(x)
+        if not self.training or path == 'plain' or compiling() or needs_plain(x):
+            return covariance_vector(self(x), path)
+        return dropped_covariance_vector(
+            flatten_positions(x), self.importance.weight, self.max_rate, self.sync_rate
+        )
+
+    def _check(self, x: Tensor) -> None:
+        if x.size(1) != self.channels:
+            raise ValueError(f'expected {self.channels} channels, got {x.size(1)}')
+
     def extra_repr(self) -> str:
         """Show the arguments when the module is printed."""
         return (
@@ -173,42 +128,25 @@ class AdaptiveChannelDropout(nn.Module):
 
 @full_precision
 def _importance(x: Tensor, weight: Tensor) -> Tensor:
-    return _importance_of_means(x.mean(2), weight)
+    return importance_of_means(x.mean(2), weight)
 
 
 @full_precision
 def _rate(x: Tensor, weight: Tensor, max_rate: float, sync: bool) -> Tensor:
     with torch.no_grad():
         means = x.mean(2)
-        importance = _importance_of_means(means, weight)
-        return _rate_of_importance(x, means, importance, max_rate, sync)
+        importance = importance_of_means(means, weight)
+        deviation = x - means.unsqueeze(2)
+        return rate_of_reweighted(deviation, means, importance, max_rate, sync)
 
 
 @full_precision
 def _training_factors(x: Tensor, weight: Tensor, max_rate: float, sync: bool) -> Tensor:
     """One plus the importance where a channel is kept, rescaled; else 0: ``(B, C)``."""
     means = x.mean(2)
-    importance = _importance_of_means(means, weight)
+    importance = importance_of_means(means, weight)
     with torch.no_grad():
-        rate = _rate_of_importance(x, means, importance, max_rate, sync)
+        deviation = x - means.unsqueeze(2)
+        rate = rate_of_reweighted(deviation, means, importance, max_rate, sync)
         keep = keep_factors(rate, *importance.shape)
     return (1 + importance) * keep
-
-
-def _importance_of_means(means: Tensor, weight: Tensor) -> Tensor:
-    # The convolution over the channels as a product of windows and weights: for one
-    # filter of three weights a convolution call costs more than its arithmetic.
-    windows = F.pad(means, (1, 1)).unfold(1, 3, 1)
-    return (windows @ weight.to(means.dtype).flatten()).softmax(1)
-
-
-def _rate_of_importance(
-    x: Tensor, means: Tensor, importance: Tensor, max_rate: float, sync: bool
-) -> Tensor:
-    # Row sums of the covariance of x * f are f * (Xc (Xc' f)) / N: the re-weighted
-    # features are never formed.
-    factors = (1 + importance).unsqueeze(2)
-    deviation = x - means.unsqueeze(2)
-    sums = factors * (deviation @ (deviation.transpose(1, 2) @ factors)) / x.size(-1)
-    noise = _noise(means)
-    return rate_from_row_sums(sums.squeeze(2), noise, importance, max_rate, sync)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .channel_dropout import keep_factors
+from .drop_rate import keep_factors
 
 ATTENTIONS = ('eca', 'se')
 

@@ -1,9 +1,10 @@
 """Write a study's report: JSON, Markdown, PNG and one page of HTML."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
+
+from mmgcp.utils.files import replacing
 
 from .collect import collect
 from .figures import draw_figures
@@ -56,8 +57,6 @@ def write_report(
 def _copy(source: Path, folder: Path, task: str, name: str | None = None) -> str:
     """Put a picture beside the report, so that the folder can be handed on."""
     target = Path('figures') / task / (name or source.name)
-    (folder / target).parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder / target.with_name(f'.{target.name}')
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, folder / target)
+    with replacing(folder / target) as part:
+        shutil.copyfile(source, part)
     return str(target)

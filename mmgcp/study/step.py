@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing
 
 RECORD = 'step.json'
 ATTEMPTS = 'attempts.json'
@@ -21,19 +21,8 @@ class StudyError(UserError):
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file so that it is either the old one or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        part.write_text(text, encoding='utf-8')
 
 
 def write_json(path: str | Path, content: Any) -> None:

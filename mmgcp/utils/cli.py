@@ -11,9 +11,10 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from .errors import UserError
+from .errors import UserError, chain
+from .interrupt import insist_on_interrupts
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -131,19 +132,21 @@ def run_main(
     status: object
     try:
         try:
-            status = main(argv)
-            _leave_group()
+            with insist_on_interrupts():
+                status = main(argv)
+                _leave_group()
         except SystemExit as leave:  # argparse, after --help or a wrong option
             status = leave.code
         # output to a closed pipe or a full disk fails here, not at exit
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        command = shlex.join(['python', sys.argv[0], *given])
-        sys.exit(_report(f'interrupted. {on_interrupt}: {command}', INTERRUPTED))
     except BrokenPipeError:
         _silence_stdout()
         sys.exit(BROKEN_PIPE)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        # some libraries turn an interruption into an error of theirs
+        if any(isinstance(link, KeyboardInterrupt) for link in chain(error)):
+            command = shlex.join(['python', sys.argv[0], *given])
+            sys.exit(_report(f'interrupted. {on_interrupt}: {command}', INTERRUPTED))
         _drop_unwritable_output()
         if '--debug' in given or (_rank() and not _says_all(error)):
             traceback.print_exc()
@@ -157,7 +160,7 @@ def explain(error: BaseException) -> str:
     A full disk often surfaces as another error on top of the one that says so;
     the whole chain is searched.
     """
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, OSError) and link.errno in (
             errno.ENOSPC,
             errno.EDQUOT,
@@ -217,14 +220,6 @@ def _extra(package: str) -> str:
     if package.startswith('onnx'):
         return 'Install it with: pip install "mmgcp[export]"'
     return 'Install it with: pip install "mmgcp[study]"'
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _says_all(error: BaseException) -> bool:

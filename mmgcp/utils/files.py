@@ -21,6 +21,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     try:
         os.chmod(name, 0o666 & ~umask)
         yield Path(name)
+        with open(name, 'rb') as file:
+            os.fsync(file.fileno())
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -270,6 +270,10 @@ def evaluate(
         cfg.model.backbone.init_cfg = None
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
+    # Sharing out a model is for training: its checkpoints are whole.
+    if 'strategy' in cfg:
+        cfg.pop('strategy')
+        cfg.pop('runner_type', None)
     check_config(cfg, ('test_dataloader',))
     if out is not None and is_main_process():
         _check_writable(out)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import socket
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
+
+from mmgcp.utils.files import replacing
 
 from .errors import CheckpointError
 from .reading import MAX_BYTES
@@ -44,21 +45,8 @@ def tensors_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
 def save_atomically(content, path: str | Path) -> Path:
     """``torch.save`` that leaves either the whole file or none."""
     path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; give it what open() would have given
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        torch.save(content, part)
     return path
 
 
@@ -129,16 +117,10 @@ def _fetch(url: str, target: Path, sha256: str | None) -> None:
         if sha256 is None or file_sha256(target).startswith(sha256.lower()):
             return
         target.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.')
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, 'wb') as file:
+    with replacing(target) as part:
+        with open(part, 'wb') as file:
             _download(url, file)
-        check_sha256(temporary, sha256)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        check_sha256(part, sha256)
 
 
 def _download(url: str, file) -> None:

@@ -38,6 +38,8 @@ class Tail(torch.nn.Module):
         self.normalization, self.dropout = normalization, dropout
 
     def forward(self, x):
+        if self.normalization is None and self.dropout is not None:
+            return self.dropout.covariance_vector(x)
         if self.dropout is not None:
             x = self.dropout(x)
         if self.normalization is None:

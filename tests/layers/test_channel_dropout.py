@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
 
@@ -115,6 +115,84 @@ def test_gradient_is_that_of_the_factors():
     assert not layers.channel_drop_rate(x, torch.rand(1, 8).double()).requires_grad
 
 
+def vectors_of_both_paths(dropout, x, draw=1):
+    """Vector and gradients (features, filter) of the fused and the plain path."""
+    for path in ('auto', 'plain'):
+        torch.manual_seed(draw)  # the same channels are dropped
+        mine = x.detach().clone().requires_grad_()
+        out = dropout.covariance_vector(mine, path)
+        weights = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+        parameters = [mine, dropout.importance.weight]
+        yield out, *torch.autograd.grad((out * weights).sum(), parameters)
+
+
+@pytest.mark.parametrize('shape', [(3, 32, 3, 4), (2, 64, 14, 14), (4, 16, 1, 1)])
+def test_the_vector_is_that_of_the_covariance_behind_it(shape):
+    dropout = module(shape[1]).double()
+    x = strong_and_weak(shape[0], shape[1], 14)[..., : shape[2], : shape[3]] + 1
+    if shape[2] > 1:
+        assert 0 < dropout.rate(x) < 1
+    for fused, plain in zip(*vectors_of_both_paths(dropout, x), strict=True):
+        assert relative(fused, plain) < 1e-10 or not plain.any()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_the_vector_in_lower_precision(dtype):
+    dropout = module(32).to(dtype)
+    x = strong_and_weak(2, 32, 4, dtype=dtype)
+    found = list(vectors_of_both_paths(dropout, x))
+    for fused, plain in zip(*found, strict=True):
+        assert fused.dtype == plain.dtype == dtype
+        assert relative(fused, plain) < 20 * torch.finfo(dtype).eps
+
+
+def test_gradients_of_the_vector():
+    dropout = module(6).double()
+    x = (strong_and_weak(2, 6, 3) + 1).requires_grad_()
+    weight = dropout.importance.weight
+
+    def vector(x, weight):
+        torch.manual_seed(2)
+        with torch.no_grad():
+            dropout.importance.weight.copy_(weight)
+        return layers.fused_dropout.dropped_covariance_vector(
+            x.flatten(2), weight, 0.3, False
+        )
+
+    values = (x, weight.detach().clone().requires_grad_())
+    assert gradcheck(vector, values)
+    assert gradgradcheck(vector, values)
+
+
+@pytest.mark.parametrize('trained', ['features', 'filter'])
+def test_second_derivatives_of_one_argument(trained):
+    dropout = module(8).double()
+    x = strong_and_weak(2, 8, 3)
+    only = x.requires_grad_() if trained == 'features' else dropout.importance.weight
+    if trained == 'features':
+        dropout.requires_grad_(False)
+    out = dropout.covariance_vector(x).square().sum()
+    (first,) = torch.autograd.grad(out, only, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), only)
+    assert second.abs().max() > 0
+
+
+@pytest.mark.parametrize('case', ['zero', 'constant', 'one dead'])
+def test_the_vector_of_degenerate_maps(case):
+    x = strong_and_weak(2, 16, 4, dtype=torch.float32)
+    x = {'zero': x * 0, 'constant': x * 0 + 0.7}.get(case, x)
+    x[0] = 0
+    for values in zip(*vectors_of_both_paths(module(16), x), strict=True):
+        assert all(value.isfinite().all() for value in values)
+        assert torch.allclose(*values, rtol=1e-4, atol=1e-6)
+
+
+def test_the_vector_at_inference():
+    x = strong_and_weak(2, 16, 4, dtype=torch.float32)
+    out = module(16).eval().covariance_vector(x)
+    assert torch.equal(out, layers.covariance_vector(x))
+
+
 def test_a_rate_of_one_gives_zeros_and_no_nan():
     """The important channel goes against the sum of the others."""
     x = torch.zeros(2, 16, 4, 4)
@@ -205,6 +283,7 @@ def test_no_value_is_read_back(monkeypatch):
     for name in ('item', '__bool__', '__float__', '__int__', 'tolist', 'numpy', 'cpu'):
         monkeypatch.setattr(torch.Tensor, name, refuse)
     layers.covariance_vector(dropout(x)).sum().backward()
+    dropout.covariance_vector(x).sum().backward()
     layers.NewtonSchulz().forward_features(x.flatten(2)).sum().backward()
 
 
@@ -215,8 +294,9 @@ def test_bad_arguments_are_refused():
         layers.AdaptiveChannelDropout(4, max_rate=1.5)
     with pytest.raises(ValueError, match='reweight'):
         layers.AdaptiveChannelDropout(4, reweight='never')
-    with pytest.raises(ValueError, match='expected 4 channels'):
-        layers.AdaptiveChannelDropout(4)(torch.zeros(1, 5, 2, 2))
+    for call in ('forward', 'covariance_vector'):
+        with pytest.raises(ValueError, match='expected 4 channels'):
+            getattr(layers.AdaptiveChannelDropout(4), call)(torch.zeros(1, 5, 2, 2))
 
 
 def _rank(rank, folder):

@@ -120,6 +120,8 @@ class GlobalCovariancePooling(BaseModule):
             vector = self._second_order(x)
         elif self.drops_vector:
             vector = self.dropout(self._second_order(x))
+        elif self.normalization is None and hasattr(self.dropout, 'covariance_vector'):
+            vector = self.dropout.covariance_vector(x)
         else:
             vector = self._second_order(self.dropout(x))
         return self.vector_dropout(vector)
