@@ -80,6 +80,7 @@ def pooling_variants(
     dropout = layers.AdaptiveChannelDropout(channels).to(device)
     ours = {
         'isqrt plain': root(path='plain'),
+        'isqrt products': root(path='gram'),
         'isqrt': root(),
         'exact root': lambda x: exact.forward_features(x.flatten(2)),
         'dropcov': dropout.covariance_vector,

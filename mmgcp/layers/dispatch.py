@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils import _python_dispatch
 
 # Before that the reader of torch.compile stumbles over most autograd functions.
 _COMPILES_FUNCTIONS = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
@@ -19,6 +20,11 @@ def _transforming() -> bool:
     """Whether a transform of torch.func (vmap, grad, jvp, ...) is at work."""
     peek = getattr(torch._C._functorch, 'peek_interpreter_stack', None)
     return peek is not None and peek() is not None
+
+
+def observed() -> bool:
+    """Whether a dispatch mode, such as torch's counter of FLOPs, sees every operation."""
+    return _python_dispatch._get_current_dispatch_mode() is not None
 
 
 def needs_plain(x: Tensor) -> bool:
@@ -43,14 +49,14 @@ def needs_plain(x: Tensor) -> bool:
 PATHS = ('auto', 'gram', 'covariance', 'plain')
 
 
-def check_path(path: str) -> str:
-    """Return ``path`` if it is one of :data:`PATHS`.
+def check_path(path: str, paths: tuple[str, ...] = PATHS) -> str:
+    """Return ``path`` if it is one of ``paths``.
 
     Raises:
         ValueError: It is not.
     """
-    if path not in PATHS:
-        raise ValueError(f'path must be one of {PATHS}, got {path!r}')
+    if path not in paths:
+        raise ValueError(f'path must be one of {paths}, got {path!r}')
     return path
 
 

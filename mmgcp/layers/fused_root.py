@@ -36,9 +36,9 @@ def plain_root(x: Tensor, schedule: tuple) -> Tensor:
     return triangle(plain_matrix_root(covariance(x), schedule))
 
 
-def _again(ctx, x: Tensor, grad: Tensor):
+def differentiate_again(x: Tensor, grad: Tensor, schedule: tuple):
     """Gradient in operations that can be differentiated once more."""
-    out = plain_root(x, ctx.schedule)
+    out = plain_root(x, schedule)
     return torch.autograd.grad(out, x, grad, create_graph=True)[0], None
 
 
@@ -70,7 +70,7 @@ class GramRoot(torch.autograd.Function):
     def backward(ctx, grad):
         x, a, z, total, above, *saved = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():
-            return _again(ctx, x, grad)
+            return differentiate_again(x, grad, ctx.schedule)
         # Half, because the gather returns the gradient plus its transpose.
         grad = grad * ((x.size(2) * total).rsqrt() / 2).squeeze(2)
         # Centring again costs a pass over the features; keeping the centred ones
@@ -106,7 +106,7 @@ class CovarianceRoot(torch.autograd.Function):
     def backward(ctx, grad):
         x, a, out, total, above, *saved = ctx.saved_tensors
         if not compiling() and torch.is_grad_enabled():
-            return _again(ctx, x, grad)
+            return differentiate_again(x, grad, ctx.schedule)
         inner = (grad * out).sum(1).view(-1, 1, 1)
         grad = grad * ((total / x.size(2)).sqrt() / 2).squeeze(2)
         gy = triangle_gradient(grad, x.size(1))

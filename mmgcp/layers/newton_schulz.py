@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .covariance import flatten_positions
-from .dispatch import check_path, choose_path
+from .dispatch import PATHS, check_path, choose_path, compiling, observed
+from .fused_eigen_root import GramEigenRoot
 from .fused_root import CovarianceRoot, GramRoot, plain_root
 from .polynomial import (
     FIVE_STEPS_FIT,
@@ -13,6 +14,9 @@ from .polynomial import (
     plain_matrix_root,
 )
 from .precision import full_precision
+
+# Positions from which a decomposition is faster than the products of the steps.
+EIGEN_FROM = 96
 
 
 @full_precision
@@ -74,9 +78,15 @@ def newton_schulz_features(
     """
     x = flatten_positions(x)
     schedule = _schedule(iterations, fit)
-    path = choose_path(path, x)
+    path = _choose_path(_check_path(path, fit), x, fit)
     if path == 'plain':
         return plain_root(x, schedule)
+    if path == 'eigen':
+        try:
+            return GramEigenRoot.apply(x, iterations)
+        except torch.linalg.LinAlgError:
+            # Features that are not finite, which products hand on to the loss.
+            path = 'gram'
     return (GramRoot if path == 'gram' else CovarianceRoot).apply(x, schedule)
 
 
@@ -88,6 +98,26 @@ def _schedule(iterations: int, fit: bool) -> tuple:
     if iterations != 5:
         raise ValueError(f'fit=True reproduces 5 iterations, not {iterations}')
     return FIVE_STEPS_FIT
+
+
+def _check_path(path: str, fit: bool) -> str:
+    if path != 'eigen':
+        return check_path(path, (*PATHS, 'eigen'))
+    if fit:
+        raise ValueError("path='eigen' takes the exact steps: it has no fit=True")
+    return path
+
+
+def _choose_path(path: str, x: Tensor, fit: bool) -> str:
+    """Resolve ``'auto'``; the decomposition in place of many products of some size."""
+    if path == 'eigen':
+        return path
+    chosen = choose_path(path, x)
+    if path != 'auto' or chosen != 'gram' or fit or x.size(2) < EIGEN_FROM:
+        return chosen
+    # Elsewhere decompositions are slow, and counters of operations look for products.
+    decomposes = x.device.type == 'cpu' and not compiling() and not observed()
+    return 'eigen' if decomposes else chosen
 
 
 @full_precision
@@ -106,8 +136,11 @@ class NewtonSchulz(nn.Module):
             value is below that).
         path: Where :meth:`forward_features` computes: ``'gram'`` on ``N x N``
             matrices, ``'covariance'`` on ``C x C``, ``'plain'`` in separate operations
-            on ``C x C``, ``'auto'`` (see :func:`mmgcp.layers.dispatch.choose_path`).
-            All give the same values up to rounding.
+            on ``C x C``, ``'eigen'`` on the eigenvalues of the ``N x N`` matrices.
+            ``'auto'`` takes the first three as in
+            :func:`mmgcp.layers.dispatch.choose_path`, and the last where it would take
+            the first, on a CPU and for 96 positions or more. All give the same values
+            up to rounding.
 
     Raises:
         ValueError: An argument is out of range.
@@ -118,7 +151,7 @@ class NewtonSchulz(nn.Module):
     ) -> None:
         super().__init__()
         _schedule(iterations, fit)
-        self.iterations, self.fit, self.path = iterations, fit, check_path(path)
+        self.iterations, self.fit, self.path = iterations, fit, _check_path(path, fit)
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""

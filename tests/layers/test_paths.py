@@ -6,6 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
 from mmgcp.layers.dispatch import choose_path, needs_plain
+from mmgcp.layers.fused_eigen_root import step_factors, step_kernel
 from mmgcp.layers.polynomial import newton_schulz_schedule, plain_matrix_root
 
 from .common import Tail, features, normalizations, relative, value_and_gradient
@@ -36,7 +37,8 @@ def test_every_path_is_the_same_function(name, shape):
     through_matrix = layers.triangle(reference(layers.covariance(x)))
     value, grad = value_and_gradient(reference.forward_features, x)
     assert relative(value, through_matrix) < 1e-12
-    for path in ('gram', 'covariance', 'auto'):
+    paths = ['gram', 'covariance', 'auto']
+    for path in [*paths, 'eigen'] if name.startswith('steps') else paths:
         other_value, other_grad = value_and_gradient(
             build(name, path).forward_features, x
         )
@@ -54,8 +56,39 @@ def test_first_and_second_derivatives(name, path, shape):
     assert gradgradcheck(module.forward_features, x)
 
 
+@pytest.mark.parametrize('name', ['steps 1', 'steps 3', 'steps 5'])
+@pytest.mark.parametrize('shape', [(1, 4, 3), (1, 3, 5)], ids=str)
+def test_derivatives_through_eigenvalues(name, shape):
+    test_first_and_second_derivatives(name, 'eigen', shape)
+
+
+@pytest.mark.parametrize('iterations', [1, 2, 5])
+def test_divided_differences_of_the_steps(iterations):
+    """Also those of two eigenvalues that are close or the same: the derivative."""
+    values = [0.0, 1e-9, 0.3, 0.3, 0.3 + 1e-12, 0.9]
+    values = torch.tensor([values], dtype=torch.float64)
+    kernel = step_kernel(values, iterations)[0]
+    free = values.clone().requires_grad_()
+    factors = step_factors(free, iterations)
+    (slopes,) = torch.autograd.grad(factors.sum(), free)
+    assert torch.allclose(kernel.diagonal(), slopes[0], rtol=1e-12)
+    assert torch.allclose(kernel, kernel.t(), rtol=1e-12)
+    assert torch.allclose(kernel[2:5, 2:5], slopes[0, 2].expand(3, 3), rtol=1e-9)
+    difference = factors[0, 5] - factors[0, 0]
+    assert kernel[0, 5].item() == pytest.approx((difference / 0.9).item(), rel=1e-12)
+
+
+def test_features_that_are_not_finite_are_handed_on():
+    x = features(2, 128, 100, dtype=torch.float32)
+    x[1, 0, 0] = float('nan')
+    for path in ('auto', 'eigen', 'gram'):
+        out = layers.NewtonSchulz(path=path).forward_features(x.requires_grad_())
+        assert out[1].isnan().any()
+        out.sum().backward()
+
+
 @pytest.mark.parametrize('name', ['steps 3', 'steps 5', 'fit', 'power 0.5'])
-@pytest.mark.parametrize('shape', [(2, 64, 49), (2, 32, 64)], ids=str)
+@pytest.mark.parametrize('shape', [(2, 64, 49), (2, 32, 64), (2, 128, 100)], ids=str)
 def test_float32_keeps_five_digits(name, shape):
     x = features(*shape)
     module = build(name, 'auto')
@@ -94,10 +127,20 @@ def test_choice_of_path():
     assert choose_path('auto', wide) == 'gram'
     assert choose_path('auto', flat) == 'covariance'
     assert choose_path('plain', wide) == 'plain'
+    for positions, expected in [(95, 'GramRoot'), (96, 'GramEigenRoot')]:
+        x = torch.rand(1, 128, positions, requires_grad=True)
+        for fit in (False, True):
+            out = layers.NewtonSchulz(fit=fit).forward_features(x)
+            taken = type(out.grad_fn).__name__.removesuffix('Backward')
+            assert taken == ('GramRoot' if fit else expected)
     with pytest.raises(ValueError, match="'auto', 'gram'"):
         layers.NewtonSchulz(path='fast')
+    with pytest.raises(ValueError, match="'auto', 'gram'"):
+        layers.MatrixPower(path='eigen')
     with pytest.raises(ValueError, match='fit=True'):
         layers.NewtonSchulz(3, fit=True)
+    with pytest.raises(ValueError, match='fit=True'):
+        layers.NewtonSchulz(fit=True, path='eigen')
     with pytest.raises(ValueError, match='at least 1'):
         layers.NewtonSchulz(0)
 
@@ -178,8 +221,16 @@ def test_analyzers_count_the_covariance(count):
     assert count(Tail(layers.NewtonSchulz(3)).eval(), x) >= expected
 
 
-@pytest.mark.parametrize('name', ['steps 5', 'power 0.5'])
-@pytest.mark.parametrize('path', ['gram', 'covariance'])
+@pytest.mark.parametrize(
+    ('name', 'path'),
+    [
+        ('steps 5', 'gram'),
+        ('steps 5', 'covariance'),
+        ('steps 5', 'eigen'),
+        ('power 0.5', 'gram'),
+        ('power 0.5', 'covariance'),
+    ],
+)
 def test_operators_do_not_grow_with_the_batch(name, path):
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -196,6 +247,7 @@ def test_operators_do_not_grow_with_the_batch(name, path):
             build(name, path).forward_features(x).sum().backward()
         return mode.calls
 
+    calls(2)  # the places of the triangle are computed once and kept
     assert calls(1) == calls(7)
 
 
