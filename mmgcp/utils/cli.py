@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from .errors import UserError, chain
-from .interrupt import insist_on_interrupts
+from .interrupt import insist_on_interrupts, is_interruption
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -143,8 +143,7 @@ def run_main(
         _silence_stdout()
         sys.exit(BROKEN_PIPE)
     except (KeyboardInterrupt, Exception) as error:
-        # some libraries turn an interruption into an error of theirs
-        if any(isinstance(link, KeyboardInterrupt) for link in chain(error)):
+        if is_interruption(error):
             command = shlex.join(['python', sys.argv[0], *given])
             sys.exit(_report(f'interrupted. {on_interrupt}: {command}', INTERRUPTED))
         _drop_unwritable_output()

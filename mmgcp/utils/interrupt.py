@@ -76,4 +76,15 @@ def insist_on_interrupts(look_after: float = LOOK_AFTER) -> Iterator[None]:
 
 def _on_its_way_out() -> bool:
     """Whether the main thread is inside a block that an interruption opened."""
-    return any(isinstance(e, KeyboardInterrupt) for e in chain(sys.exc_info()[1]))
+    return is_interruption(sys.exc_info()[1])
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether an error is an interruption, or one that a library made of it.
+
+    C++ code that calls Python, such as a backward pass, keeps its text only.
+    """
+    return any(
+        isinstance(link, KeyboardInterrupt) or str(link).startswith('KeyboardInterrupt')
+        for link in chain(error)
+    )

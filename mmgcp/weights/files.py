@@ -45,8 +45,9 @@ def tensors_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
 def save_atomically(content, path: str | Path) -> Path:
     """``torch.save`` that leaves either the whole file or none."""
     path = Path(path).expanduser()
-    with replacing(path) as part:
-        torch.save(content, part)
+    # Into a file that is open: what fails to write it says why.
+    with replacing(path) as part, open(part, 'wb') as file:
+        torch.save(content, file)
     return path
 
 

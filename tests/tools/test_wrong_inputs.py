@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -446,7 +447,10 @@ def test_ctrl_c_on_a_real_process(line, sign, place, tmp_path):
             assert time.monotonic() - start < 120, log.read_text()
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        status = process.wait(60)
+        try:
+            status = process.wait(60)
+        finally:
+            process.kill()
     printed = log.read_text(errors='replace')
     assert status == 130, printed
     assert 'interrupted. ' in printed

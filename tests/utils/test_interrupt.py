@@ -37,6 +37,13 @@ COMMAND = """
         except BaseException as error:
             raise RuntimeError('import failed') from error
 
+    def left_as_text():
+        try:
+            press()
+        except BaseException:
+            text = 'KeyboardInterrupt: <EMPTY MESSAGE> At: hessian.py(203)'
+        raise RuntimeError(text)
+
     def cleaned_up_slowly():
         try:
             press()
@@ -55,6 +62,7 @@ COMMAND = """
         'swallowed_by_except',
         'swallowed_by_destructor',
         'made_another_error',
+        'left_as_text',
         'cleaned_up_slowly',
     ],
 )
