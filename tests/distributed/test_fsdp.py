@@ -1,10 +1,7 @@
 """FSDP through tools/train.py on two gloo processes, against DDP."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ pytest.importorskip('mmcv.ops')
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
+import launching
 import torch
 from mmengine.config import Config
 
@@ -55,23 +53,8 @@ def scenes(tmp_path_factory):
 
 
 def train(work: Path, scenes: Path, *words: str) -> None:
-    done = subprocess.run(
-        [
-            str(ROOT / 'tools/dist_train.sh'),
-            str(DETECT),
-            '2',
-            *('--work-dir', str(work), *words, '--cfg-options', *OPTIONS),
-        ],
-        env={
-            **os.environ,
-            'PYTHON': sys.executable,
-            'MMGCP_SCENES': str(scenes),
-            'OMP_NUM_THREADS': '1',
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    options = ['--work-dir', str(work), *words, '--cfg-options', *OPTIONS]
+    done = launching.train(DETECT, scenes, *options)
     assert done.returncode == 0, done.stderr[-5000:]
 
 

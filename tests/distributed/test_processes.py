@@ -24,6 +24,7 @@ ROOT = HERE.parents[1]
 
 sys.path.insert(0, str(HERE))
 import group_work  # noqa: E402
+import launching  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason='tests of process groups on a CPU'
@@ -160,23 +161,11 @@ def test_a_dead_rank_ends_the_others_and_is_named(tmp_path):
     base = ROOT / 'configs/pretrain/resnet18-w16_gap_scenes.py'
     config.write_text(FAILING.format(base=str(base)))
     start = time.monotonic()
-    done = subprocess.run(
-        [
-            str(ROOT / 'tools/dist_train.sh'),
-            str(config),
-            '2',
-        ],
-        env={
-            **os.environ,
-            'PYTHON': sys.executable,
-            'PYTHONPATH': f'{ROOT}{os.pathsep}{tmp_path}',
-            'MMGCP_SCENES': str(scenes_of(tmp_path / 'scenes', 1)),
-            'OMP_NUM_THREADS': '1',
-        },
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    done = launching.train(
+        config,
+        scenes_of(tmp_path / 'scenes', 1),
+        *('--work-dir', str(tmp_path / 'work')),
+        PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}',
     )
     # torchrun looks at its processes every 0.1 s and gives them 30 s to end.
     assert time.monotonic() - start < 120
@@ -204,23 +193,11 @@ def rank_process(rank: int, work: Path) -> int | None:
 def test_resume_after_one_rank_was_killed(tmp_path):
     data, work = scenes_of(tmp_path / 'scenes', 1), tmp_path / 'work'
     config = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'
-    command = [
-        str(ROOT / 'tools/dist_train.sh'),
-        str(config),
-        '2',
-        '--work-dir',
-        str(work),
-        '--resume',
-        '--cfg-options',
-        'train_cfg.max_epochs=6',
-        'train_dataloader.batch_size=5',
-    ]
-    environment = {
-        **os.environ,
-        'PYTHON': sys.executable,
-        'MMGCP_SCENES': str(data),
-        'OMP_NUM_THREADS': '1',
-    }
+    options = ['train_cfg.max_epochs=6', 'train_dataloader.batch_size=5']
+    command = launching.command(
+        config, *('--work-dir', str(work), '--resume', '--cfg-options', *options)
+    )
+    environment = launching.environment(data)
     log = tmp_path / 'log'
     with log.open('w') as file:
         first = subprocess.Popen(

@@ -11,8 +11,6 @@ import pytest
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
 
-from mmgcp.datasets import ScenesSpec, make_scenes
-
 ROOT = Path(__file__).parents[2]
 PROVIDER = 'from mmgcp.utils.stack import providers; print(providers()[0].family)'
 
@@ -58,14 +56,6 @@ def work(python: Path, scenes: Path, role: str, *folders: Path) -> dict:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(out.read_text())
-
-
-@pytest.fixture(scope='module')
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('data') / 'scenes'
-    spec = ScenesSpec(train=8, val=1, test=2, size=64, crops=1, eval_crops=1)
-    make_scenes(folder, spec)
-    return folder
 
 
 @pytest.mark.parametrize('own_writes', [True, False], ids=['there', 'back'])
