@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from mmgcp import layers
+from mmgcp.layers.dispatch import choose_path
 
 from .official import OfficialDropCov, official_isqrt
 from .timing import Variant
@@ -80,7 +81,8 @@ def pooling_variants(
     dropout = layers.AdaptiveChannelDropout(channels).to(device)
     ours = {
         'isqrt plain': root(path='plain'),
-        'isqrt products': root(path='gram'),
+        # What a GPU, torch.compile and `fit` take: never eigenvalues.
+        'isqrt products': root(path=choose_path('auto', x.flatten(2))),
         'isqrt': root(),
         'exact root': lambda x: exact.forward_features(x.flatten(2)),
         'dropcov': dropout.covariance_vector,
@@ -94,9 +96,7 @@ def pooling_variants(
         }
         first, second = 'isqrt official', 'dropcov official'
     else:
-        published = {
-            'dropcov plain': lambda x: dropout.covariance_vector(x, 'plain')
-        }
+        published = {'dropcov plain': lambda x: dropout.covariance_vector(x, 'plain')}
         first, second = 'isqrt plain', 'dropcov plain'
     if compile:
         ours.update({f'{n} compiled': torch.compile(f) for n, f in list(ours.items())})

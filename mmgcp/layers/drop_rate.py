@@ -38,7 +38,9 @@ def channel_drop_rate(
         x = flatten_positions(x)
         deviation = centre(x)
         sums = _row_sums(deviation, deviation.sum(1).unsqueeze(2))
-        return _rate_from_row_sums(sums, x.mean(2), x.size(2), importance, max_rate, sync)
+        return _rate_from_row_sums(
+            sums, x.mean(2), x.size(2), importance, max_rate, sync
+        )
 
 
 def importance_of_means(means: Tensor, weight: Tensor) -> Tensor:

@@ -43,7 +43,10 @@ class _DroppedCovarianceVector(torch.autograd.Function):
             wanted = [t for t in (x, weight) if t.requires_grad]
             out = plain_vector(x, weight, keep)
             found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
-            return *[next(found) if t.requires_grad else None for t in (x, weight)], None, None
+            to_x, to_weight = [
+                next(found) if t.requires_grad else None for t in (x, weight)
+            ]
+            return to_x, to_weight, None, None
         n = x.size(2)
         deviation = x - means.unsqueeze(2)
         factors = factors.unsqueeze(2)

@@ -15,6 +15,7 @@ it replaces.
 import torch
 from torch import Tensor
 
+from .batched_eigh import eigh
 from .covariance import centre
 from .fused_root import differentiate_again
 from .polynomial import TRACE_FLOOR, add_identity, newton_schulz_schedule
@@ -69,13 +70,15 @@ class GramEigenRoot(torch.autograd.Function):
         floor = n * TRACE_FLOOR
         trace = gram.diagonal(dim1=1, dim2=2).sum(1).unsqueeze(1)
         total = trace.clamp_min(floor)
-        values, vectors = torch.linalg.eigh(gram.div_(total.unsqueeze(2)))
+        values, vectors = eigh(gram.div_(total.unsqueeze(2)))
         projected = torch.bmm(xc, vectors)
         # Xc' Xc is N times the Gram matrix, its trace as many times the trace.
         scale = step_factors(values, iterations) * (n * total).rsqrt()
         matrix = torch.bmm(projected * scale.unsqueeze(1), projected.transpose(1, 2))
         ctx.iterations = iterations
-        ctx.save_for_backward(x, values, vectors, projected, scale, total, trace > floor)
+        ctx.save_for_backward(
+            x, values, vectors, projected, scale, total, trace > floor
+        )
         return triangle(matrix)
 
     @staticmethod

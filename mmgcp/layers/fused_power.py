@@ -11,6 +11,7 @@ covariance; those of zero eigenvalues vanish. The decomposition is of ``N x N``.
 import torch
 from torch import Tensor
 
+from .batched_eigh import eigh
 from .covariance import centre, covariance
 from .dispatch import compiling
 from .eigenvalues import kept, power_kernel, powers
@@ -47,7 +48,7 @@ class GramPower(torch.autograd.Function):
     def forward(ctx, x, alpha):
         batch, channels, n = x.shape
         xc = centre(x)
-        values, vectors = torch.linalg.eigh(torch.bmm(xc.transpose(1, 2), xc) / n)
+        values, vectors = eigh(torch.bmm(xc.transpose(1, 2), xc) / n)
         projected = torch.bmm(xc, vectors)
         scale = powers(values, alpha - 1, channels).div_(n)
         matrix = torch.bmm(projected * scale.unsqueeze(1), projected.transpose(1, 2))
@@ -78,7 +79,7 @@ class CovariancePower(torch.autograd.Function):
     def forward(ctx, x, alpha):
         channels, n = x.shape[1:]
         xc = centre(x)
-        values, vectors = torch.linalg.eigh(torch.bmm(xc, xc.transpose(1, 2)) / n)
+        values, vectors = eigh(torch.bmm(xc, xc.transpose(1, 2)) / n)
         scale = powers(values, alpha, channels)
         matrix = torch.bmm(vectors * scale.unsqueeze(1), vectors.transpose(1, 2))
         ctx.alpha = alpha

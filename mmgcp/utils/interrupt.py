@@ -34,7 +34,7 @@ def insist_on_interrupts(look_after: float = LOOK_AFTER) -> Iterator[None]:
     ):
         yield
         return
-    process = os.getpid()
+    process, main_thread = os.getpid(), threading.get_ident()
     timer: threading.Timer | None = None
     looking = False
 
@@ -55,7 +55,7 @@ def insist_on_interrupts(look_after: float = LOOK_AFTER) -> Iterator[None]:
     def look():
         nonlocal looking
         looking = True
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
     report = sys.unraisablehook
 

@@ -152,6 +152,7 @@ def test_transfer_steps(framework, config, tmp_path, monkeypatch):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.once
 def test_startup_imports_in_fresh_interpreters(tmp_path):
     out = str(tmp_path / 'out.json')
     cli.main(['startup', '--rounds', '1', '--warmup', '0', '--json', out])

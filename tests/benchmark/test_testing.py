@@ -85,6 +85,7 @@ def test_data_is_not_the_bottleneck_in_silence():
     assert '45%' in table([row(metric=0.45)])
 
 
+@pytest.mark.once
 def test_one_and_two_processes(tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmseg')
     pytest.importorskip('mmcv.ops')

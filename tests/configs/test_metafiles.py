@@ -112,6 +112,7 @@ def test_mim_finds_configs_of_an_editable_installation():
     assert found == [EVERY[0]]
 
 
+@pytest.mark.once
 def test_mim_finds_configs_of_a_wheel(tmp_path):
     built = subprocess.run(
         [

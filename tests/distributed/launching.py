@@ -24,7 +24,9 @@ def environment(scenes: Path, **others: str) -> dict[str, str]:
     }
 
 
-def train(config: Path, scenes: Path, *words: str, **others) -> subprocess.CompletedProcess:
+def train(
+    config: Path, scenes: Path, *words: str, **others
+) -> subprocess.CompletedProcess:
     """Train to the end; keyword arguments go into the environment."""
     return subprocess.run(
         command(config, *words),

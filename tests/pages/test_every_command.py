@@ -12,6 +12,7 @@ from .material import FILES, Store
 from .reading import PAGES, Piece, pieces
 from .running import Forks, Shell
 
+pytestmark = pytest.mark.once
 CONFIG = r'configs/(?:pretrain|detection|segmentation)/[\w.-]+\.py'
 PLACEHOLDER = r'\b(?:CONFIG|CHECKPOINT|NAME|DIR|SRC|FILE|HOST|KEY|VALUE)\b|\.\.\.'
 WITH_PIECES = [page for page in PAGES if pieces(page)]

@@ -14,6 +14,7 @@ from conftest import Project, framework_folder, official_checkpoint
 from test_training import DETECTOR, changed
 from tiny_datasets import make_coco
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'model-index.yml')
 

@@ -14,6 +14,8 @@ from mmgcp.study.step import Step, read_json
 
 pytest.importorskip('submitit')
 
+pytestmark = pytest.mark.once
+
 DRIVER = textwrap.dedent("""
     import sys
     from pathlib import Path

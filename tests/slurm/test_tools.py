@@ -12,6 +12,7 @@ pytest.importorskip('mmseg')
 
 from mmgcp.datasets import ScenesSpec, make_scenes
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/segmentation/r18-w16_sem-fpn_scenes.py'
 
