@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .batched_eigh import eigh
 from .covariance import centre
+from .dispatch import compiling
 from .fused_root import differentiate_again
 from .polynomial import TRACE_FLOOR, add_identity, newton_schulz_schedule
 from .precision import full_precision_backward
@@ -85,7 +86,7 @@ class GramEigenRoot(torch.autograd.Function):
     @full_precision_backward
     def backward(ctx, grad):
         x, values, vectors, projected, scale, total, above = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if not compiling() and torch.is_grad_enabled():
             return differentiate_again(x, grad, newton_schulz_schedule(ctx.iterations))
         gp = torch.bmm(triangle_gradient(grad, x.size(1)), projected)
         inner = torch.bmm(projected.transpose(1, 2), gp)
