@@ -7,6 +7,7 @@ import torch.multiprocessing as mp
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
+from mmgcp.utils.distributed import leave_group
 
 from .common import features, relative, skip_without_autocast
 
@@ -310,7 +311,7 @@ def _rank(rank, folder):
         module(32, sync_rate=sync).double().rate(mine).item() for sync in (True, False)
     ]
     torch.save(rates, f'{folder}/rates_{rank}.pth')
-    dist.destroy_process_group()
+    leave_group()
 
 
 def test_rate_over_two_processes_is_that_of_the_whole_batch(tmp_path):

@@ -83,6 +83,7 @@ def test_failed_download_leaves_nothing(server, tmp_path, name, sha256, reason):
 RANKS = """
 import sys
 import torch.distributed as dist
+from mmgcp.utils.distributed import leave_group
 from mmgcp.weights.errors import CheckpointError
 from mmgcp.weights.files import local_file
 rank, port, good, bad = int(sys.argv[1]), *sys.argv[2:]
@@ -93,7 +94,7 @@ try:
     local_file(bad)
 except CheckpointError as error:
     print('refused', error)
-dist.destroy_process_group()
+leave_group()
 """
 
 
@@ -112,7 +113,10 @@ def test_one_rank_downloads_and_all_see_a_failure(server):
         for rank in range(2)
     ]
     for rank in ranks:
-        out, err = rank.communicate(timeout=120)
+        try:
+            out, err = rank.communicate(timeout=120)
+        finally:
+            rank.kill()
         assert rank.returncode == 0, err
         assert 'refused' in out
         assert '404' in out
