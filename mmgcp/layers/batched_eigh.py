@@ -51,10 +51,9 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """
     batch, n = matrices.shape[:2]
     small = batch < 2 or n < SMALLEST or matrices.device.type != 'cpu'
-    if small or compiling() or observed() or type(matrices) is not Tensor:
-        return torch.linalg.eigh(matrices)
-    threads = torch.get_num_threads()
-    if threads < 2:
+    alone = small or compiling() or observed() or type(matrices) is not Tensor
+    threads = 1 if alone else torch.get_num_threads()
+    if threads == 1:
         return torch.linalg.eigh(matrices)
     values, vectors = matrices.new_empty(batch, n), torch.empty_like(matrices)
 

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from .covariance import centre, flatten_positions
+from .covariance import flatten_positions
 from .precision import full_precision
 
 
@@ -36,11 +36,10 @@ def channel_drop_rate(
     """
     with torch.no_grad():
         x = flatten_positions(x)
-        deviation = centre(x)
+        means = x.mean(2)
+        deviation = x - means.unsqueeze(2)
         sums = _row_sums(deviation, deviation.sum(1).unsqueeze(2))
-        return _rate_from_row_sums(
-            sums, x.mean(2), x.size(2), importance, max_rate, sync
-        )
+        return _rate_from_row_sums(sums, means, x.size(2), importance, max_rate, sync)
 
 
 def importance_of_means(means: Tensor, weight: Tensor) -> Tensor:

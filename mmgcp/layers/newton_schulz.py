@@ -110,10 +110,10 @@ def _check_path(path: str, fit: bool) -> str:
 
 def _choose_path(path: str, x: Tensor, fit: bool) -> str:
     """Resolve ``'auto'``; the decomposition in place of many products of some size."""
-    if path == 'eigen':
+    if path != 'auto':
         return path
     chosen = choose_path(path, x)
-    if path != 'auto' or chosen != 'gram' or fit or x.size(2) < EIGEN_FROM:
+    if chosen != 'gram' or fit or x.size(2) < EIGEN_FROM:
         return chosen
     # Elsewhere decompositions are slow, and counters of operations look for products.
     decomposes = x.device.type == 'cpu' and not compiling() and not observed()
