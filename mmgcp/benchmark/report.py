@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import replacing, write_text
 
 
 def machine(device: str = 'cpu') -> dict:
@@ -103,8 +103,7 @@ def table(rows: list[dict]) -> str:
 
 def save_json(path: str, report: dict) -> None:
     """Write the report, whole or not at all."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(report, indent=1) + '\n')
+    write_text(path, json.dumps(report, indent=1) + '\n')
 
 
 def save_plot(path: str, report: dict) -> None:

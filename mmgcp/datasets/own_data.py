@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import write_text
 
 from .checking import IMAGE_SUFFIXES, file_names, read_coco
 
@@ -269,11 +269,6 @@ def _check_empty(faults: Faults, split: str, where: str, counts: dict) -> None:
             listed.append(f'{where}: class {name!r} is empty')
 
 
-def _write(path: Path, content: dict) -> None:
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', help='JSON file for what was found')
@@ -287,7 +282,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for part, faults in found.items():
         for line in faults.errors + [f'(note) {text}' for text in faults.notes]:
             print(f'{part}: {line}')
-    _write(Path(args.out), {part: vars(faults) for part, faults in found.items()})
+    content = {part: vars(faults) for part, faults in found.items()}
+    write_text(args.out, json.dumps(content, indent=2) + '\n')
     errors = sum(len(faults.errors) for faults in found.values())
     if errors and not args.allow_faults:
         raise OwnDataError(

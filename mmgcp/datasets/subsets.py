@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import write_text
 
 from .checking import DataError, file_names, read_coco
 
@@ -51,7 +51,7 @@ def subset_coco(
     ids = {image['id'] for image in images}
     chosen = [item for item in content['annotations'] if item['image_id'] in ids]
     target = path.with_name(f'{path.stem}{_suffix(percent, seed)}.json')
-    _write(target, json.dumps({**content, 'images': images, 'annotations': chosen}))
+    write_text(target, json.dumps({**content, 'images': images, 'annotations': chosen}))
     return target, len(images)
 
 
@@ -73,14 +73,9 @@ def subset_ade20k(
     kept = choose(names, percent, seed)
     target = Path(root, 'lists', f'{split}{_suffix(percent, seed)}.txt')
     target.parent.mkdir(exist_ok=True)
-    _write(target, ''.join(f'{name}\n' for name in kept))
+    write_text(target, ''.join(f'{name}\n' for name in kept))
     return target, len(kept)
 
 
 def _suffix(percent: float, seed: int) -> str:
     return f'_{percent:g}pct_seed{seed}'
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text)

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import replacing, write_text
 
 from .collect import collect
 from .figures import draw_figures
 from .html import render_page
 from .markdown import render_markdown
-from .step import Step, write_json, write_text
+from .step import Step, write_json
 
 
 def write_report(

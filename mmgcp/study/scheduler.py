@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mmgcp.utils.files import write_text
+
 from .backend import Backend, Job
 from .display import Display
 from .progress import (
@@ -32,7 +34,6 @@ from .step import (
     order,
     read_json,
     write_json,
-    write_text,
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import write_text
 
 RECORD = 'step.json'
 ATTEMPTS = 'attempts.json'
@@ -17,12 +17,6 @@ LOG = 'log.txt'
 
 class StudyError(UserError):
     """A study that cannot go on; the message says which file, key and way out."""
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the whole new one."""
-    with replacing(path) as part:
-        part.write_text(text, encoding='utf-8')
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -26,3 +26,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file so that it is either the old one or the whole new one."""
+    with replacing(path) as part:
+        part.write_text(text, encoding='utf-8')

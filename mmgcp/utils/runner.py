@@ -24,7 +24,7 @@ from mmgcp.datasets.checking import check_config
 
 from .config import load_config as read_config
 from .distributed import init_cpu_group
-from .files import replacing
+from .files import replacing, write_text
 from .loading import FillingRunner
 from .scopes import check_types
 from .sync_bn import revert_sync_bn
@@ -297,5 +297,4 @@ def write_metrics(path: str | os.PathLike, metrics: Mapping) -> None:
     for key, value in metrics.items():
         number = float(value)
         plain[key] = number if math.isfinite(number) else None
-    with replacing(path) as part:
-        part.write_text(json.dumps(plain, indent=2) + '\n')
+    write_text(path, json.dumps(plain, indent=2) + '\n')
