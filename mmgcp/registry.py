@@ -5,16 +5,10 @@ such as ``mmgcp.GCPResNet`` from any framework imports this module, and
 ``locations`` import the modules that register themselves.
 """
 
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import (
-    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-)
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
@@ -44,17 +38,11 @@ MODELS = _node('model', MMENGINE_MODELS, 'mmgcp.models')
 WEIGHT_INITIALIZERS = _node(
     'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmgcp.weights'
 )
-DATASETS = _node('dataset', MMENGINE_DATASETS, 'mmgcp.datasets')
-TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets', 'mmgcp.analysis')
-METRICS = _node('metric', MMENGINE_METRICS, 'mmgcp.datasets')
-HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.analysis', 'mmgcp.utils.hooks')
-OPTIM_WRAPPERS = _node('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmgcp.utils.amp')
-OPTIM_WRAPPER_CONSTRUCTORS = _node(
-    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmgcp.models'
-)
+TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
+HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.engine')
+OPTIM_WRAPPERS = _node('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmgcp.engine')
 PARAM_SCHEDULERS = _node(
-    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.utils.schedules'
+    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.engine'
 )
-STRATEGIES = _node('strategy', MMENGINE_STRATEGIES, 'mmgcp.utils.fsdp')
-# Nothing of ours: a runner looks here first, so that this explains a wrong scope.
+# A runner builds its visualizer first, so this one explains default_scope='mmgcp'.
 VISUALIZERS = _node('visualizer', MMENGINE_VISUALIZERS)

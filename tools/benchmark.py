@@ -5,7 +5,7 @@ from mmgcp.utils.cli import run_main
 
 
 def main(argv=None) -> int:
-    from mmgcp.benchmark.cli import main as measure
+    from benchmarks.cli import main as measure
 
     return measure(argv)
 

@@ -19,7 +19,7 @@ HELP = {
 
 
 def main(argv=None) -> None:
-    from mmgcp.datasets import ScenesSpec, make_scenes_with_progress
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes_with_progress
 
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', nargs='?', default='data/scenes', help='folder to make')

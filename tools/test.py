@@ -24,7 +24,7 @@ def main(argv=None) -> None:
     options.pop('debug', None)
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
-    from mmgcp.utils.runner import evaluate
+    from mmgcp.engine.runner import evaluate
     from mmgcp.weights.trained_model import check_checkpoint
 
     check_checkpoint(options['checkpoint'])

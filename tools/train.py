@@ -45,7 +45,7 @@ def main(argv=None) -> None:
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
     from mmgcp.utils.overrides import override_options
-    from mmgcp.utils.runner import train
+    from mmgcp.engine.runner import train
 
     resume = options['resume']
     if resume not in (None, 'auto') and os.path.exists(resume):

@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from mmgcp.utils.cli import ArgumentParser, add_cfg_options
 from mmgcp.utils.device import pick_device
 
-from .processes import start
+from mmgcp.engine.distributed import start
 from .runs import RunSpec, run_specs
 
 
@@ -76,7 +76,7 @@ def sample_arguments(args: argparse.Namespace) -> dict:
 
 def report(result: dict, out: str, lines: Sequence[str]) -> None:
     """Say in a few lines what was found and where it is."""
-    from .processes import is_main
+    from mmgcp.engine.distributed import is_main
 
     if is_main():
         print(*lines, f'{out}/{result["analysis"]}.json and .png', sep='\n')

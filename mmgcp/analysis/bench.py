@@ -16,11 +16,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmgcp.utils.runner import build_runner
+from mmgcp.engine.runner import build_runner
 
-from .corruption import CORRUPTIONS, Corrupt
-from .output import read_json, write_json
-from .processes import is_main
+from mmgcp.datasets.corruption import CORRUPTIONS, Corrupt
+from mmgcp.utils.files import read_json, write_json
+from mmgcp.engine.distributed import is_main
 from .runs import NO_CHECKPOINT, RunSpec, build_dataset, sample_indices
 
 CLEAN = 'clean'

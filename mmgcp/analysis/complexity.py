@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from .flops import count_flops, count_kept_bytes
 from .head_costs import pooling_heads
-from .loss import prepare
-from .output import colour, figure, save_figure, write_json
-from .processes import gather, is_main, mine, progress
-from .random_state import seeded
+from mmgcp.engine.loss import prepare
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
+from mmgcp.engine.distributed import gather, is_main, mine
+from mmgcp.utils.progress import progress
+from mmgcp.utils.random_state import seeded
 from .runs import Run, RunSpec, load_run, sample_batches
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from .metrics import main_metric
-from .output import colour, figure, save_figure, write_json
-from .processes import is_main, track
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
+from mmgcp.engine.distributed import is_main
+from mmgcp.utils.progress import track
 from .runs import RunSpec
 
 # What every validation record holds beside metrics.

@@ -19,8 +19,9 @@ import numpy as np
 from .directions import along, filter_normalised, sharpness
 from .hessian import hessian_product, hutchinson, lanczos
 from .loss import SampleLoss
-from .output import colour, figure, save_figure, write_json
-from .processes import is_main
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
+from mmgcp.engine.distributed import is_main
 from .runs import RunSpec
 from .sampled import sampled_runs
 

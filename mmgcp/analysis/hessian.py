@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .linear_operators import refuse_cut_graph, twice_differentiable
 from .loss import SampleLoss, flatten, unflatten
-from .processes import local_sums, sum_over_processes
+from mmgcp.engine.distributed import local_sums, sum_over_processes
 
 Product = Callable[[Tensor], Tensor]
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .landscape_measure import DEFAULT_STEPS, measure_batch, merge
-from .output import colour, figure, read_json, save_figure, write_json
-from .processes import gather, is_main
+from mmgcp.engine.landscape import DEFAULT_STEPS, measure_batch, merge
+from mmgcp.utils.files import read_json, write_json
+from .output import colour, figure, save_figure
+from mmgcp.engine.distributed import gather, is_main
 from .runs import RunSpec
 from .sampled import sampled_runs
 
@@ -51,7 +52,7 @@ def landscape(
         batch_size (int, optional): Defaults to 32, and 4.
         split (str): Whose data loader the sample comes from.
         stem (str, optional): Module to move, see
-            :func:`~mmgcp.analysis.landscape_measure.stem_module`.
+            :func:`~mmgcp.engine.landscape.stem_module`.
         seed (int): Seed of the sample.
         options (dict, optional): Config overrides.
         device (str, optional): Where to run.

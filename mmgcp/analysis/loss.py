@@ -3,73 +3,16 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .processes import sum_over_processes
-from .random_state import seeded
+from mmgcp.engine.distributed import sum_over_processes
+from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.utils.random_state import seeded
+
 from .runs import Batches
-
-
-def prepare(model: nn.Module, batch: Any) -> dict:
-    """Preprocess a raw batch as in training, without batch augmentation.
-
-    Mixup and its like would replace the question by another one.
-    """
-    preprocessor = model.data_preprocessor
-    augments = getattr(preprocessor, 'batch_augments', None)
-    if augments is not None:
-        preprocessor.batch_augments = None
-    try:
-        return preprocessor(copy.deepcopy(batch), training=True)
-    finally:
-        if augments is not None:
-            preprocessor.batch_augments = augments
-
-
-def model_loss(model: nn.Module, data: dict) -> Tensor:
-    """Total training loss of one prepared batch, as the optimiser sees it."""
-    # Detectors write into their samples, so every call gets its own.
-    samples = copy.deepcopy(data['data_samples'])
-    losses = model(data['inputs'], samples, mode='loss')
-    return model.parse_losses(losses)[0]
-
-
-@contextmanager
-def fixed_proposals(model: nn.Module) -> Iterator[dict]:
-    """Hold the proposals of a two-stage detector at their first value.
-
-    Back-propagation takes proposals as constants although they follow from
-    the weights. With proposals that move, the measured gradient is not the
-    gradient of any function, and its derivative is not symmetric. Inside this
-    block the loss is the function whose gradient training computes.
-
-    Yields:
-        dict: ``{'key': ..., 'store': {}}``; set ``key`` before each forward pass.
-    """
-    state: dict = {'key': None, 'store': {}}
-    head = getattr(model, 'rpn_head', None)
-    if head is None or not hasattr(head, 'loss_and_predict'):
-        yield state
-        return
-    original = head.loss_and_predict
-
-    def loss_and_predict(x, batch_data_samples, **kwargs):
-        if state['key'] in state['store']:
-            losses = head.loss(x, batch_data_samples)
-        else:
-            losses, proposals = original(x, batch_data_samples, **kwargs)
-            state['store'][state['key']] = proposals
-        return losses, copy.deepcopy(state['store'][state['key']])
-
-    head.loss_and_predict = loss_and_predict
-    try:
-        yield state
-    finally:
-        del head.loss_and_predict
 
 
 class SampleLoss:

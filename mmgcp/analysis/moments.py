@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .processes import sum_over_processes
+from mmgcp.engine.distributed import sum_over_processes
 
 
 class Moments:

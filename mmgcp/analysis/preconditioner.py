@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .gradient_moments import GradientMoments, angle
-from .loss import fixed_proposals, model_loss, prepare
-from .output import colour, figure, save_figure, write_json
+from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
 from .probes import HEADS, Probe, principal_basis
-from .processes import gather, is_main
-from .random_state import seeded
+from mmgcp.engine.distributed import gather, is_main
+from mmgcp.utils.random_state import seeded
 from .runs import Batches, RunSpec
 from .sampled import sampled_runs
 

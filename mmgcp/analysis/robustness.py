@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from .bench import POSITIONS, Bench
-from .corruption import CORRUPTIONS, SEVERITIES, Corrupt
+from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES, Corrupt
 from .metrics import main_metric
-from .output import colour, figure, save_figure, write_json
-from .processes import is_main, progress
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
+from mmgcp.engine.distributed import is_main
+from mmgcp.utils.progress import progress
 from .robustness_scores import (
     mean_corruption_error,
     performance_under_corruption,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .corruption import CORRUPTIONS, SEVERITIES
+from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
 from .metrics import MAIN_METRICS
 
 # AlexNet's top-1 error on ImageNet-C, mean over the five severities, as

@@ -19,8 +19,8 @@ from mmgcp.datasets.checking import DataError, check_config
 from mmgcp.utils.config import load_config
 from mmgcp.weights.trained_model import check_checkpoint
 
-from .processes import mine
-from .random_state import seeded
+from mmgcp.engine.distributed import mine
+from mmgcp.utils.random_state import seeded
 
 SCOPES = ('mmpretrain', 'mmdet', 'mmseg')
 NO_CHECKPOINT = 'none'

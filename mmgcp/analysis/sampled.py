@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from .processes import mine, progress
+from mmgcp.engine.distributed import mine
+from mmgcp.utils.progress import progress
 from .runs import Batches, Run, RunSpec, load_run, sample_batches
 
 #: Images per forward pass of a classifier, and of a detector or segmenter.

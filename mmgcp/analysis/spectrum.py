@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loss import prepare
+from mmgcp.engine.loss import prepare
 from .moments import (
     Moments,
     linear_cka,
@@ -28,9 +28,10 @@ from .moments import (
     summarise,
     symmetric_spectrum,
 )
-from .output import colour, figure, save_figure, write_json
+from mmgcp.utils.files import write_json
+from .output import colour, figure, save_figure
 from .position_labels import check_resized, position_labels
-from .processes import gather, is_main
+from mmgcp.engine.distributed import gather, is_main
 from .runs import Run, RunSpec
 from .sampled import sampled_runs
 from .taps import feature_maps

@@ -1,10 +1,5 @@
-"""The scenes data sets and their generator."""
+"""Scenes, checks of data, subsets and registered transforms."""
 
-from .scenes import ScenesSpec, check_scenes, make_scenes, make_scenes_with_progress
+from .corruption import Corrupt
 
-__all__ = [
-    'ScenesSpec',
-    'check_scenes',
-    'make_scenes',
-    'make_scenes_with_progress',
-]
+__all__ = ['Corrupt']

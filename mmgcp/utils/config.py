@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from .errors import UserError
 
 SUFFIXES = ('.py', '.json', '.yaml', '.yml')
-SCOPES = ('mmdet', 'mmseg', 'mmpretrain')
+FRAMEWORKS = ('mmpretrain', 'mmdet', 'mmseg')
 
 
 class ConfigError(UserError):
@@ -75,10 +75,10 @@ def framework_of(config: Config) -> str:
         ConfigError: ``default_scope`` is none of the three frameworks.
     """
     scope = config.get('default_scope')
-    if scope not in SCOPES:
+    if scope not in FRAMEWORKS:
         raise ConfigError(
             f'{config.filename}: default_scope={scope!r}; set it to one of '
-            f'{", ".join(SCOPES)}'
+            f'{", ".join(FRAMEWORKS)}'
         )
     return scope
 

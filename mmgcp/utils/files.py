@@ -1,10 +1,15 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and JSON."""
 
+import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from .errors import UserError
 
 
 @contextmanager
@@ -32,3 +37,39 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file so that it is either the old one or the whole new one."""
     with replacing(path) as part:
         part.write_text(text, encoding='utf-8')
+
+
+def plain(value: Any) -> Any:
+    """Turn arrays, tensors and paths into what JSON can hold.
+
+    Numbers that are not finite become ``None``: most readers of JSON refuse ``NaN``.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, 'tolist'):  # an array or a tensor
+        return plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: str | os.PathLike, value: Any) -> Path:
+    """Write a JSON file so that it is either the old one or the whole new one."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + '\n')
+    return Path(path)
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: The file is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{path} is not JSON: {error}') from error

@@ -6,8 +6,8 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader
 
-from mmgcp.analysis import Corrupt
-from mmgcp.analysis.corruption import CORRUPTIONS, corrupt, image_seed
+from mmgcp.datasets import Corrupt
+from mmgcp.datasets.corruption import CORRUPTIONS, corrupt, image_seed
 
 pytest.importorskip('imagecorruptions')
 GREY = np.full((48, 48, 3), 100, np.uint8)

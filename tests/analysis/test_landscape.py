@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmgcp.analysis.landscape_measure import loss_landscape, stem_module
+from mmgcp.engine.landscape import loss_landscape, stem_module
 
 STEPS = [0.5, 1.0, 2.0]
 

@@ -103,7 +103,7 @@ def test_a_resumed_run_continues_its_record(tmp_path):
 
 
 def test_interval_must_be_positive():
-    from mmgcp.analysis import LandscapeHook
+    from mmgcp.engine import LandscapeHook
 
     with pytest.raises(ValueError, match='interval=0'):
         LandscapeHook(interval=0)

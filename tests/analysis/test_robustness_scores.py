@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgcp.analysis.corruption import CORRUPTIONS, SEVERITIES
+from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
 from mmgcp.analysis.robustness_scores import (
     ALEXNET_ERRORS,
     mean_corruption_error,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mmgcp.analysis.output import plain, write_json
-from mmgcp.analysis.processes import interleave
+from mmgcp.utils.files import plain, write_json
+from mmgcp.engine.distributed import interleave
 from mmgcp.analysis.runs import RunSpec, load_run, run_specs, sample_indices
 from mmgcp.analysis.sampled import sampled_runs
 

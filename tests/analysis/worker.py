@@ -6,15 +6,15 @@ import sys
 import torch
 from torch import nn
 
-from mmgcp.analysis.processes import gather, is_main, mine, start
+from mmgcp.engine.distributed import gather, is_main, mine, start
 from mmgcp.analysis.runs import RunSpec
-from mmgcp.utils.distributed import leave_group
+from mmgcp.engine.distributed import leave_group
 
 
 def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
     start(launcher)
     from mmgcp.analysis.hessian import backward_product
-    from mmgcp.analysis.landscape_measure import loss_landscape
+    from mmgcp.engine.landscape import loss_landscape
     from mmgcp.analysis.loss import SampleLoss
     from mmgcp.analysis.robustness import robustness
     from mmgcp.analysis.runs import load_run, sample_batches

@@ -8,8 +8,8 @@ import torch
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
 
-from mmgcp.datasets import ScenesSpec, make_scenes
-from mmgcp.utils import runner as tools
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+from mmgcp.engine import runner as tools
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 EVERY = sorted(

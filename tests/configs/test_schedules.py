@@ -127,7 +127,7 @@ def test_batch_and_weight_decay(pattern, batch, decay):
 
 
 def test_a_resumed_schedule_goes_on_exactly():
-    from mmgcp.utils.schedules import PolynomialLR
+    from mmgcp.engine.schedulers import PolynomialLR
 
     def run(steps, state=None):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
@@ -147,7 +147,7 @@ def test_a_resumed_schedule_goes_on_exactly():
 
 
 def test_wrong_lengths_are_refused():
-    from mmgcp.utils.schedules import PolynomialLR
+    from mmgcp.engine.schedulers import PolynomialLR
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     with pytest.raises(ValueError, match='`total` must be at least 1, got 0'):

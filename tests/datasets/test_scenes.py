@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip('sklearn')
 
-from mmgcp.datasets import ScenesSpec, check_scenes, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, check_scenes, make_scenes
 from mmgcp.datasets.digits import load_sources
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmgcp.layers import AdaptiveChannelDropout
-from mmgcp.utils import runner as tools
-from mmgcp.utils.distributed import leave_group
+from mmgcp.engine import runner as tools
+from mmgcp.engine.distributed import leave_group
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'

@@ -17,7 +17,7 @@ pytest.importorskip('mmseg')
 
 import torch
 
-from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -7,7 +7,7 @@ import torch.multiprocessing as mp
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
-from mmgcp.utils.distributed import leave_group
+from mmgcp.engine.distributed import leave_group
 
 from .common import features, relative, skip_without_autocast
 

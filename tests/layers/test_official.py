@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck
 
 from mmgcp import layers
-from mmgcp.benchmark import official
+from benchmarks import official
 
 from .common import features, relative, value_and_gradient
 

@@ -21,7 +21,7 @@ CLASSIFIER = 'configs/pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'
 
 
 def scenes(path: Path) -> None:
-    from mmgcp.datasets import ScenesSpec, make_scenes
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
     make_scenes(
         path,

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('sklearn')
 pytest.importorskip('mmseg')
 
-from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip('sklearn')
 pytest.importorskip('mmpretrain')
 
-from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study import costs
 
 GAP = Path(__file__).parents[2] / 'configs/pretrain/resnet18-w16_gap_scenes.py'

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.plan import Planner
 from mmgcp.study.recipe import Recipe, combine, merge

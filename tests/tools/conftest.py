@@ -69,7 +69,7 @@ def forgotten_loggers():
 
 @pytest.fixture(scope='session')
 def scenes_folder(tmp_path_factory):
-    from mmgcp.datasets import ScenesSpec, make_scenes
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
     folder = tmp_path_factory.mktemp('data') / 'scenes'
     spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)

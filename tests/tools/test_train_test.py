@@ -17,10 +17,10 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-from mmgcp.datasets import ScenesSpec, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.datasets.checking import DataError
-from mmgcp.utils import runner as tools
-from mmgcp.utils.loading import IncompleteCheckpointError
+from mmgcp.engine import runner as tools
+from mmgcp.engine.loading import IncompleteCheckpointError
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'

@@ -83,7 +83,7 @@ def test_failed_download_leaves_nothing(server, tmp_path, name, sha256, reason):
 RANKS = """
 import sys
 import torch.distributed as dist
-from mmgcp.utils.distributed import leave_group
+from mmgcp.engine.distributed import leave_group
 from mmgcp.weights.errors import CheckpointError
 from mmgcp.weights.files import local_file
 rank, port, good, bad = int(sys.argv[1]), *sys.argv[2:]

@@ -6,7 +6,7 @@ from mmgcp.utils.cli import run_main
 
 def main(argv=None):
     from mmgcp.analysis.arguments import begin, parser, report
-    from mmgcp.analysis.corruption import CORRUPTIONS, SEVERITIES
+    from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
     from mmgcp.analysis.robustness import POSITIONS, robustness
 
     args_of = parser(

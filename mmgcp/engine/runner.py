@@ -21,18 +21,18 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmgcp.datasets.checking import check_config
+from mmgcp.utils.config import FRAMEWORKS
+from mmgcp.utils.config import load_config as read_config
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing, write_text
 
-from .config import load_config as read_config
 from .distributed import init_cpu_group
-from .files import replacing, write_text
 from .loading import FillingRunner
 from .scopes import check_types
 from .sync_bn import revert_sync_bn
 
-SCOPES = ('mmpretrain', 'mmdet', 'mmseg')
 
-
-class UsageError(ValueError):
+class UsageError(UserError):
     """A config and the options given with it do not fit together."""
 
 
@@ -96,10 +96,10 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
     """
     cfg = read_config(path, dict(cfg_options or {}))
     scope = cfg.get('default_scope')
-    if scope not in SCOPES:
+    if scope not in FRAMEWORKS:
         raise UsageError(
             f'{path}: default_scope={scope!r} decides which framework runs the '
-            f'config and must be one of {", ".join(SCOPES)}'
+            f'config and must be one of {", ".join(FRAMEWORKS)}'
         )
     try:
         check_types(cfg)
@@ -169,21 +169,12 @@ def _set_show_dir(cfg: Config, show_dir: str) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build the Runner of a complete config (``work_dir`` and ``launcher`` set).
 
-    A config with a strategy, such as FSDP, is run by the runner it names; with one
-    process there is nothing to share out, and it runs as any other.
-
-    Raises:
-        UsageError: the runner of the config cannot compile the backbone alone.
+    A config that names its own ``runner_type`` gets that runner.
     """
     launcher = cfg.get('launcher', 'none')
     init_cpu_group(launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
-    if cfg.get('runner_type') is None or (launcher == 'none' and 'strategy' in cfg):
+    if cfg.get('runner_type') is None:
         return GCPRunner.from_cfg(cfg)
-    if cfg.get('compile_backbone'):
-        raise UsageError(
-            f'compile_backbone does not go with runner_type={cfg.runner_type!r}; '
-            'remove one of them'
-        )
     from mmengine.registry import RUNNERS
 
     return RUNNERS.build(cfg)
@@ -270,10 +261,6 @@ def evaluate(
         cfg.model.backbone.init_cfg = None
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
-    # Sharing out a model is for training: its checkpoints are whole.
-    if 'strategy' in cfg:
-        cfg.pop('strategy')
-        cfg.pop('runner_type', None)
     check_config(cfg, ('test_dataloader',))
     if out is not None and is_main_process():
         _check_writable(out)

@@ -7,8 +7,8 @@ from pathlib import PurePath
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ..registry import TRANSFORMS
-from .random_state import preserved_random_state
+from mmgcp.registry import TRANSFORMS
+from mmgcp.utils.random_state import preserved_random_state
 
 # Names and order of ImageNet-C's fifteen main corruptions.
 CORRUPTIONS = (

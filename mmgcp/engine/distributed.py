@@ -1,13 +1,18 @@
-"""Process groups without a GPU, which mmengine's launchers take for granted."""
+"""Process groups, on a machine without a GPU too, and what ranks tell each other."""
 
 import datetime
 import gc
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from mmengine import dist as mmdist
+
+T = TypeVar('T')
 
 # Ranks notice a dead peer by its closed connection, at once; the limit is for
 # one that hangs.
@@ -80,3 +85,65 @@ def leave_group() -> None:
         # A model in data parallelism holds the group, in cycles of references.
         gc.collect()
         dist.destroy_process_group()
+
+
+def start(launcher: str = 'none') -> None:
+    """Join the process group when the tool was started by a launcher.
+
+    Args:
+        launcher (str): ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+    """
+    if launcher == 'none' or mmdist.is_distributed():
+        return
+    init_cpu_group(launcher, {})
+    if torch.cuda.is_available():
+        mmdist.init_dist(launcher, backend='nccl')
+
+
+def mine(items: Sequence[T]) -> list[T]:
+    """Share of this process: every world-size-th item from its rank on."""
+    rank, world = mmdist.get_dist_info()
+    return list(items[rank::world])
+
+
+def interleave(parts: Sequence[Sequence[T]]) -> list[T]:
+    """Undo :func:`mine`: the items of all processes in their first order."""
+    longest = max(map(len, parts))
+    return [part[i] for i in range(longest) for part in parts if i < len(part)]
+
+
+def gather(items: Sequence[T]) -> list[T]:
+    """All processes' results, in the order that :func:`mine` split."""
+    return interleave(mmdist.all_gather_object(list(items)))
+
+
+_local = False
+
+
+@contextmanager
+def local_sums() -> Iterator[None]:
+    """Make :func:`sum_over_processes` return what it gets.
+
+    For a trial that may fail in one process and not in another.
+    """
+    global _local
+    _local = True
+    try:
+        yield
+    finally:
+        _local = False
+
+
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over all processes; with one process, return it."""
+    if mmdist.get_world_size() > 1 and not _local:
+        device = mmdist.get_comm_device()
+        total = tensor.to(device).contiguous()
+        mmdist.all_reduce(total, 'sum')
+        return total.to(tensor.device)
+    return tensor
+
+
+def is_main() -> bool:
+    """Whether this process writes files and shows progress."""
+    return mmdist.get_rank() == 0

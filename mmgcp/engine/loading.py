@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.runner import BaseLoop, Runner
 
-from .errors import UserError
+from mmgcp.utils.errors import UserError
 
 _SHOWN = 200
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmgcp.benchmark import cli, testing
-from mmgcp.benchmark.report import table
+from benchmarks import cli, testing
+from benchmarks.report import table
 
 ROOT = Path(__file__).parents[2]
 SEGMENT = ROOT / 'configs/segmentation/r18-w16_sem-fpn_scenes.py'
@@ -94,7 +94,7 @@ def test_one_and_two_processes(tmp_path, monkeypatch, capsys):
         pytest.skip('process groups on a CPU')
     from mmengine.registry import MODELS, init_default_scope
 
-    from mmgcp.datasets import ScenesSpec, make_scenes
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
     from mmgcp.utils.config import load_config
 
     spec = ScenesSpec(train=1, val=1, test=3, size=64, crops=1, eval_crops=1, digits=5)

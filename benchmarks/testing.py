@@ -127,8 +127,8 @@ def work(config: str, checkpoint: str, launcher: str, out: str, options: str) ->
         out: Folder of the results.
         options: Overrides of the config by dotted key, as JSON.
     """
-    from mmgcp.utils.distributed import leave_group
-    from mmgcp.utils.runner import build_runner, load_config
+    from mmgcp.engine.distributed import leave_group
+    from mmgcp.engine.runner import build_runner, load_config
 
     cfg = load_config(config, json.loads(options))
     cfg.launcher, cfg.work_dir = launcher, f'{out}/work'
@@ -156,7 +156,7 @@ def _run(
             command += ['torch.distributed.run', '--standalone', '--nproc-per-node']
             command += [str(processes), '-m']
         launcher = 'pytorch' if processes > 1 else 'none'
-        command += ['mmgcp.benchmark.testing', config, checkpoint, launcher, out]
+        command += ['benchmarks.testing', config, checkpoint, launcher, out]
         command.append(json.dumps(options))
         done = subprocess.run(
             command,

@@ -11,10 +11,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from ..registry import HOOKS
-from .landscape_measure import DEFAULT_STEPS, measure_batch, merge
-from .output import read_json, write_json
-from .random_state import preserved_random_state
+from mmgcp.registry import HOOKS
+from .landscape import DEFAULT_STEPS, measure_batch, merge
+from mmgcp.utils.files import read_json, write_json
+from mmgcp.utils.random_state import preserved_random_state
 
 
 @HOOKS.register_module()
@@ -35,7 +35,7 @@ class LandscapeHook(Hook):
             500, the paper's choice for ResNets.
         steps (tuple): First step size, last one, their number.
         stem (str, optional): Module whose output is moved.
-            See :func:`~mmgcp.analysis.landscape_measure.stem_module`.
+            See :func:`~mmgcp.engine.landscape.stem_module`.
         filename (str): Record in the run's log folder, rewritten after each
             measure; ``tools/analysis/landscape.py`` reads it in place of a
             checkpoint. Resuming continues it.

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmgcp.benchmark import cli, timing
-from mmgcp.benchmark.profile import transform_costs
-from mmgcp.benchmark.report import save_json, table
+from benchmarks import cli, timing
+from benchmarks.profile import transform_costs
+from benchmarks.report import save_json, table
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmgcp.benchmark.encoders import INFERENCE_ONLY, WAYS
+from benchmarks.encoders import INFERENCE_ONLY, WAYS
 from mmgcp.registry import MODELS
 
 

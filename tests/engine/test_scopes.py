@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS as ROOT
 
-from mmgcp.utils.scopes import check_types
+from mmgcp.engine.scopes import check_types
 
 BACKBONE = dict(type='mmgcp.GCPResNet', depth=18)
 

@@ -8,8 +8,8 @@ from mmengine import dist
 from torch import Tensor, nn
 
 from .loss import fixed_proposals, model_loss, prepare
-from .processes import sum_over_processes
-from .random_state import seeded
+from mmgcp.engine.distributed import sum_over_processes
+from mmgcp.utils.random_state import seeded
 
 # First and last step size and their number, of the paper's code for ResNets
 # at a batch of 256.
