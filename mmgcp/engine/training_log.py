@@ -1,0 +1,61 @@
+"""Reading the scalar logs that mmengine writes while training."""
+
+import json
+from pathlib import Path
+
+from mmgcp.utils.errors import UserError
+
+
+class TrainingLogError(UserError):
+    """There is no training log, or it is damaged."""
+
+
+def log_files(path: str | Path) -> list[Path]:
+    """Scalar logs of a run, oldest first.
+
+    Args:
+        path: A ``scalars.json``, the work folder of a run, or a checkpoint in it.
+
+    Raises:
+        TrainingLogError: There is no log.
+    """
+    path = Path(path)
+    if path.suffix == '.json' and path.is_file():
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    found = sorted(folder.glob('*/vis_data/scalars.json'))
+    if not found:
+        raise TrainingLogError(
+            f'no */vis_data/scalars.json in {folder}: give the work folder of a '
+            'training run, or a checkpoint in it'
+        )
+    return found
+
+
+def read_training_log(path: str | Path) -> list[dict]:
+    """Records of a run: training records hold ``loss``, validation records do not.
+
+    A resumed run writes a new file. What it did again replaces what the attempt before
+    it wrote for the same step.
+
+    Args:
+        path: See :func:`log_files`.
+
+    Raises:
+        TrainingLogError: There is no log, or a line is not JSON. The last line of a
+            file may be cut, because a killed run leaves it so.
+    """
+    merged: dict[tuple, dict] = {}
+    for file in log_files(path):
+        lines = file.read_text(encoding='utf-8').splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                if number == len(lines):
+                    continue
+                raise TrainingLogError(f'{file}, line {number}: {error}') from error
+            merged['loss' in record, record.get('step')] = record
+    return list(merged.values())
