@@ -1,6 +1,7 @@
 """Hooks of the mmgcp scope that do not belong to a model."""
 
 import hashlib
+import math
 import random
 
 import numpy as np
@@ -9,6 +10,11 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import UserError
+
+
+class NotFiniteError(UserError):
+    """A loss or a weight is infinite or not a number."""
 
 
 @HOOKS.register_module()
@@ -44,3 +50,52 @@ class EpochSeedHook(Hook):
         random.seed(mixed)
         np.random.seed(mixed)
         torch.manual_seed(mixed)
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stop a training whose loss is infinite or not a number.
+
+    The loss is looked at every ``interval`` iterations, because each look waits for the
+    GPU. Under dynamic loss scaling single losses may overflow; there the training
+    stops after ``patience`` looks in a row.
+
+    Args:
+        interval: Iterations between two looks.
+        patience: Looks in a row under dynamic loss scaling.
+    """
+
+    # Before the hook that saves checkpoints.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, interval: int = 10, patience: int = 20) -> None:
+        self.interval = interval
+        self.patience = patience
+        self.in_a_row = 0
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Look at the loss of this iteration.
+
+        Raises:
+            NotFiniteError: It is not finite.
+        """
+        loss = (outputs or {}).get('loss')
+        if loss is None or not (
+            self.every_n_train_iters(runner, self.interval)
+            or self.is_last_train_iter(runner)
+        ):
+            return
+        value = float(loss.detach())
+        if math.isfinite(value):
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        scaled = getattr(runner.optim_wrapper, 'loss_scaler', None) is not None
+        if self.in_a_row >= (self.patience if scaled else 1):
+            raise NotFiniteError(
+                f'the loss is {value} at iteration {runner.iter + 1}; the training '
+                f'stopped, and the checkpoints in {runner.work_dir} were kept. Lower '
+                'the learning rate, lengthen the warm-up, or train without --amp'
+            )

@@ -160,7 +160,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
 BEFORE = {
     'analyses.md': f"""
 import shutil
-from mmgcp.engine.runner import train
+from mmgcp.engine.training import train
 train('{material.GAP}', 'work_dirs/gap_0', cfg_options={{'train_cfg.max_epochs': 2}})
 for name in ('gap_1', 'gcp_0', 'gcp_1'):
     shutil.copytree('work_dirs/gap_0', f'work_dirs/{{name}}')
@@ -182,7 +182,7 @@ BLOCKS: dict[str, list[tuple[dict, str]]] = {
         (
             {},
             f"""
-from mmgcp.engine.runner import train
+from mmgcp.engine.training import train
 custom_hooks[0].update(interval=1, steps=(0.1, 75, 3))
 for name in ('gap', 'gcp'):
     train('{material.GAP}', f'work_dirs/{{name}}', cfg_options={{

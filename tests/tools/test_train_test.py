@@ -19,7 +19,7 @@ pytest.importorskip('mmseg')
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.datasets.checking import DataError
-from mmgcp.engine import runner as tools
+from mmgcp.engine import training as tools
 from mmgcp.engine.loading import IncompleteCheckpointError
 
 ROOT = Path(__file__).parents[2]
