@@ -1,5 +1,7 @@
 """What every test shares: quiet waiting threads and a fresh default scope."""
 
+import contextlib
+import logging
 import os
 import signal
 
@@ -25,10 +27,33 @@ def _same_start():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True)
-def _no_leaking_scope():
-    """A test that builds a Runner leaves a default scope behind for the next one."""
-    yield
-    from mmengine.registry import DefaultScope
+def forget_runners():
+    """Forget what mmengine's Runners leave behind: loggers, visualizers, scopes.
 
-    DefaultScope._instance_dict.clear()
+    Two Runners of one config in one second would share them.
+    """
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for logger in MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            if isinstance(handler, logging.FileHandler):
+                # What it still holds may not fit the disk, as at any exit.
+                with contextlib.suppress(OSError):
+                    handler.close()
+    visualizers = [Visualizer, *Visualizer.__subclasses__()]
+    for kind in (MMLogger, MessageHub, DefaultScope, *visualizers):
+        kind._instance_dict.clear()
+
+
+@pytest.fixture(name='forget_runners')
+def _forget_runners():
+    return forget_runners
+
+
+@pytest.fixture(autouse=True)
+def _no_runner_is_left():
+    yield
+    forget_runners()

@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
 from mmgcp.models.checks import check_wiring
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.weights.errors import KeyMismatchError, first_names
 from mmgcp.weights.files import local_file
@@ -21,14 +22,18 @@ from mmgcp.weights.trained_model import model_tensors
 
 from .hooks import NotFiniteError
 
-#: Prefix of checkpoint names that mmengine hands to :func:`_read_safely`.
-SAFE = 'mmgcp-safe:'
+#: Prefix of checkpoint names that mmengine hands to :func:`load_from_weights_only`.
+SAFE = 'safely:'
 #: Records of mmengine that belong into the log file: environment, config, hooks.
 LONG_RECORDS = ('\n' + '-' * 60, 'Config:', 'Hooks will be executed')
 
 
+class ModelConfigError(UserError):
+    """The ``model`` of a config cannot be built."""
+
+
 @CheckpointLoader.register_scheme(prefixes=SAFE)
-def _read_safely(filename: str, map_location: Any = None) -> dict:
+def load_from_weights_only(filename: str, map_location: Any = None) -> dict:
     return read_checkpoint(local_file(filename.removeprefix(SAFE)))
 
 
@@ -58,8 +63,20 @@ class GCPRunner(Runner):
         return logger
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model and compare the channels of its encoder, neck and heads."""
-        built = super().build_model(model)
+        """Build the model and compare the channels of its encoder, neck and heads.
+
+        Raises:
+            ModelConfigError: The config describes no model.
+            WiringError: A neck or head does not take what the encoder returns.
+        """
+        try:
+            built = super().build_model(model)
+        except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
+            text = error.args[0] if error.args else type(error).__name__
+            raise ModelConfigError(
+                f'{self.cfg.filename}: the model cannot be built: {text}. Add --debug '
+                'to see where'
+            ) from error
         check_wiring(built)
         return built
 

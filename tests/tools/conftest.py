@@ -1,7 +1,5 @@
 """Running the commands in this process, on scenes that are small and real."""
 
-import contextlib
-import logging
 import runpy
 import sys
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ class Done:
 
 
 @pytest.fixture
-def run_tool(capsys, monkeypatch):
+def run_tool(capsys, monkeypatch, forget_runners):
     """Run ``tools/NAME.py`` with arguments as the command line would."""
 
     def run(name, *arguments):
@@ -39,32 +37,13 @@ def run_tool(capsys, monkeypatch):
         argv = [str(path), *(str(argument) for argument in arguments)]
         monkeypatch.setattr(sys, 'argv', argv)
         capsys.readouterr()
-        with forgotten_loggers(), pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as left:
             runpy.run_path(str(path), run_name='__main__')
+        forget_runners()
         captured = capsys.readouterr()
         return Done(left.value.code, captured.out, captured.err)
 
     return run
-
-
-@contextlib.contextmanager
-def forgotten_loggers():
-    """mmengine's loggers keep the stream of the test that made them."""
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.visualization import Visualizer
-
-    try:
-        yield
-    finally:
-        for logger in MMLogger._instance_dict.values():
-            for handler in list(logger.handlers):
-                logger.removeHandler(handler)
-                if isinstance(handler, logging.FileHandler):
-                    # What it still holds may not fit the disk, as at any exit.
-                    with contextlib.suppress(OSError):
-                        handler.close()
-        for kind in (MMLogger, MessageHub, Visualizer):
-            kind._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')
