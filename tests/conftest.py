@@ -3,7 +3,11 @@
 import contextlib
 import logging
 import os
+import runpy
 import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 # Before torch is imported: waiting threads that spin stall a shared machine.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -15,6 +19,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 
 import pytest  # noqa: E402
+
+TOOLS = Path(__file__).parents[1] / 'tools'
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +63,47 @@ def _forget_runners():
 def _no_runner_is_left():
     yield
     forget_runners()
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_tool(capsys, monkeypatch, forget_runners):
+    """Run ``tools/NAME.py`` with arguments as the command line would."""
+
+    def run(name, *arguments):
+        path = TOOLS / f'{name}.py'
+        argv = [str(path), *(str(argument) for argument in arguments)]
+        monkeypatch.setattr(sys, 'argv', argv)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(path), run_name='__main__')
+        forget_runners()
+        captured = capsys.readouterr()
+        return Done(left.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def scenes_folder(tmp_path_factory):
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+
+    folder = tmp_path_factory.mktemp('data') / 'scenes'
+    spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)
+    make_scenes(folder, spec)
+    return folder
+
+
+@pytest.fixture
+def scenes(scenes_folder, monkeypatch):
+    """The scenes that the configs find in their environment variable."""
+    monkeypatch.setenv('MMGCP_SCENES', str(scenes_folder))
+    return scenes_folder

@@ -1,8 +1,5 @@
-"""Running the commands in this process, on scenes that are small and real."""
+"""Configs and checkpoints that the commands are tried on."""
 
-import runpy
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,50 +14,6 @@ CONFIGS = {
     'segmenter': ROOT / 'configs/segmentation/r18-w16_upernet_scenes.py',
     'sem-fpn': ROOT / 'configs/segmentation/r18-w16_sem-fpn_scenes.py',
 }
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run_tool(capsys, monkeypatch, forget_runners):
-    """Run ``tools/NAME.py`` with arguments as the command line would."""
-
-    def run(name, *arguments):
-        path = TOOLS / f'{name}.py'
-        argv = [str(path), *(str(argument) for argument in arguments)]
-        monkeypatch.setattr(sys, 'argv', argv)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            runpy.run_path(str(path), run_name='__main__')
-        forget_runners()
-        captured = capsys.readouterr()
-        return Done(left.value.code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture(scope='session')
-def scenes_folder(tmp_path_factory):
-    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-
-    folder = tmp_path_factory.mktemp('data') / 'scenes'
-    spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)
-    make_scenes(folder, spec)
-    return folder
-
-
-@pytest.fixture
-def scenes(scenes_folder, monkeypatch):
-    """The scenes that the configs find in their environment variable."""
-    monkeypatch.setenv('MMGCP_SCENES', str(scenes_folder))
-    return scenes_folder
 
 
 @pytest.fixture(scope='session')
