@@ -13,12 +13,16 @@ def test_types_without_scope():
     cfg = dict(default_scope='mmdet', model=dict(type='X', backbone=dict(BACKBONE)))
     check_types(cfg)
     cfg['model']['backbone']['type'] = 'GCPResNet'
-    with pytest.raises(UnscopedTypeError, match=r"backbone\.type='GCPResNet'.*'mmgcp\.GCPRes"):
+    with pytest.raises(
+        UnscopedTypeError, match=r"backbone\.type='GCPResNet'.*'mmgcp\.GCPRes"
+    ):
         check_types(cfg)
     cfg['model']['backbone'] = dict(
         BACKBONE, init_cfg=[dict(type='PretrainedEncoder', checkpoint='x')]
     )
-    with pytest.raises(UnscopedTypeError, match=r"init_cfg\[0\]\.type='PretrainedEncoder'"):
+    with pytest.raises(
+        UnscopedTypeError, match=r"init_cfg\[0\]\.type='PretrainedEncoder'"
+    ):
         check_types(cfg)
 
 
