@@ -1,16 +1,13 @@
 """Hooks of the mmgcp scope that do not belong to a model."""
 
-import hashlib
 import math
-import random
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.random_state import hashed_seed, seed_all
 
 
 class NotFiniteError(UserError):
@@ -44,12 +41,7 @@ class EpochSeedHook(Hook):
     def before_train_epoch(self, runner) -> None:
         """Seed ``random``, numpy and torch for this epoch on this rank."""
         seed = runner.seed if self.seed is None else self.seed
-        # Neighbouring seeds or epochs must not share draws: hash, do not add.
-        text = f'{seed}/{runner.epoch}/{get_rank()}'.encode()
-        mixed = int.from_bytes(hashlib.sha256(text).digest()[:4], 'big')
-        random.seed(mixed)
-        np.random.seed(mixed)
-        torch.manual_seed(mixed)
+        seed_all(hashed_seed(seed, runner.epoch, get_rank()))
 
 
 @HOOKS.register_module()

@@ -15,6 +15,7 @@ from torch import nn
 from mmgcp.models.checks import check_wiring
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
+from mmgcp.utils.random_state import hashed_seed, seeded
 from mmgcp.weights.errors import KeyMismatchError, first_names
 from mmgcp.weights.files import local_file
 from mmgcp.weights.reading import read_checkpoint
@@ -79,6 +80,20 @@ class GCPRunner(Runner):
             ) from error
         check_wiring(built)
         return built
+
+    def train(self) -> nn.Module:
+        """Train, from weights that depend on the seed and the part alone.
+
+        Encoder, neck and head are initialized one by one, each under a seed of its own.
+        Two models of one seed start with equal encoders, whatever else they are made
+        of.
+        """
+        model = getattr(self.model, 'module', self.model)
+        for name, part in model.named_children():
+            if hasattr(part, 'init_weights'):
+                with seeded(hashed_seed(self.seed, name)):
+                    part.init_weights()
+        return super().train()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for data parallelism.

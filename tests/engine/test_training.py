@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
@@ -339,3 +340,28 @@ def test_unknown_framework(tmp_path):
     config.write_text("default_scope = 'mmgcp'\n")
     with pytest.raises(ConfigError, match="default_scope='mmgcp'"):
         tools.train(config, str(tmp_path / 'work'))
+
+
+def test_encoders_of_one_seed_start_equal(tmp_path):
+    """Whatever stands behind the encoder, and whatever it draws."""
+    started = {}
+    for config, seed in ((GAP, 0), (PRETRAIN, 0), (GAP, 1)):
+        cfg = tools.load_config(config, {'randomness': dict(seed=seed)})
+        cfg.work_dir, cfg.launcher = str(tmp_path / f'{config.stem}-{seed}'), 'none'
+        runner = tools.build_runner(cfg)
+        runner.register_hook(StopBeforeTraining())
+        with pytest.raises(StopIteration):
+            runner.train()
+        started[config, seed] = runner.model.backbone.state_dict()
+        order = [batch['inputs'][0].sum().item() for batch in runner.train_dataloader]
+        started[config, seed]['order'] = torch.tensor(order)
+    gap, dropcov = started[GAP, 0], started[PRETRAIN, 0]
+    assert all(torch.equal(value, dropcov[name]) for name, value in gap.items())
+    other = started[GAP, 1]
+    assert not torch.equal(gap['conv1.weight'], other['conv1.weight'])
+    assert not torch.equal(gap['order'], other['order'])
+
+
+class StopBeforeTraining(Hook):
+    def before_train(self, runner):
+        raise StopIteration
