@@ -44,7 +44,7 @@ def resnet_dropcov(depth, channels, reduced):
             GlobalCovariancePooling,
             channels,
             reduced,
-            dropout=dict(type='AdaptiveChannelDropout'),
+            dropout=dict(type='DropCov'),
         ),
         on_meta(_Classifier, reduced * (reduced + 1) // 2, 1000),
     )
