@@ -90,10 +90,10 @@ def _subclass(cls: type[FrameworkModule], framework: str) -> type[FrameworkModul
         'framework': framework,
         '_declared': cls,
     }
+    metaclass: type = type(cls)
     bases = (cls, getattr(models, cls.framework_base))
-    return type(cls)(cls.__name__, bases, namespace)
+    return metaclass(cls.__name__, bases, namespace)
 
 
-def _empty(cls: type, framework: str) -> FrameworkModule:
-    resolved = _subclass(cls, framework)
-    return resolved.__new__(resolved)
+def _empty(cls: type[FrameworkModule], framework: str) -> FrameworkModule:
+    return cls.__new__(cls, framework=framework)

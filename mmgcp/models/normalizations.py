@@ -5,14 +5,13 @@ The mathematics is in :mod:`mmgcp.layers`, which knows no registry.
 """
 
 import inspect
-import warnings
 
 from torch import nn
 
 from mmgcp import layers
 from mmgcp.registry import MODELS
 
-from .arguments import ConfigValueError
+from .arguments import ConfigValueError, warn_renamed
 
 NORMALIZATIONS: dict[str, type[layers.CovarianceNormalization]] = {
     'NewtonSchulz': layers.NewtonSchulz,
@@ -42,15 +41,14 @@ def build_normalization(
     if cfg is None:
         return None
     cls = _registered(cfg['type'])
-    if not issubclass(cls or object, layers.CovarianceNormalization):
+    if cls is None or not issubclass(cls, layers.CovarianceNormalization):
         raise ConfigValueError(
             f'normalization={cfg["type"]!r} is not a registered normalization. Use '
             f'{", ".join(NORMALIZATIONS)} or None; a class of your own derives from '
             'mmgcp.layers.CovarianceNormalization'
         )
-    known = dict(channels=channels)
-    if 'channels' not in inspect.signature(cls).parameters:
-        known = {}
+    takes_channels = 'channels' in inspect.signature(cls).parameters
+    known = dict(channels=channels) if takes_channels else {}
     return MODELS.build({**known, **cfg, 'type': cls})
 
 
@@ -69,12 +67,7 @@ def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
         return None
     kind = cfg['type']
     if kind in ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout'):
-        warnings.warn(
-            f"dropout=dict(type={kind!r}) is now called 'DropCov'; in pooling necks "
-            'the old name goes away in the next release',
-            FutureWarning,
-            stacklevel=3,
-        )
+        warn_renamed(f'dropout=dict(type={kind!r}) of a pooling neck', "'DropCov'")
         kind = layers.DropCov
     cls = _registered(kind)
     if cls is None:

@@ -51,8 +51,7 @@ class GCPResNet(FrameworkModule):
 
     Raises:
         ConfigValueError: ``last_stage`` is missing, unknown or contradicts
-            ``strides`` or ``num_stages``, or no framework can be told.
-        ModuleNotFoundError: The framework is not installed.
+            ``strides`` or ``num_stages``.
 
     Note:
         The papers do not give the kernel of the max-pooling. It is 3 x 3 with

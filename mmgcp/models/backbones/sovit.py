@@ -47,9 +47,6 @@ class SoViT(BaseModule):
     State-dict keys are those of the published files: ``cls_token``, ``pos_embed``,
     ``visual_tokens.tokens.{stem,stage,transition}.*``,
     ``blocks.{i}.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*`` and ``norm.*``.
-    What they have beyond belongs to the pooling head: ``classifier.representation.wr``
-    to the neck ``mmgcp.MultiHeadCrossCovariancePooling``, ``classifier.cls_fc`` and
-    ``classifier.visual_fc`` to ``mmgcp.TokenFusionHead``.
 
     For dense tasks (``out_type='featmap'``) the levels are the outputs of the blocks
     ``out_indices``. Each goes through the final norm and is rescaled by ``scales``

@@ -88,12 +88,12 @@ def token_embedding(
     for _ in range(3):
         stages.append(DenseBlock(width, layers, growth, match_released_code, with_cp))
         width += layers * growth
-        transition = _named(
+        half = _named(
             norm=nn.BatchNorm2d(width),
             conv=nn.Conv2d(width, narrow, 1, bias=False),
             pool=nn.AvgPool2d(2),
         )
-        stages.append(transition)
+        stages.append(half)
         width = narrow
     transition = nn.Conv2d(narrow, embed_dims, 1)
     tokens = _named(stem=stem, stage=nn.Sequential(*stages), transition=transition)

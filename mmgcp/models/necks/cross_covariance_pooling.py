@@ -45,10 +45,8 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         ConfigValueError: The normalization is not registered.
 
     Note:
-        The released projection has a third group of outputs that nothing reads:
-        rows from ``2 * num_heads * head_dims`` on of
-        ``classifier.representation.wr.weight``. ``wr.weight`` here has the first
-        two groups; a converter drops the third.
+        ``wr.weight`` is ``classifier.representation.wr.weight`` of published files
+        without its third group of rows, which the released code never reads.
     """
 
     def __init__(

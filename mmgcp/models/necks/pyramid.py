@@ -140,9 +140,6 @@ class SecondOrderAttention(PyramidNeck):
             variance.
         norm_cfg: Norm of the reduction. Narrow levels take as many groups as divide
             them.
-
-    Raises:
-        ConfigValueError: ``levels`` names one that does not exist.
     """
 
     def __init__(
@@ -153,7 +150,6 @@ class SecondOrderAttention(PyramidNeck):
         normalization: dict | None = None,
         norm_cfg: dict | None = dict(type='GN', num_groups=8),  # noqa: B006
     ) -> None:
-
         def gate(channels: int) -> nn.Module:
             return SecondOrderGate(channels, reduced_channels, normalization, norm_cfg)
 
@@ -177,9 +173,6 @@ class AdaptiveChannelDropout(PyramidNeck):
         max_rate: Upper limit of the rate. The published rule has none and may drop
             all channels of a level, which a detector does not survive.
         **kwargs: Further arguments of the layer, such as ``sync_rate``.
-
-    Raises:
-        ConfigValueError: ``levels`` names one that does not exist.
     """
 
     def __init__(
@@ -189,7 +182,6 @@ class AdaptiveChannelDropout(PyramidNeck):
         max_rate: float = 0.5,
         **kwargs: Any,
     ) -> None:
-
         def drop(channels: int) -> nn.Module:
             return DropCov(channels, max_rate=max_rate, **kwargs)
 
