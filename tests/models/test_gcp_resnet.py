@@ -163,7 +163,7 @@ def stock_class(framework):
     ('arguments', 'message'),
     [
         (dict(), "last_stage is missing.*'stride'.*'maxpool'.*'native'"),
-        (dict(last_stage='pool'), "last_stage is 'pool', unknown.*'maxpool'"),
+        (dict(last_stage='pool'), "last_stage='pool' is unknown.*'maxpool'"),
         (
             dict(last_stage='maxpool', strides=(1, 2, 2, 2)),
             "contradict last_stage='maxpool'.*last_stage='stride'",

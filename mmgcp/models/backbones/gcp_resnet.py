@@ -115,10 +115,10 @@ def _pool_first(stage: nn.Sequential) -> None:
 def _strides(last_stage: str | None, given: Sequence[int] | None) -> Sequence[int]:
     """Strides of the four stages."""
     if last_stage not in LAST_STAGES:
-        problem = 'missing' if last_stage is None else f'{last_stage!r}, unknown'
+        problem = ' is missing' if last_stage is None else f'={last_stage!r} is unknown'
         choices = '; '.join(f'{name!r}: {how}' for name, how in LAST_STAGES.items())
         raise ConfigValueError(
-            f'mmgcp.GCPResNet: last_stage is {problem}. It says how the last stage '
+            f'mmgcp.GCPResNet: last_stage{problem}. It says how the last stage '
             f'gets to its stride. Set one of {choices}'
         )
     needed = 2 if last_stage == 'stride' else 1
