@@ -6,7 +6,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmgcp.layers import DropCov, covariance_vector
+from mmgcp.layers import covariance_vector
 from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.normalizations import build_dropout, build_normalization
 from mmgcp.registry import MODELS
@@ -98,8 +98,6 @@ class GlobalCovariancePooling(BaseModule):
 
     def pool(self, x: Tensor) -> Tensor:
         """Map features ``(B, reduced_channels, H, W)`` to vectors ``(B, K)``."""
-        if isinstance(self.dropout, DropCov) and self.normalization is None:
-            return self.vector_dropout(self.dropout.covariance_vector(x))
         if self.dropout is not None:
             x = self.dropout(x)
         if self.normalization is None:
