@@ -1,20 +1,24 @@
+"""DropCov: the rule of its rate, what it drops, and its degenerate inputs."""
+
 import math
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import gradcheck
 
 from mmgcp import layers
-from mmgcp.engine.distributed import leave_group
 
-from .common import features, relative, skip_without_autocast
+from .common import features, pooling, relative, skip_without_autocast
 
 
-def module(channels=64, **kwargs):
+def module(channels=64, even=False, **kwargs):
+    """A fresh module, with the same importance for all channels if ``even``."""
     torch.manual_seed(0)
-    return layers.AdaptiveChannelDropout(channels, **kwargs)
+    dropout = layers.DropCov(channels, **kwargs)
+    if even:
+        torch.nn.init.zeros_(dropout.importance.weight)
+    return dropout
 
 
 def strong_and_weak(batch, channels, size, **kwargs):
@@ -25,10 +29,11 @@ def strong_and_weak(batch, channels, size, **kwargs):
 
 
 def rate_by_loops(x, importance):
+    """The published rule, from the covariance of the re-weighted features."""
     cosines = []
+    x = x * (1 + importance)[:, :, None, None]
     for sample, weights in zip(x.flatten(2), importance, strict=True):
-        sums = [row.sum() for row in torch.cov(sample, correction=0)]
-        sums = torch.stack(sums)
+        sums = torch.cov(sample, correction=0).sum(1)
         cosines.append(weights @ sums / (weights.norm() * sums.norm()))
     mean = sum(cosines) / len(cosines)
     return min(max(1 - 10 / math.log2(x.size(1)) * mean.item(), 0), 1)
@@ -36,12 +41,12 @@ def rate_by_loops(x, importance):
 
 def test_rate_equals_loops():
     x = strong_and_weak(3, 32, 4)
-    importance = torch.rand(3, 32, dtype=torch.float64).softmax(1)
-    expected = rate_by_loops(x, importance)
+    dropout = module(32).double()
+    expected = rate_by_loops(x, dropout.channel_importance(x))
     assert 0.01 < expected < 0.99
-    assert abs(layers.channel_drop_rate(x, importance) - expected) < 1e-10
-    limited = layers.channel_drop_rate(x, importance, max_rate=0.01)
-    assert limited == pytest.approx(0.01)
+    assert abs(dropout.rate(x) - expected) < 1e-10
+    assert not dropout.rate(x.requires_grad_()).requires_grad
+    assert module(32, max_rate=0.01).rate(x) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +56,8 @@ def test_rate_equals_loops():
 def test_rate_of_independent_channels(channels, side, expected):
     # The cosines of small maps scatter: more samples for the same mean.
     samples = 64 if side > 3 else 2000
-    x = features(samples, channels, side, side)
-    importance = torch.full((samples, channels), 1 / channels, dtype=x.dtype)
-    rate = layers.channel_drop_rate(x, importance)
+    x = features(samples, channels, side, side, dtype=torch.float32)
+    rate = module(channels, even=True).rate(x)
     cosine = (1 + (channels - 1) / (side**2 - 1)) ** -0.5
     rule = max(1 - 10 / math.log2(channels) * cosine, 0)
     assert rule == pytest.approx(expected, abs=0.006)
@@ -76,9 +80,6 @@ def test_inference_is_the_identity():
     dropout = module().eval()
     x = strong_and_weak(2, 64, 4, dtype=torch.float32)
     assert dropout(x) is x
-    always = module(reweight='always').eval()
-    factors = 1 + always.channel_importance(x)
-    assert torch.equal(always(x), x * factors[:, :, None, None])
 
 
 def test_mean_over_draws_follows_the_rule():
@@ -107,91 +108,12 @@ def test_mean_over_draws_follows_the_rule():
 
 
 def test_gradient_is_that_of_the_factors():
-    """No gradient flows through the rate; the convolution learns from x * (1 + a)."""
+    """The convolution learns from x * (1 + a)."""
     dropout = module(8, max_rate=0.0).double()
     x = features(1, 8, 2, 2).requires_grad_()
     assert gradcheck(dropout, x)
     dropout(x).sum().backward()
     assert dropout.importance.weight.grad.abs().max() > 0
-    assert not layers.channel_drop_rate(x, torch.rand(1, 8).double()).requires_grad
-
-
-def vectors_of_both_paths(dropout, x, draw=1):
-    """Vector and gradients (features, filter) of the fused and the plain path."""
-    for path in ('auto', 'plain'):
-        torch.manual_seed(draw)  # the same channels are dropped
-        mine = x.detach().clone().requires_grad_()
-        out = dropout.covariance_vector(mine, path)
-        weights = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
-        parameters = [mine, dropout.importance.weight]
-        yield out, *torch.autograd.grad((out * weights).sum(), parameters)
-
-
-@pytest.mark.parametrize('shape', [(3, 32, 3, 4), (2, 64, 14, 14), (4, 16, 1, 1)])
-def test_the_vector_is_that_of_the_covariance_behind_it(shape):
-    dropout = module(shape[1]).double()
-    x = strong_and_weak(shape[0], shape[1], 14)[..., : shape[2], : shape[3]] + 1
-    if shape[2] > 1:
-        assert 0 < dropout.rate(x) < 1
-    for fused, plain in zip(*vectors_of_both_paths(dropout, x), strict=True):
-        assert relative(fused, plain) < 1e-10 or not plain.any()
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
-def test_the_vector_in_lower_precision(dtype):
-    dropout = module(32).to(dtype)
-    x = strong_and_weak(2, 32, 4, dtype=dtype)
-    found = list(vectors_of_both_paths(dropout, x))
-    for fused, plain in zip(*found, strict=True):
-        assert fused.dtype == plain.dtype == dtype
-        assert relative(fused, plain) < 20 * torch.finfo(dtype).eps
-
-
-def test_gradients_of_the_vector():
-    dropout = module(6).double()
-    x = (strong_and_weak(2, 6, 3) + 1).requires_grad_()
-    weight = dropout.importance.weight
-
-    def vector(x, weight):
-        torch.manual_seed(2)
-        with torch.no_grad():
-            dropout.importance.weight.copy_(weight)
-        return layers.fused_dropout.dropped_covariance_vector(
-            x.flatten(2), weight, 0.3, False
-        )
-
-    values = (x, weight.detach().clone().requires_grad_())
-    assert gradcheck(vector, values)
-    assert gradgradcheck(vector, values)
-
-
-@pytest.mark.parametrize('trained', ['features', 'filter'])
-def test_second_derivatives_of_one_argument(trained):
-    dropout = module(8).double()
-    x = strong_and_weak(2, 8, 3)
-    only = x.requires_grad_() if trained == 'features' else dropout.importance.weight
-    if trained == 'features':
-        dropout.requires_grad_(False)
-    out = dropout.covariance_vector(x).square().sum()
-    (first,) = torch.autograd.grad(out, only, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), only)
-    assert second.abs().max() > 0
-
-
-@pytest.mark.parametrize('case', ['zero', 'constant', 'one dead'])
-def test_the_vector_of_degenerate_maps(case):
-    x = strong_and_weak(2, 16, 4, dtype=torch.float32)
-    x = {'zero': x * 0, 'constant': x * 0 + 0.7}.get(case, x)
-    x[0] = 0
-    for values in zip(*vectors_of_both_paths(module(16), x), strict=True):
-        assert all(value.isfinite().all() for value in values)
-        assert torch.allclose(*values, rtol=1e-4, atol=1e-6)
-
-
-def test_the_vector_at_inference():
-    x = strong_and_weak(2, 16, 4, dtype=torch.float32)
-    out = module(16).eval().covariance_vector(x)
-    assert torch.equal(out, layers.covariance_vector(x))
 
 
 def test_a_rate_of_one_gives_zeros_and_no_nan():
@@ -239,10 +161,10 @@ def test_an_undefined_cosine_gives_no_nan(case):
 @pytest.mark.parametrize('scale', [1e-12, 1e12])
 def test_rate_does_not_depend_on_the_scale(scale):
     x = strong_and_weak(2, 64, 4, dtype=torch.float32)
-    importance = torch.rand(2, 64).softmax(1)
-    expected = layers.channel_drop_rate(x, importance)
+    dropout = module(even=True)
+    expected = dropout.rate(x)
     assert 0.01 < expected < 0.99
-    assert torch.allclose(layers.channel_drop_rate(x * scale, importance), expected)
+    assert torch.allclose(dropout.rate(x * scale), expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -279,49 +201,35 @@ def test_no_value_is_read_back(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError('a tensor was turned into a Python number')
 
-    dropout = module(16)
+    necks = [pooling('dropcov', 16), pooling('newton_schulz_5', 16)]
     x = strong_and_weak(2, 16, 4, dtype=torch.float32).requires_grad_()
     for name in ('item', '__bool__', '__float__', '__int__', 'tolist', 'numpy', 'cpu'):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    layers.covariance_vector(dropout(x)).sum().backward()
-    dropout.covariance_vector(x).sum().backward()
-    layers.NewtonSchulz().forward_features(x.flatten(2)).sum().backward()
+    for neck in necks:
+        neck(x).sum().backward()
 
 
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match='at least 2'):
-        layers.AdaptiveChannelDropout(1)
+        layers.DropCov(1)
     with pytest.raises(ValueError, match='max_rate'):
-        layers.AdaptiveChannelDropout(4, max_rate=1.5)
-    with pytest.raises(ValueError, match='reweight'):
-        layers.AdaptiveChannelDropout(4, reweight='never')
-    for call in ('forward', 'covariance_vector'):
-        with pytest.raises(ValueError, match='expected 4 channels'):
-            getattr(layers.AdaptiveChannelDropout(4), call)(torch.zeros(1, 5, 2, 2))
+        layers.DropCov(4, max_rate=1.5)
+    with pytest.raises(ValueError, match='expected 4 channels'):
+        layers.DropCov(4)(torch.zeros(1, 5, 2, 2))
 
 
-def _rank(rank, folder):
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
-    x = strong_and_weak(4, 32, 4)
-    x[0] = 0
-    mine = x[:1] if rank == 0 else x[1:]
-    rates = [
-        module(32, sync_rate=sync).double().rate(mine).item() for sync in (True, False)
-    ]
-    torch.save(rates, f'{folder}/rates_{rank}.pth')
-    leave_group()
-
-
-def test_rate_over_two_processes_is_that_of_the_whole_batch(tmp_path):
+def test_rate_over_two_processes_is_that_of_the_whole_batch(monkeypatch):
     """Unequal shares, and one process whose only sample has no cosine."""
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
-    saved = [torch.load(tmp_path / f'rates_{r}.pth') for r in (0, 1)]
-    synced, alone = zip(*saved, strict=True)
     x = strong_and_weak(4, 32, 4)
     x[0] = 0
-    whole = module(32).double().rate(x).item()
-    assert synced[0] == synced[1] == pytest.approx(whole, abs=1e-12)
+    dropout = module(32, sync_rate=True).double()
+    whole = dropout.rate(x)
+    assert 0.01 < whole < 0.99
+    sent = []
+    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+    monkeypatch.setattr(dist, 'all_reduce', lambda sums: sent.append(sums.clone()))
+    alone = [dropout.rate(share) for share in (x[:1], x[1:])]
     assert alone[0] == 0
-    assert 0 < whole < 1
+    monkeypatch.setattr(dist, 'all_reduce', lambda sums: sums.copy_(sum(sent)))
+    for share in (x[:1], x[1:]):
+        assert abs(dropout.rate(share) - whole) < 1e-12
