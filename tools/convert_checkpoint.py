@@ -22,7 +22,7 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--layout',
         metavar='NAME',
-        help='layout of the source, recognised from its names unless given; '
+        help='layout of the source, recognized from its names unless given; '
         '--layout list prints all',
     )
     parser.add_argument(
@@ -37,19 +37,12 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--hash-name',
         action='store_true',
-        help='put eight digits of the sha256 of the tensors into the name',
-    )
-    parser.add_argument(
-        '--max-size',
-        type=float,
-        default=8,
-        metavar='GIB',
-        help='refuse files that are, or unpack to, more',
+        help='put eight digits of the sha256 of the new file into its name',
     )
     parser.add_argument('--verbose', action='store_true', help='print every name')
     args = parser.parse_args(argv)
 
-    from mmgcp.weights import convert_checkpoint
+    from mmgcp.weights.convert import convert_checkpoint
 
     result = convert_checkpoint(
         args.src,
@@ -59,7 +52,6 @@ def main(argv=None) -> None:
         ema=args.ema,
         trust=args.trust,
         hash_name=args.hash_name,
-        max_bytes=int(args.max_size * 1024**3),
     )
     print(result.text(args.verbose))
     print(result.path)

@@ -109,7 +109,7 @@ def converted(source: Callable[[Path], None], to: str) -> Callable[[Path], None]
     """What conversion makes of a file."""
 
     def make(path: Path) -> None:
-        from mmgcp.weights import convert_checkpoint
+        from mmgcp.weights.convert import convert_checkpoint
 
         official_file = path.with_suffix('.pth.tar')
         source(official_file)

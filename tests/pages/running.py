@@ -25,7 +25,7 @@ STACK = (
     'mmdet.apis',
     'mmseg.apis',
     'mmgcp.models',
-    'mmgcp.weights',
+    'mmgcp.weights.convert',
 )
 SECONDS = 300
 

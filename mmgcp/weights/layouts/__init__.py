@@ -3,17 +3,15 @@
 from collections.abc import Collection
 
 from ..errors import CheckpointError, first_names
-from . import light, openmmlab, resnet, tokens
-from .base import Layout, Rule
-from .mmdet_v1 import MMDET_V1
+from . import mobile, openmmlab, resnet, tokens
+from .base import KeyReport, Layout
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         *resnet.LAYOUTS,
-        *light.LAYOUTS,
+        *mobile.LAYOUTS,
         *tokens.LAYOUTS,
-        MMDET_V1,
         *openmmlab.LAYOUTS,
     )
 }
@@ -25,7 +23,7 @@ def list_layouts() -> str:
 
 
 def detect_layout(names: Collection[str]) -> Layout:
-    """Recognise a layout from the names of the tensors alone.
+    """Recognize a layout from the names of the tensors alone.
 
     Raises:
         CheckpointError: No layout, or more than one, fits.
@@ -44,4 +42,4 @@ def detect_layout(names: Collection[str]) -> Layout:
     )
 
 
-__all__ = ['LAYOUTS', 'Layout', 'Rule', 'detect_layout', 'list_layouts']
+__all__ = ['LAYOUTS', 'KeyReport', 'Layout', 'detect_layout', 'list_layouts']
