@@ -20,12 +20,6 @@ def main(argv=None) -> None:
         'for tools/test.py; detector: a model of mmdet 3.x',
     )
     parser.add_argument(
-        '--layout',
-        metavar='NAME',
-        help='layout of the source, recognized from its names unless given; '
-        '--layout list prints all',
-    )
-    parser.add_argument(
         '--ema', action='store_true', help='take the averaged weights of a timm file'
     )
     parser.add_argument(
@@ -48,7 +42,6 @@ def main(argv=None) -> None:
         args.src,
         args.dst,
         to=args.to,
-        layout=args.layout,
         ema=args.ema,
         trust=args.trust,
         hash_name=args.hash_name,

@@ -85,6 +85,7 @@ def _resnet(shapes: Mapping[str, Shape]) -> Encoder:
         type='mmgcp.GCPResNet',
         framework=next(filter(find_spec, frameworks), 'mmdet'),
         depth=depth,
+        last_stage='stride',
         stem_channels=_size(shapes, 'stem.7.weight' if deep_stem else 'bn1.weight'),
         base_channels=_size(shapes, 'layer1.0.bn1.weight'),
         deep_stem=deep_stem,
@@ -140,7 +141,7 @@ def model_shapes(
             backbone = MODELS.build(config)
             parts: dict[str, nn.Module] = {'backbone': backbone}
             if to == 'detector':
-                parts |= _detector(shapes, backbone.out_channels)
+                parts |= _detector(shapes, list(backbone.out_channels))
             elif to == 'classifier':
                 parts |= _classifier(shapes, backbone.out_channels[-1])
     except ImportError as error:
@@ -152,9 +153,11 @@ def model_shapes(
     }
     new = names_of_mmdet(expected)
     expected = {new[name]: shape for name, shape in expected.items()}
-    # a trained normalization of the covariance has tensors of its own
-    own = {n: s for n, s in shapes.items() if n.startswith('neck.normalization.')}
-    return {**own, **expected} if to == 'classifier' else expected
+    if to == 'classifier':
+        # a trained dropout or normalization of the covariance has tensors of its own
+        own = ('neck.dropout.', 'neck.normalization.')
+        expected = {n: s for n, s in shapes.items() if n.startswith(own)} | expected
+    return expected
 
 
 def _classifier(shapes: Mapping[str, Shape], channels: int) -> dict[str, nn.Module]:
@@ -180,13 +183,11 @@ def _classifier(shapes: Mapping[str, Shape], channels: int) -> dict[str, nn.Modu
     classes = _size(shapes, 'head.fc.weight')
     if not any(name.startswith('neck.reduction.') for name in shapes):
         return {'head.fc': nn.Linear(channels, classes)}
-    drops = 'neck.dropout.importance.weight' in shapes
     neck = MODELS.build(
         dict(
             type='mmgcp.GlobalCovariancePooling',
             in_channels=channels,
             reduced_channels=_size(shapes, 'neck.reduction.conv.weight'),
-            dropout=dict(type='AdaptiveChannelDropout') if drops else None,
         )
     )
     return {'neck': neck, 'head.fc': nn.Linear(neck.out_channels, classes)}
@@ -215,43 +216,36 @@ def token_heads(pooled: int, rows: int) -> tuple[int, int]:
     )
 
 
-def _detector(
-    shapes: Mapping[str, Shape], channels: tuple[int, ...]
-) -> dict[str, nn.Module]:
+def _detector(shapes: Mapping[str, Shape], channels: list) -> dict[str, nn.Module]:
     """FPN, RPN, box head and, where there is one, mask head of mmdet."""
     width = _size(shapes, 'neck.lateral_convs.0.conv.weight')
-    anchors = _size(shapes, 'rpn_head.rpn_cls.weight')
+    anchors = dict(
+        type='AnchorGenerator', scales=[8], ratios=[0.5, 1, 2], strides=[4] * 5
+    )
     box, mask = 'roi_head.bbox_head', 'roi_head.mask_head'
-    classes = _size(shapes, f'{box}.fc_cls.weight') - 1
+    boxes = dict(
+        in_channels=width,
+        fc_out_channels=_size(shapes, f'{box}.shared_fcs.0.weight'),
+        num_classes=_size(shapes, f'{box}.fc_cls.weight') - 1,
+        reg_class_agnostic=_size(shapes, f'{box}.fc_reg.weight') == 4,
+    )
     configs = {
         'neck': dict(
-            type='mmdet.FPN', in_channels=list(channels), out_channels=width, num_outs=5
+            type='mmdet.FPN', in_channels=channels, out_channels=width, num_outs=5
         ),
         'rpn_head': dict(
             type='mmdet.RPNHead',
             in_channels=width,
             feat_channels=width,
-            anchor_generator=dict(
-                type='AnchorGenerator',
-                scales=[8],
-                ratios=[1.0] * anchors,
-                strides=[4, 8, 16, 32, 64],
-            ),
+            anchor_generator=anchors,
         ),
-        box: dict(
-            type='mmdet.Shared2FCBBoxHead',
-            in_channels=width,
-            fc_out_channels=_size(shapes, f'{box}.shared_fcs.0.weight'),
-            num_classes=classes,
-            reg_class_agnostic=_size(shapes, f'{box}.fc_reg.weight') == 4,
-        ),
+        box: dict(type='mmdet.Shared2FCBBoxHead', **boxes),
     }
     if any(name.startswith(mask) for name in shapes):
         configs[mask] = dict(
             type='mmdet.FCNMaskHead',
             in_channels=width,
             conv_out_channels=_size(shapes, f'{mask}.convs.0.conv.weight'),
-            num_classes=classes,
-            class_agnostic=_size(shapes, f'{mask}.conv_logits.weight') == 1,
+            num_classes=boxes['num_classes'],
         )
     return {prefix: MODELS.build(config) for prefix, config in configs.items()}

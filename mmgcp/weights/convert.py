@@ -11,7 +11,7 @@ from .architectures import model_shapes, recognize
 from .deep_stem import names_of_mmpretrain
 from .errors import CheckpointError, KeyMismatchError
 from .files import file_sha256, save_atomically
-from .layouts import LAYOUTS, KeyReport, Layout, detect_layout, list_layouts
+from .layouts import KeyReport, Layout, detect_layout
 from .metadata import declared_settings
 from .reading import model_tensors, read_checkpoint
 
@@ -48,7 +48,6 @@ def convert_checkpoint(
     src: str | Path,
     dst: str | Path,
     to: str = 'encoder',
-    layout: str | None = None,
     ema: bool = False,
     trust: bool = False,
     hash_name: bool = False,
@@ -60,7 +59,6 @@ def convert_checkpoint(
         dst: File to write, whole or not at all.
         to: ``'encoder'`` writes bare backbone names, ``'classifier'`` a model of
             mmpretrain, ``'detector'`` a model of mmdet 3.x.
-        layout: Name in :data:`mmgcp.weights.layouts.LAYOUTS`; None recognizes it.
         ema: Take the averaged weights of a timm checkpoint.
         trust: Allow any Python object in the file, see :func:`read_checkpoint`.
         hash_name: Put eight digits of the sha256 of the file into its name.
@@ -71,23 +69,21 @@ def convert_checkpoint(
         KeyMismatchError: Tensors are missing, left over or of the wrong shape.
     """
     src, dst = Path(src).expanduser(), Path(dst).expanduser()
-    if layout is not None and layout not in LAYOUTS:
-        raise CheckpointError(
-            f'--layout {layout} is none of the layouts:\n{list_layouts()}'
-        )
     if src.resolve() == dst.resolve():
         raise CheckpointError(f'{dst} is the source itself, which is never changed')
     content = read_checkpoint(src, trust=trust)
     source = model_tensors(content, str(src), ema)
-    kind = LAYOUTS[layout] if layout else detect_layout(source)
-    if to not in kind.targets:
+    layout = detect_layout(source)
+    if to not in layout.targets:
         raise CheckpointError(
-            f'{src} is a {kind.description}; it can be converted to '
-            f'{" or ".join(kind.targets)}, not to a {to}'
+            f'{src} is a {layout.description}; it can be converted to '
+            f'{" or ".join(layout.targets)}, not to a {to}'
         )
-    tensors, report = kind.translate(source)
+    tensors, report = layout.translate(source)
     settings = declared_settings(content)
-    settings.setdefault('pooling_head', _pooling_head(tensors, kind, settings, report))
+    settings.setdefault(
+        'pooling_head', _pooling_head(tensors, layout, settings, report)
+    )
     reduction = tensors.get('neck.reduction.conv.weight', ())
     settings['covariance_channels'] = str(len(reduction))
     if to == 'encoder':
@@ -99,21 +95,21 @@ def convert_checkpoint(
         problems = str(error)
     if problems:
         raise KeyMismatchError(
-            f'{src} (layout {kind.name}): {problems}\n{report.text()}'
+            f'{src} (layout {layout.name}): {problems}\n{report.text()}'
         )
     if not tensors:
-        raise KeyMismatchError(f'{src} (layout {kind.name}): no encoder in it')
+        raise KeyMismatchError(f'{src} (layout {layout.name}): no encoder in it')
     names = names_of_mmpretrain(tensors) if to == 'classifier' else {}
     if to == 'encoder':
         names = {name: name.removeprefix('backbone.') for name in tensors}
     # a slice or a view would be saved with all of what it is a part of
     tensors = {names.get(n, n): t.detach().clone() for n, t in tensors.items()}
     meta = {
-        **kind.meta,
-        **(IMAGENET_INPUT if kind.published_input else {}),
+        **layout.meta,
+        **(IMAGENET_INPUT if layout.published_input else {}),
         **settings,
         'target': to,
-        'layout': kind.name,
+        'layout': layout.name,
         'source': src.name,
         'source_sha256': file_sha256(src),
         'architecture': architecture,

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from mmengine.logging import print_log
 from mmengine.model.weight_init import update_init_info
 from torch import nn
 
 from ..registry import WEIGHT_INITIALIZERS
+from ..utils.config import ConfigError
 from .deep_stem import fitting_names
-from .errors import CheckpointError, KeyMismatchError
 from .files import check_sha256, local_file
 from .metadata import declared_input, declared_settings, input_text
 from .reading import encoder_tensors, read_checkpoint
@@ -18,7 +17,8 @@ from .trained_model import fill
 
 _CONVERT = (
     'If this is a checkpoint in a published layout, convert it first: '
-    'tools/convert_checkpoint.py SRC DST --to encoder'
+    'tools/convert_checkpoint.py SRC DST --to encoder. Tensors that the file may lack '
+    'go into allow_missing'
 )
 
 
@@ -39,8 +39,6 @@ class PretrainedEncoder:
         sha256 (str, optional): Digest of the file, or at least its first 8 digits.
         allow_missing (Sequence[str]): Names of tensors, or patterns with ``*``,
             that may stay as the constructor made them. Defaults to none.
-        allow_unexpected (Sequence[str]): Names or patterns in the file that the
-            backbone need not have. Defaults to none.
 
     Note:
         ``SwinTransformer`` and ``PyramidVisionTransformer`` of mmdet and
@@ -52,6 +50,7 @@ class PretrainedEncoder:
         CheckpointError: The file cannot be read, its digest is another, or values in
             it are not finite.
         KeyMismatchError: Names are missing or left over, or shapes differ.
+        ConfigError: Another initializer would overwrite what is loaded.
     """
 
     def __init__(
@@ -59,55 +58,31 @@ class PretrainedEncoder:
         checkpoint: str,
         sha256: str | None = None,
         allow_missing: Sequence[str] = (),
-        allow_unexpected: Sequence[str] = (),
     ) -> None:
-        if not isinstance(checkpoint, str | Path) or not str(checkpoint):
-            raise TypeError(
-                f'PretrainedEncoder: checkpoint={checkpoint!r} is neither a path nor '
-                'an address'
-            )
-        for key, value in (
-            ('allow_missing', allow_missing),
-            ('allow_unexpected', allow_unexpected),
-        ):
-            if isinstance(value, str):
-                raise TypeError(f'PretrainedEncoder: {key}={value!r} has to be a list')
         self.checkpoint = str(checkpoint)
         self.sha256 = sha256
-        self.allow_missing = tuple(allow_missing)
-        self.allow_unexpected = tuple(allow_unexpected)
+        # a string would be a list of patterns of one letter
+        single = isinstance(allow_missing, str)
+        self.allow_missing = (allow_missing,) if single else tuple(allow_missing)
 
     def __call__(self, module: nn.Module) -> None:
         path = local_file(self.checkpoint, self.sha256)
-        if not path.exists():
-            raise FileNotFoundError(
-                f'PretrainedEncoder: checkpoint={self.checkpoint!r}: no such file'
-            )
         digest = check_sha256(path, self.sha256)
         content = read_checkpoint(path)
-        try:
-            found = encoder_tensors(content, str(path))
-        except CheckpointError as error:
-            raise CheckpointError(f'{error}. {_CONVERT}') from None
         own = module.state_dict()
-        found = {
+        tensors = fitting_names(encoder_tensors(content, str(path)), own)
+        shared = own.keys() & tensors.keys()
+        kept = {
             name: tensor
-            for name, tensor in fitting_names(found, own).items()
-            if name in own or not _matches(name, self.allow_unexpected)
+            for name, tensor in own.items()
+            if shared and any(fnmatchcase(name, p) for p in self.allow_missing)
         }
-        if not own.keys() & found.keys():
-            raise KeyMismatchError(f'{path} fills nothing in {type(module).__name__}')
-        kept = {n: t for n, t in own.items() if _matches(n, self.allow_missing)}
-        hint = (
-            f'{_CONVERT}. Tensors that may be left out go into allow_missing, surplus '
-            'ones into allow_unexpected'
-        )
-        fill(module, {**kept, **found}, str(path), type(module).__name__, hint)
+        fill(module, {**kept, **tensors}, str(path), type(module).__name__, _CONVERT)
         self._protect(module)
         meta = declared_settings(content)
         module.encoder_meta = meta
         print_log(
-            f'Encoder loaded from {self.checkpoint} (sha256 {digest}): {len(found)} '
+            f'Encoder loaded from {self.checkpoint} (sha256 {digest}): {len(shared)} '
             f'of {len(own)} tensors. Pre-trained with pooling head '
             f'{meta.get("pooling_head", "unknown")}, last stage '
             f'{meta.get("last_stage", "unknown")}, {input_text(declared_input(meta))}',
@@ -123,7 +98,7 @@ class PretrainedEncoder:
             kinds = [str(entry.get('type')) for entry in cfg]
             # mmengine runs its own Pretrained after everything else
             if not kinds[-1].endswith('PretrainedEncoder') or 'Pretrained' in kinds:
-                raise ValueError(
+                raise ConfigError(
                     'init_cfg: PretrainedEncoder has to be the last entry and without '
                     f'Pretrained, or they overwrite what it loads; found {kinds}'
                 )
@@ -134,7 +109,3 @@ class PretrainedEncoder:
         # last norms of mmpretrain's ResNet, position embeddings) ask for this type.
         if cfg:
             module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint)
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -250,9 +250,8 @@ def model_tensors(
     wrong = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if wrong:
         raise CheckpointError(
-            f'{source}: values that are not finite (NaN or infinity) in '
-            f'{len(wrong)} tensors: {first_names(wrong)}. The training that wrote the '
-            'file diverged; use an earlier checkpoint'
+            f'{source}: tensors with values that are not finite (NaN or infinity): '
+            f'{first_names(wrong)}. Their training diverged; use an earlier checkpoint'
         )
     return tensors
 

@@ -2,9 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from mmengine.config import Config
@@ -50,25 +50,16 @@ def build_untrained(config: Config) -> nn.Module:
     # Classifiers keep it beside the model; the Runner hands it over.
     if config.get('data_preprocessor') is not None:
         settings.setdefault('data_preprocessor', config.data_preprocessor)
-    _drop_initializers(settings)
     enter_scope(scope)
     with DefaultScope.overwrite_default_scope(scope):
-        return revert_sync_batchnorm(MODELS.build(settings))
-
-
-def _drop_initializers(settings: Any) -> None:
-    """Remove ``init_cfg`` and ``pretrained`` that name files, at every depth."""
-    if isinstance(settings, MutableMapping):
-        initializer = settings.get('init_cfg')
-        if isinstance(initializer, Mapping) and 'checkpoint' in initializer:
-            settings['init_cfg'] = None
-        if settings.get('pretrained') is not None:
-            settings['pretrained'] = None
-        for value in settings.values():
-            _drop_initializers(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            _drop_initializers(value)
+        model = revert_sync_batchnorm(MODELS.build(settings))
+    for module in model.modules():
+        initializers = getattr(module, 'init_cfg', None) or []
+        if isinstance(initializers, Mapping):
+            initializers = [initializers]
+        if any('checkpoint' in cfg for cfg in initializers):
+            module.init_cfg = [c for c in initializers if 'checkpoint' not in c] or None
+    return model
 
 
 def _initialize(model: nn.Module) -> None:
