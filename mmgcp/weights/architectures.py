@@ -21,7 +21,7 @@ from .errors import CheckpointError
 Shape = tuple[int, ...]
 Encoder = tuple[str, dict[str, Any]]
 
-RESNET_BLOCKS = {
+RESNET_BLOCKS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import nn
@@ -61,8 +60,8 @@ class _DictCalls(ast.NodeTransformer):
         self.generic_visit(node)
         named = not node.args and all(keyword.arg for keyword in node.keywords)
         if named and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-            keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
-            return ast.Dict(keys, [keyword.value for keyword in node.keywords])
+            pairs = [(ast.Constant(key.arg), key.value) for key in node.keywords]
+            return ast.Dict([key for key, _ in pairs], [value for _, value in pairs])
         return node
 
 
@@ -114,10 +113,11 @@ def check_model_input(model: nn.Module) -> None:
     file at the module that it filled.
     """
     model = getattr(model, 'module', model)
+    preprocessor = getattr(model, 'data_preprocessor', None)
     for module in model.modules():
         meta = getattr(module, 'encoder_meta', None)
-        if meta is not None and hasattr(model, 'data_preprocessor'):
-            check_preprocessor(model.data_preprocessor, meta)
+        if meta is not None and preprocessor is not None:
+            check_preprocessor(preprocessor, meta)
 
 
 def check_preprocessor(preprocessor: nn.Module, meta: Mapping[str, str]) -> bool:
@@ -139,12 +139,11 @@ def check_preprocessor(preprocessor: nn.Module, meta: Mapping[str, str]) -> bool
     same = found['to_rgb'] == declared['to_rgb']
     for key in ('mean', 'std'):
         value = getattr(preprocessor, key, None)
-        values = (
-            None if value is None else np.ravel(torch.as_tensor(value).cpu().double())
-        )
-        found[key] = None if values is None else values.round(4).tolist()
-        same &= np.shape(values) == np.shape(declared[key]) and np.allclose(
-            values, declared[key], atol=0.01
+        numbers = torch.as_tensor(torch.nan if value is None else value).cpu()
+        numbers, wanted = numbers.double().flatten(), torch.tensor(declared[key])
+        same &= torch.allclose(numbers, wanted.double(), atol=0.01)
+        found[key] = (
+            [round(x, 4) for x in numbers.tolist()] if value is not None else None
         )
     if not same:
         print_log(

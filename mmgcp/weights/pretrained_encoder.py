@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model.weight_init import update_init_info
@@ -62,8 +63,8 @@ class PretrainedEncoder:
         self.checkpoint = str(checkpoint)
         self.sha256 = sha256
         # a string would be a list of patterns of one letter
-        single = isinstance(allow_missing, str)
-        self.allow_missing = (allow_missing,) if single else tuple(allow_missing)
+        patterns = [allow_missing] if isinstance(allow_missing, str) else allow_missing
+        self.allow_missing = tuple(patterns)
 
     def __call__(self, module: nn.Module) -> None:
         path = local_file(self.checkpoint, self.sha256)
@@ -78,9 +79,8 @@ class PretrainedEncoder:
             if shared and any(fnmatchcase(name, p) for p in self.allow_missing)
         }
         fill(module, {**kept, **tensors}, str(path), type(module).__name__, _CONVERT)
-        self._protect(module)
         meta = declared_settings(content)
-        module.encoder_meta = meta
+        self._mark(module, meta)
         print_log(
             f'Encoder loaded from {self.checkpoint} (sha256 {digest}): {len(shared)} '
             f'of {len(own)} tensors. Pre-trained with pooling head '
@@ -91,7 +91,7 @@ class PretrainedEncoder:
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'PretrainedEncoder: {self.checkpoint}')
 
-    def _protect(self, module: nn.Module) -> None:
+    def _mark(self, module: Any, meta: dict[str, str]) -> None:
         """Keep the frameworks from initializing the loaded values again."""
         cfg = getattr(module, 'init_cfg', None)
         if isinstance(cfg, list | tuple) and len(cfg) > 1:
@@ -109,3 +109,4 @@ class PretrainedEncoder:
         # last norms of mmpretrain's ResNet, position embeddings) ask for this type.
         if cfg:
             module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint)
+        module.encoder_meta = meta

@@ -214,11 +214,11 @@ def model_tensors(
     Raises:
         CheckpointError: There are no such tensors, or values are not finite.
     """
-    keys = ('state_dict_ema', 'model_ema') if ema else ('state_dict', 'model')
+    keys = ['state_dict_ema', 'model_ema'] if ema else ['state_dict', 'model']
     if isinstance(content, Mapping):
         # mmengine swaps the two when it saves: the average has the plain name
         if 'ema_state_dict' in content:
-            keys = ('state_dict',)
+            keys = ['state_dict']
         found = [key for key in keys if isinstance(content.get(key), Mapping)]
         if ema and not found:
             raise CheckpointError(

@@ -51,8 +51,8 @@ def _move_background(tensors: Tensors, report: KeyReport) -> Tensors:
         (f'{mask}.conv_logits', classes),
     ):
         for name in (f'{layer}.weight', f'{layer}.bias'):
-            rows = tensors.get(name, ())
-            if not classes or len(rows) != outputs:
+            rows = tensors.get(name)
+            if rows is None or not classes or len(rows) != outputs:
                 continue
             first, others = rows[: outputs // classes], rows[outputs // classes :]
             if layer.endswith('fc_cls'):
