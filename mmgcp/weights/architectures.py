@@ -44,7 +44,7 @@ def recognize(shapes: Mapping[str, Shape]) -> Encoder | None:
     Raises:
         CheckpointError: Its sizes are those of no published encoder.
     """
-    if 'layer1.0.conv1.weight' in shapes:
+    if any(re.match(r'layer1\.0\.conv\d\.', name) for name in shapes):
         return _resnet(shapes)
     if any(name.startswith('layer7.0.conv.') for name in shapes):
         return 'mobilenet_v2', dict(type='mmgcp.GCPMobileNetV2')

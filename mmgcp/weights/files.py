@@ -6,11 +6,13 @@ import os
 import socket
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
+from mmengine.logging import print_log
 
 from ..utils.files import replacing
 from .errors import CheckpointError
@@ -65,12 +67,11 @@ def check_sha256(path: Path, expected: str | None) -> str:
         CheckpointError: It does not start with ``expected`` (8 digits or more).
     """
     found = file_sha256(path)
-    if expected is not None:
-        pinned = str(expected).lower()
-        if len(pinned) < 8 or not found.startswith(pinned):
-            raise CheckpointError(
-                f'{path}: sha256 is {found}, but sha256={expected!r} was asked for'
-            )
+    pinned = found if expected is None else str(expected).lower()
+    if len(pinned) < 8 or not found.startswith(pinned):
+        raise CheckpointError(
+            f'{path}: sha256 is {found}, but sha256={expected!r} was asked for'
+        )
     return found
 
 
@@ -106,8 +107,12 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
     hosts = all_gather_object(socket.gethostname())
     if hosts.index(socket.gethostname()) == get_rank():
         try:
-            _fetch(source, target, sha256)
-        except (CheckpointError, OSError) as error:
+            cached = target.exists() and (
+                sha256 is None or file_sha256(target).startswith(sha256.lower())
+            )
+            if not cached:
+                _download(source, target, sha256)
+        except (CheckpointError, OSError, HTTPException) as error:
             failure = f'{source}: {error}'
     # the exchange of results is also what the other processes wait for
     failures = [text for text in all_gather_object(failure) if text]
@@ -116,29 +121,12 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
     return target
 
 
-def _fetch(url: str, target: Path, sha256: str | None) -> None:
-    if target.exists():
-        if sha256 is None or file_sha256(target).startswith(sha256.lower()):
-            return
-        target.unlink()
-    with replacing(target) as part:
-        with open(part, 'wb') as file:
-            _download(url, file)
-        check_sha256(part, sha256)
-
-
-def _download(url: str, file: BinaryIO) -> None:
-    from rich.progress import Progress
-
+def _download(url: str, target: Path, sha256: str | None) -> None:
+    print_log(f'Downloading {url} to {target}', logger='current')
     request = urllib.request.Request(url, headers={'User-Agent': 'mmgcp'})
-    with urllib.request.urlopen(request, timeout=60) as response, Progress() as bar:
-        declared = response.headers.get('Content-Length')
-        total = int(declared) if declared else None
-        task = bar.add_task(Path(url).name, total=total)
-        received = 0
-        while chunk := response.read(_CHUNK):
-            received += len(chunk)
-            file.write(chunk)
-            bar.update(task, advance=len(chunk))
-    if total is not None and received != total:
-        raise CheckpointError(f'connection ended after {received} of {total} bytes')
+    with urllib.request.urlopen(request, timeout=60) as response:
+        # raises IncompleteRead when the connection ends early
+        content = response.read()
+    with replacing(target) as part:
+        part.write_bytes(content)
+        check_sha256(part, sha256)

@@ -63,7 +63,7 @@ def test_download_is_cached_and_pinned(server, tmp_path):
     ('name', 'sha256', 'reason'),
     [
         ('absent.pth', None, '404'),
-        ('short.pth', None, 'of 10340 bytes|IncompleteRead'),
+        ('short.pth', None, 'IncompleteRead'),
         ('e.pth', '0' * 64, 'sha256'),
     ],
 )
@@ -71,7 +71,7 @@ def test_failed_download_leaves_nothing(server, tmp_path, name, sha256, reason):
     with pytest.raises(CheckpointError, match=reason) as error:
         local_file(server.url + name, sha256)
     assert server.url + name in str(error.value)
-    assert list((tmp_path / 'cache').iterdir()) == []
+    assert not list((tmp_path / 'cache').glob('*'))
 
 
 RANKS = """

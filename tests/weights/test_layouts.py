@@ -86,10 +86,6 @@ CASES = {
         *('torchvision', lambda: GapResNet(18), _plain),
         *(_resnet(18, 'stride'), GAP),
     ),
-    'resnet34-published': (
-        *('torchvision', lambda: GapResNet(34), _published),
-        *(_resnet(34, 'stride'), GAP),
-    ),
     'resnet18d': (
         *('timm', lambda: GapResNet(18, deep=True), _plain),
         *(_resnet(18, 'stride', **DEEP), GAP),
