@@ -93,11 +93,11 @@ def official(kind: str, depth: int, dims: int, classes: int = 10):
     """A ResNet in the layout of its authors, with random weights."""
 
     def make(path: Path) -> None:
-        from weights.networks import CovarianceResNet, randomize
+        from weights.networks import CovarianceResNet, randomise
 
         network = CovarianceResNet(depth, dims, kind)
         network.fc = nn.Linear(dims * (dims + 1) // 2, classes)
-        tensors = randomize(network).state_dict()
+        tensors = randomise(network).state_dict()
         tensors = {f'module.{name}': tensor for name, tensor in tensors.items()}
         torch.save(dict(epoch=99, state_dict=tensors), path)
 
@@ -109,7 +109,7 @@ def converted(source: Callable[[Path], None], to: str) -> Callable[[Path], None]
     """What conversion makes of a file."""
 
     def make(path: Path) -> None:
-        from mmgcp.weights.convert import convert_checkpoint
+        from mmgcp.weights import convert_checkpoint
 
         official_file = path.with_suffix('.pth.tar')
         source(official_file)
@@ -119,18 +119,18 @@ def converted(source: Callable[[Path], None], to: str) -> Callable[[Path], None]
 
 
 def old_detector(path: Path) -> None:
-    from weights.networks import randomize
+    from weights.networks import randomise
     from weights.test_mmdet_v1 import OldDetector
 
-    torch.save(dict(meta={}, state_dict=randomize(OldDetector()).state_dict()), path)
+    torch.save(dict(meta={}, state_dict=randomise(OldDetector()).state_dict()), path)
 
 
 def transformer(path: Path) -> None:
-    from weights.networks import randomize
+    from weights.networks import randomise
     from weights.token_networks import TokenNet
 
     network = TokenNet(384, 12, 6, 1536, 6, 24, groups=3, side=14)
-    tensors = randomize(network).state_dict()
+    tensors = randomise(network).state_dict()
     torch.save(dict(state_dict=tensors, state_dict_ema=tensors), path)
 
 

@@ -25,7 +25,7 @@ STACK = (
     'mmdet.apis',
     'mmseg.apis',
     'mmgcp.models',
-    'mmgcp.weights.convert',
+    'mmgcp.weights',
 )
 SECONDS = 300
 
