@@ -83,7 +83,7 @@ def official_checkpoint(path: Path, dims: int = 64) -> dict:
 @pytest.fixture(scope='session')
 def converted(tmp_path_factory):
     """The official file, and what conversion makes of it."""
-    from mmgcp.weights import convert_checkpoint
+    from mmgcp.weights.convert import convert_checkpoint
 
     folder = tmp_path_factory.mktemp('weights')
     tensors = official_checkpoint(folder / 'official.pth.tar')

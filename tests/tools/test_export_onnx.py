@@ -89,10 +89,10 @@ def test_detector_gives_its_features_at_any_size(
 
 
 def test_encoder_file_is_exported_too(run_tool, scenes, checkpoint_of, tmp_path):
-    from mmgcp.weights import export_encoder
+    from mmgcp.weights.convert import convert_checkpoint
 
     encoder = tmp_path / 'encoder.pth'
-    export_encoder(checkpoint_of('gap'), encoder)
+    convert_checkpoint(checkpoint_of('gap'), encoder)
     for source, name in ((encoder, 'a.onnx'), (checkpoint_of('gap'), 'b.onnx')):
         done = run_tool(
             *('export_onnx', CONFIGS['gap'], source, tmp_path / name),
