@@ -12,7 +12,7 @@ from mmgcp.utils.config import load_config
 from mmgcp.visualization import Predictor
 from mmgcp.visualization.feature_maps import LevelView, view_levels
 from mmgcp.visualization.files import read_image
-from mmgcp.visualization.targets import TargetError
+from mmgcp.visualization.class_activation import TargetError
 
 from .conftest import CONFIGS
 
