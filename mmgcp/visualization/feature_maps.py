@@ -36,9 +36,8 @@ def class_score(
 ) -> tuple[Tensor, str, str]:
     """Run a model on ``inputs`` ``(1, 3, H, W)`` and give the score of a class.
 
-    The score of a classifier is the logit of the class. That of a segmentor is the
-    mean logit over the pixels it assigns to the class. That of a detector is the mean
-    log-odds over the objects of the class that it finds.
+    The score of a classifier is the logit of the class. For a segmentor it is the mean
+    over the pixels of the class, for a detector over its objects or its best anchors.
 
     Returns:
         The score, the name of the class, and what the score is the mean of.
@@ -64,9 +63,7 @@ def class_score(
         label = int(labels.flatten().bincount().argmax()) if label is None else label
         values = logits[0, label]
     else:
-        objects = detected_objects(model, inputs, samples)
-        labels, part = objects.labels, 'objects'
-        values = torch.logit(objects.scores, eps=1e-6)
+        labels, values, part = detections(model, inputs, samples)
         if label is None and len(labels):
             label = int(labels[values.argmax()])
     found = labels == label
@@ -78,16 +75,26 @@ def class_score(
     return values[found].mean(), classes[label], f'{int(found.sum())} {part}'
 
 
-def detected_objects(model: Any, inputs: Tensor, samples: list) -> Any:
-    """What a detector finds; the scores keep their graph."""
-    if not hasattr(model, 'roi_head'):
-        return model.predict(inputs, samples, rescale=False)[0].pred_instances
-    # Boxes only: masks that are pasted into the picture would keep a large graph.
-    features = model.extract_feat(inputs)
-    with torch.no_grad():
-        proposals = model.rpn_head.predict(features, samples, rescale=False)
-    metas, settings = [s.metainfo for s in samples], model.roi_head.test_cfg
-    return model.roi_head.predict_bbox(features, metas, proposals, settings)[0]
+def detections(model: Any, inputs: Tensor, samples: list) -> tuple[Tensor, Tensor, str]:
+    """Labels and differentiable log-odds of what a detector finds."""
+    head: Any = getattr(model, 'bbox_head', None)
+    if hasattr(head, 'prior_generator'):  # its decoded scores have no graph
+        maps = [m[0] for m in head(model.extract_feat(inputs))[0]]
+        maps = [m.unflatten(0, (-1, head.cls_out_channels)).movedim(1, 3) for m in maps]
+        logits = torch.cat([m.flatten(0, 2) for m in maps])[:, : head.num_classes]
+        best = logits.topk(min(20, len(logits)), dim=0).values
+        labels = torch.arange(head.num_classes, device=best.device).expand_as(best)
+        return labels.flatten(), best.flatten(), 'anchors'
+    if hasattr(model, 'roi_head'):
+        # Boxes only: pasting masks into the picture would keep a large graph.
+        features, metas = model.extract_feat(inputs), [s.metainfo for s in samples]
+        with torch.no_grad():
+            boxes = model.rpn_head.predict(features, samples, rescale=False)
+        head = model.roi_head
+        found = head.predict_bbox(features, metas, boxes, head.test_cfg)[0]
+    else:
+        found = model.predict(inputs, samples, rescale=False)[0].pred_instances
+    return found.labels, torch.logit(found.scores, eps=1e-6), 'objects'
 
 
 @dataclass

@@ -17,11 +17,7 @@ class MediaError(UserError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        MediaError: The file is missing or is no picture.
-    """
+    """Read a picture as ``(H, W, 3)`` uint8 RGB, or raise :class:`MediaError`."""
     path = Path(path)
     if not path.is_file():
         raise MediaError(f'{path}: no such picture')
@@ -44,11 +40,7 @@ def save_image(image: np.ndarray, path: str | Path) -> Path:
 
 
 def find_images(path: Path) -> list[Path]:
-    """Pictures of a folder and the folders in it, or the one picture given.
-
-    Raises:
-        MediaError: There is none.
-    """
+    """Pictures of a folder and the folders in it, or the file that was given."""
     if not path.exists():
         raise MediaError(f'{path}: no such picture, folder or video')
     if path.is_file():

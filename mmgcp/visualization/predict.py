@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mmcv
 import numpy as np
 
 from mmgcp.utils.config import load_config
@@ -85,24 +87,23 @@ def predict(
         return [_predict_video(source, out / f'{source.stem}.mp4', compare)], []
     written, failed = [], []
     for image in track(images, 'predicting'):
-        try:
-            pixels = read_image(image)
-        except MediaError as error:
-            failed.append(str(error))
-            continue
         # The result has the name of its picture, so that no two have the same.
         target = out / image.relative_to(root)
         if target.suffix.lower() not in IMAGES:
             target = target.with_suffix('.png')
-        written.append(save_image(compare(pixels, image.name), target))
+        try:
+            drawn = compare(read_image(image), image.name)
+        except MediaError as error:
+            failed.append(str(error))
+        except cv2.error as error:  # it is too narrow to be resized, for example
+            failed.append(f'{image} does not fit the test pipeline: {error}'.strip())
+        else:
+            written.append(save_image(drawn, target))
     return written, failed
 
 
 def _predict_video(source: Path, target: Path, compare: Callable) -> Path:
     """Draw every frame of a video into another one, which is written whole or not."""
-    import cv2
-    import mmcv
-
     video = mmcv.VideoReader(str(source))
     writer = None
     with replacing(target) as part:

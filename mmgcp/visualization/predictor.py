@@ -27,8 +27,8 @@ def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
         ConfigError: Neither the config nor the data set's class names them.
     """
     scope = framework_of(config)
-    with DefaultScope.overwrite_default_scope(scope):
-        kind = DATASETS.get(dataset['type'])
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(dataset['type'])
     known = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     classes = known.get('classes') or ()
     if isinstance(classes, str):
@@ -129,8 +129,7 @@ def draw_sample(
         image: ``(H, W, 3)`` uint8 RGB; the sample's coordinates are its pixels.
         predicted: The predictions; the annotations otherwise.
         threshold: Objects below this score are left out.
-        least: Shorter side of the drawn picture, at least.
-        most: Longer side of the drawn picture, at most.
+        least, most: Size of the drawn picture, see :func:`enlarge`.
     """
     kind = 'pred' if predicted else 'gt'
     original = image.shape[1]
