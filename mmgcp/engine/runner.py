@@ -12,7 +12,7 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
-from mmgcp.models.checks import check_wiring
+from .wiring import check_wiring
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.utils.random_state import hashed_seed, seeded
