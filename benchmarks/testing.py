@@ -128,7 +128,7 @@ def work(config: str, checkpoint: str, launcher: str, out: str, options: str) ->
         options: Overrides of the config by dotted key, as JSON.
     """
     from mmgcp.engine.distributed import leave_group
-    from mmgcp.engine.runner import build_runner, load_config
+    from mmgcp.engine.training import build_runner, load_config
 
     cfg = load_config(config, json.loads(options))
     cfg.launcher, cfg.work_dir = launcher, f'{out}/work'

@@ -16,7 +16,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmgcp.engine.runner import build_runner
+from mmgcp.engine.training import build_runner
 
 from mmgcp.datasets.corruption import CORRUPTIONS, Corrupt
 from mmgcp.utils.files import read_json, write_json

@@ -1,6 +1,6 @@
 """What extends mmengine: runner, hooks, schedulers, optimizer wrapper, process groups."""
 
-from .hooks import EpochSeedHook
+from .hooks import EpochSeedHook, FiniteLossHook
 from .landscape_hook import LandscapeHook
 from .optim_wrapper import CPUAmpOptimWrapper
 from .schedulers import PolynomialLR, WarmupCosineLR
@@ -8,6 +8,7 @@ from .schedulers import PolynomialLR, WarmupCosineLR
 __all__ = [
     'CPUAmpOptimWrapper',
     'EpochSeedHook',
+    'FiniteLossHook',
     'LandscapeHook',
     'PolynomialLR',
     'WarmupCosineLR',

@@ -7,9 +7,10 @@ import torch
 from mmengine import dist
 from torch import Tensor, nn
 
-from .loss import fixed_proposals, model_loss, prepare
 from mmgcp.engine.distributed import sum_over_processes
 from mmgcp.utils.random_state import seeded
+
+from .loss import fixed_proposals, model_loss, prepare
 
 # First and last step size and their number, of the paper's code for ResNets
 # at a batch of 256.

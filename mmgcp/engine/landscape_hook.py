@@ -12,9 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmgcp.registry import HOOKS
-from .landscape import DEFAULT_STEPS, measure_batch, merge
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.random_state import preserved_random_state
+
+from .landscape import DEFAULT_STEPS, measure_batch, merge
 
 
 @HOOKS.register_module()

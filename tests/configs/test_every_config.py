@@ -10,7 +10,7 @@ from zoo import FOLDERS, config_files
 
 pytest.importorskip('mmcv.ops')
 
-from mmgcp.engine.runner import build_runner
+from mmgcp.engine.training import build_runner
 
 EVERY = [(folder, path) for folder in FOLDERS for path in config_files(folder)]
 METRICS = {

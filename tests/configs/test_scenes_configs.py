@@ -9,7 +9,7 @@ pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-from mmgcp.engine import runner as tools
+from mmgcp.engine import training as tools
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 EVERY = sorted(

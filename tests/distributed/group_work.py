@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmgcp.layers import AdaptiveChannelDropout
-from mmgcp.engine import runner as tools
+from mmgcp.engine import training as tools
 from mmgcp.engine.distributed import leave_group
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

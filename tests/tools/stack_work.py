@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.runner import runner as mmengine_runner
 
-from mmgcp.engine import runner as tools
+from mmgcp.engine import training as tools
 from mmgcp.weights import export_encoder
 
 # Asking the compilers for their versions takes longer than these trainings.

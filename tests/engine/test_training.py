@@ -1,4 +1,4 @@
-"""tools/train.py and tools/test.py on tiny scenes, with all three frameworks."""
+"""Training, resuming and testing on tiny scenes, with all three frameworks."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
@@ -17,10 +18,13 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.datasets.checking import DataError
-from mmgcp.engine import runner as tools
-from mmgcp.engine.loading import IncompleteCheckpointError
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+from mmgcp.engine import training as tools
+from mmgcp.engine.hooks import NotFiniteError
+from mmgcp.engine.runner import GCPRunner
+from mmgcp.utils.config import ConfigError
+from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = ROOT / 'configs/pretrain/resnet18-w16_dropcov_scenes.py'
@@ -103,32 +107,16 @@ def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     assert all(straight[step] == lr for step, lr in resumed.items() if step in straight)
 
 
-def test_segmentation_through_the_command_lines(tmp_path):
-    work = tmp_path / 'work'
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    small = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-
-    command = (ROOT / 'tools/train.py', SEGMENT, '--work-dir', work)
-    trained = run(*command, '--cfg-options', *small)
-    assert trained.returncode == 0, trained.stderr
-    lines = [line for line in log_of(work).splitlines() if 'SyncBN layers' in line]
+def test_segmentation_and_pictures(tmp_path, forget_runners):
+    options = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}
+    tools.train(SEGMENT, str(tmp_path), cfg_options=options)
+    lines = [line for line in log_of(tmp_path).splitlines() if 'SyncBN layers' in line]
     assert len(lines) == 1
-    assert 'become BN: statistics cannot be shared by a single process' in lines[0]
-
+    assert 'become BN in a single process' in lines[0]
+    forget_runners()
     out, pictures = tmp_path / 'metrics.json', tmp_path / 'pictures'
-    command = (ROOT / 'tools/test.py', SEGMENT, work / 'epoch_1.pth')
-    options = ('--work-dir', work, '--out', out, '--show-dir', pictures)
-    tested = run(*command, *options)
-    assert tested.returncode == 0, tested.stderr
+    checkpoint = str(tmp_path / 'epoch_1.pth')
+    tools.evaluate(SEGMENT, checkpoint, str(tmp_path), str(out), str(pictures))
     metrics = json.loads(out.read_text())
     assert set(metrics) == {'aAcc', 'mIoU', 'mAcc'}
     assert 0 <= metrics['mIoU'] <= 100
@@ -152,17 +140,16 @@ def gap_checkpoint(tmp_path_factory):
 
 
 def test_a_checkpoint_of_another_model_is_not_evaluated(tmp_path, gap_checkpoint):
-    with pytest.raises(IncompleteCheckpointError) as caught:
+    with pytest.raises(KeyMismatchError) as caught:
         tools.evaluate(PRETRAIN, str(gap_checkpoint), str(tmp_path))
     message = str(caught.value)
     assert str(gap_checkpoint) in message
     assert 'resnet18-w16_dropcov_scenes.py' in message
-    assert 'missing keys' in message
     assert 'neck.reduction.conv.weight' in message
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, gap_checkpoint):
-    with pytest.raises(IncompleteCheckpointError, match=r'neck\.reduction'):
+    with pytest.raises(KeyMismatchError, match=r'neck\.reduction'):
         tools.train(PRETRAIN, str(tmp_path), resume=str(gap_checkpoint))
 
 
@@ -216,9 +203,10 @@ def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):
         assert torch.allclose(value, found[1][name], atol=1e-6), name
 
 
-def test_detection_and_pictures(tmp_path):
+def test_detection_and_pictures(tmp_path, forget_runners):
     options = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}
     tools.train(DETECT, str(tmp_path), cfg_options=options)
+    forget_runners()
     metrics = tools.evaluate(
         DETECT,
         str(tmp_path / 'epoch_1.pth'),
@@ -263,36 +251,64 @@ def test_half_precision_on_a_cpu_is_refused(tmp_path):
         )
 
 
-def test_accumulated_gradients_are_those_of_the_large_batch(tmp_path):
-    # Without batch statistics and dropout the order of summing is all that differs.
-    plain = {
-        'model.backbone.norm_cfg.type': 'GN',
-        'model.backbone.norm_cfg.num_groups': 4,
-        'model.neck.dropout': None,
-        'model.neck.norm_cfg.type': 'GN',
-        'model.neck.norm_cfg.num_groups': 4,
-        'optim_wrapper.optimizer._delete_': True,
-        'optim_wrapper.optimizer.type': 'SGD',
-        'optim_wrapper.optimizer.lr': 0.01,
+class Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), 'w'))
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+@pytest.mark.parametrize('key', ['meta', 'optimizer'])
+def test_nothing_in_a_checkpoint_runs(key, legacy, tmp_path, gap_checkpoint):
+    content = torch.load(gap_checkpoint, weights_only=True)
+    content[key] = {'payload': Payload(tmp_path / 'ran')}
+    path = tmp_path / 'checkpoint.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / 'last_checkpoint').write_text(str(path))
+    load_from = {'load_from': str(path), 'train_cfg.max_epochs': 1}
+    for start in (
+        lambda: tools.evaluate(GAP, str(path), str(work)),
+        lambda: tools.train(GAP, str(work), resume=str(path)),
+        lambda: tools.train(GAP, str(work), resume='auto'),
+        lambda: tools.train(GAP, str(work), cfg_options=load_from),
+    ):
+        with pytest.raises(CheckpointError, match='checkpoint.pth'):
+            start()
+        assert not (tmp_path / 'ran').exists()
+
+
+def test_a_training_stops_at_a_loss_that_is_not_finite(tmp_path):
+    options = {
+        'train_cfg.max_epochs': 3,
+        'optim_wrapper.optimizer.lr': 1e30,
         'param_scheduler': [],
-        'train_cfg.max_epochs': 1,
-        'val_cfg': None,
-        'val_dataloader': None,
-        'val_evaluator': None,
     }
-    found = []
-    for batch, counts in ((30, 1), (10, 3)):
-        options = {
-            **plain,
-            'train_dataloader.batch_size': batch,
-            'train_dataloader.drop_last': True,
-            'optim_wrapper.accumulative_counts': counts,
-        }
-        folder = tmp_path / str(batch)
-        tools.train(PRETRAIN, str(folder), cfg_options=options)
-        found.append(weights(folder / 'epoch_1.pth'))
-    for name, value in found[0].items():
-        assert torch.allclose(value, found[1][name], atol=1e-5), name
+    with pytest.raises(NotFiniteError, match='iteration'):
+        tools.train(GAP, str(tmp_path), cfg_options=options)
+    for path in tmp_path.glob('*.pth'):
+        assert all(value.isfinite().all() for value in weights(path).values())
+
+
+def test_a_moved_folder_is_resumed(tmp_path):
+    (tmp_path / 'epoch_3.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_3.pth')
+    assert tools.last_checkpoint(tmp_path) == str(tmp_path / 'epoch_3.pth')
+    for text in ('', '/gone/epoch_4.pth'):
+        (tmp_path / 'last_checkpoint').write_text(text)
+        with pytest.raises(tools.UsageError, match='last_checkpoint names'):
+            tools.last_checkpoint(tmp_path)
+
+
+def test_a_learning_rate_that_is_no_number(tmp_path):
+    options = {'optim_wrapper.optimizer.lr': 'abc'}
+    with pytest.raises(tools.UsageError, match="optimizer.lr='abc'"):
+        tools.train(GAP, str(tmp_path), cfg_options=options)
 
 
 def test_auto_scale_lr_needs_its_batch_size(tmp_path):
@@ -311,7 +327,7 @@ def test_missing_data_is_found_before_the_model_is_built(tmp_path, monkeypatch):
     def build(*args, **kwargs):
         raise AssertionError('the model was built')
 
-    monkeypatch.setattr(tools.GCPRunner, 'build_model', build)
+    monkeypatch.setattr(GCPRunner, 'build_model', build)
     with pytest.raises(DataError) as caught:
         tools.train(DETECT, str(tmp_path / 'work'))
     message = str(caught.value)
@@ -322,5 +338,30 @@ def test_missing_data_is_found_before_the_model_is_built(tmp_path, monkeypatch):
 def test_unknown_framework(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text("default_scope = 'mmgcp'\n")
-    with pytest.raises(tools.UsageError, match="default_scope='mmgcp'"):
+    with pytest.raises(ConfigError, match="default_scope='mmgcp'"):
         tools.train(config, str(tmp_path / 'work'))
+
+
+def test_encoders_of_one_seed_start_equal(tmp_path):
+    """Whatever stands behind the encoder, and whatever it draws."""
+    started = {}
+    for config, seed in ((GAP, 0), (PRETRAIN, 0), (GAP, 1)):
+        cfg = tools.load_config(config, {'randomness': dict(seed=seed)})
+        cfg.work_dir, cfg.launcher = str(tmp_path / f'{config.stem}-{seed}'), 'none'
+        runner = tools.build_runner(cfg)
+        runner.register_hook(StopBeforeTraining())
+        with pytest.raises(StopIteration):
+            runner.train()
+        started[config, seed] = runner.model.backbone.state_dict()
+        order = [batch['inputs'][0].sum().item() for batch in runner.train_dataloader]
+        started[config, seed]['order'] = torch.tensor(order)
+    gap, dropcov = started[GAP, 0], started[PRETRAIN, 0]
+    assert all(torch.equal(value, dropcov[name]) for name, value in gap.items())
+    other = started[GAP, 1]
+    assert not torch.equal(gap['conv1.weight'], other['conv1.weight'])
+    assert not torch.equal(gap['order'], other['order'])
+
+
+class StopBeforeTraining(Hook):
+    def before_train(self, runner):
+        raise StopIteration
