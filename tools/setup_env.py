@@ -140,12 +140,17 @@ class Environment:
 
     @functools.cached_property
     def uv(self):
-        """The uv to install with, or None: a pip with an index of its own is kept."""
+        """uv of this machine, or of the cache. None if pip has an index of its own."""
         command = [self.python, '-m', 'pip', 'config', 'list']
         options = subprocess.run(command, capture_output=True, text=True).stdout
         if re.search(r'\.(index-url|no-index)=', options):
             return None
-        return shutil.which('uv', path=f'{self.folder}/bin:{os.environ["PATH"]}')
+        path = f'{os.environ["PATH"]}:{CACHE}/uv/bin'
+        if not shutil.which('uv', path=path):
+            with contextlib.suppress(SetupError):
+                pinned = ('--constraint', self.constraints, '--target', CACHE / 'uv')
+                run(self.python, '-m', 'pip', 'install', *pinned, 'uv')
+        return shutil.which('uv', path=path)
 
     def install(self, *arguments):
         """Install with uv, then with uv from its cache alone, then with pip."""
@@ -192,9 +197,6 @@ class Environment:
         pinned = ('--constraint', self.constraints)
         try:
             say('installing torch')
-            if not shutil.which('uv'):
-                with contextlib.suppress(SetupError):
-                    run(self.python, '-m', 'pip', 'install', *pinned, 'uv')
             self.install(*pinned, '--requirement', self.requirements)
             self.install_mmcv()
             self.install_package(extras, pinned)
