@@ -15,7 +15,7 @@ from .samples import synthetic_batch
 from .timing import Variant
 
 # Share of the step of a ResNet-50 at 224 x 224 that pooling may take.
-SHARES = {'NewtonSchulz': 0.015, 'AdaptiveChannelDropout': 0.0025}
+SHARES = {'NewtonSchulz': 0.015, 'DropCov': 0.0025}
 # Image side when --size is not given and the pipeline does not tell.
 SIDES = {'mmpretrain': 224, 'mmdet': 512, 'mmseg': 512}
 

@@ -18,8 +18,8 @@ from mmgcp.utils.files import replacing
 from mmgcp.utils.random_state import hashed_seed, seeded
 from mmgcp.weights.errors import KeyMismatchError, first_names
 from mmgcp.weights.files import local_file
-from mmgcp.weights.reading import read_checkpoint
-from mmgcp.weights.trained_model import model_tensors
+from mmgcp.weights.metadata import check_model_input
+from mmgcp.weights.reading import model_tensors, read_checkpoint
 
 from .hooks import NotFiniteError
 
@@ -93,6 +93,7 @@ class GCPRunner(Runner):
             if hasattr(part, 'init_weights'):
                 with seeded(hashed_seed(self.seed, name)):
                     part.init_weights()
+        check_model_input(model)
         return super().train()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmgcp.layers import AdaptiveChannelDropout
+from mmgcp.layers import DropCov
 from mmgcp.engine import training as tools
 from mmgcp.engine.distributed import leave_group
 
@@ -145,7 +145,7 @@ def rates() -> dict:
     found = {}
     for sync in (False, True):
         torch.manual_seed(0)
-        module = AdaptiveChannelDropout(32, sync_rate=sync)
+        module = DropCov(32, sync_rate=sync)
         found[str(sync)] = float(module.rate(x))
     return found
 

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS as ROOT
 
 from mmgcp.engine.scopes import UnscopedTypeError, check_types
 
-BACKBONE = dict(type='mmgcp.GCPResNet', depth=18)
+BACKBONE = dict(type='mmgcp.GCPResNet', depth=18, last_stage='stride')
 
 
 def test_types_without_scope():
@@ -30,7 +30,7 @@ def test_types_whose_scope_is_implied_or_that_others_have(monkeypatch):
     neck = dict(
         type='mmgcp.GlobalCovariancePooling',
         normalization=dict(type='NewtonSchulz'),
-        dropout=dict(type='AdaptiveChannelDropout'),
+        dropout=dict(type='DropCov'),
     )
     check_types(dict(default_scope='mmpretrain', model=dict(neck=neck)))
     cfg = dict(default_scope='mmdet', model=dict(norm=dict(type='ScaleNorm')))

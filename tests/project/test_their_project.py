@@ -227,7 +227,7 @@ def test_installed_package_trains_the_detector(how, source, python, tmp_path):
 
 def test_a_subclass_in_their_own_scope(tmp_path):
     pytest.importorskip('mmseg')
-    from mmgcp.weights import convert_checkpoint
+    from mmgcp.weights.convert import convert_checkpoint
 
     official_checkpoint(tmp_path / 'official.pth')
     convert_checkpoint(

@@ -62,7 +62,7 @@ def _cov(channels, dim, **kwargs):
 
 
 RELU6 = dict(act_cfg=dict(type='ReLU6'))
-ACD = dict(dropout=dict(type='AdaptiveChannelDropout'))
+ACD = dict(dropout=dict(type='DropCov'))
 MOBILE = dict(type='mmpretrain.MobileNetV2', out_indices=tuple(range(8)))
 SHUFFLE = dict(type='mmpretrain.ShuffleNetV2', out_indices=tuple(range(4)))
 DEEP = dict(deep_stem=True, avg_down=True)
