@@ -10,11 +10,11 @@ from torch import nn
 
 from .reading import ROOT
 
-GAP = 'configs/pretrain/resnet18-w16_gap_scenes.py'
-ISQRT = 'configs/pretrain/resnet18-w16_isqrt_scenes.py'
+GAP = 'configs/pretrain/resnet18-w16-gap_scenes.py'
+ISQRT = 'configs/pretrain/resnet18-w16-isqrt_scenes.py'
 DETECTOR = 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENTER = 'configs/segmentation/r18-w16_upernet_scenes.py'
-SEM_FPN = 'configs/segmentation/r18-w16_sem-fpn_scenes.py'
+SEGMENTER = 'configs/segmentation/upernet_r18-w16_scenes.py'
+SEM_FPN = 'configs/segmentation/fpn_r18-w16_scenes.py'
 MASK_RCNN = 'configs/detection/mask-rcnn_r50-gcp-m_fpn_1x_coco.py'
 UPERNET = 'configs/segmentation/upernet_r50-gcp-m_4xb4-160k_ade20k-512x512.py'
 CLASSIFIER = 'configs/pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'

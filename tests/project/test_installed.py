@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -102,6 +103,11 @@ def test_two_lines_after_an_installation(how, source, tmp_path):
     place = 'import mmgcp; print(mmgcp.__path__[0])'
     package = Path(call(python, '-c', place, cwd=folder).splitlines()[-1])
     assert package.is_relative_to(expected), package
+    if how == 'wheel':  # `mim train mmgcp NAME` wants each name once
+        names = Counter(path.name for path in package.rglob('*.py'))
+        for folder in ('pretrain', 'detection', 'segmentation'):
+            for path in (ROOT / 'configs' / folder).glob('*.py'):
+                assert names[path.name] == 1, path.name
     convert = package / '.mim' / 'tools' / 'convert_checkpoint.py'
     call(python, convert, 'official.pth.tar', 'encoder.pth', cwd=folder)
     text = changed(DETECTOR.format(configs=framework_folder('mmdet') / 'configs'))

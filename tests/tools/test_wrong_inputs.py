@@ -98,7 +98,6 @@ TABLE = {
         ('test', '{tmp}/gone.py {gap_pth}', ['gone.py: no such config']),
         ('test', '{det} gone.pth', ['gone.pth', 'no such checkpoint']),
         ('train', '{det} --resume gone.pth', ['--resume gone.pth']),
-        ('train', '{det} --override gone', ['gone']),
         (
             'test',
             '{gap} {gap_pth} --cfg-options test_dataloader.dataset.data_root=gone/',
@@ -168,7 +167,6 @@ TABLE = {
         ('train', '{gap} --resume cut.pth', ['cut.pth is truncated']),
         ('train', '{gap} --resume text.txt', ['text.txt']),
         ('train', '{gap} --resume garbage.pth', ['garbage.pth']),
-        ('train', '{gap} --override text.txt', ['text.txt']),
         ('study', 'broken.py', ['broken.py']),
         ('study', 'no_model.py', ['no_model.py']),
         ('analysis/spectrum', '{gap} cut.pth --out o', ['cut.pth is truncated']),

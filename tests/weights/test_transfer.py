@@ -86,7 +86,7 @@ def test_segmenter(tmp_path, published):
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
-    name = 'segmentation/r18-w16_upernet_scenes.py'
+    name = 'segmentation/upernet_r18-w16_scenes.py'
     samples = []
     for seed in range(2):
         truth = torch.randint(10, (1, 96, 96), generator=torch.manual_seed(seed))
