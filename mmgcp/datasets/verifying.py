@@ -32,8 +32,7 @@ class Findings:
     """What is wrong with a data set: ``errors`` spoil a training, ``notes`` do not.
 
     Attributes:
-        decode: Whether images are decoded.
-        workers: Threads that decode.
+        decode: Whether images are decoded, by ``workers`` threads.
         progress: Wraps an iterable, given its length and what it goes over.
         counts: By split, the number of images and what each class has of boxes,
             pixels or images.
@@ -57,11 +56,6 @@ class Findings:
             for result in self.progress(results, len(jobs), str(what)):
                 self.looked_at += 1
                 yield result
-
-    def empty(self, split: str, where: Path, counts: dict[str, int]) -> None:
-        """A class nobody can learn is an error; one missing elsewhere is a note."""
-        listed = self.errors if split == 'train' else self.notes
-        listed += [f'{where}: class {n!r} is empty' for n in counts if not counts[n]]
 
 
 def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
@@ -93,15 +87,12 @@ def read_mask(path: Path) -> np.ndarray:
     return labels
 
 
-# A look at each layout; all return the number of images and what each class has.
+# A look at each layout. They return the number of images and what each class has.
 
 
-def look_at_folders(
-    found: Findings, folder: Path, classes: Iterable[str]
-) -> tuple[int, dict[str, int]]:
-    """Class folders: images open, and their folder is a class."""
+def _look_at_folders(found: Findings, folder: Path, classes: Sequence[str]) -> tuple:
     names = sorted(file_names(folder, IMAGE_SUFFIXES))
-    counts = dict.fromkeys(sorted(classes), 0)
+    counts = dict.fromkeys(classes, 0)
     for name in names:
         label = name.split('/')[0]
         if label in counts:
@@ -113,14 +104,17 @@ def look_at_folders(
     return len(names), counts
 
 
-def look_at_coco(
-    found: Findings, folder: Path, file: Path
-) -> tuple[int, dict[str, int]]:
-    """COCO annotations: images open and fit, boxes and polygons lie inside."""
+def _look_at_coco(
+    found: Findings, folder: Path, file: Path, classes: Sequence[str]
+) -> tuple:
     content = read_coco(file)
     images = {image['id']: image for image in content['images']}
     names = {category['id']: category['name'] for category in content['categories']}
     counts = dict.fromkeys(names.values(), 0)
+    if classes and list(counts) != classes:
+        found.errors.append(
+            f'{file}: categories or their order differ from the training'
+        )
     if len(images) != len(content['images']):
         found.errors.append(f'{file}: an image id is given twice')
     seen, without_area = set(), 0
@@ -179,15 +173,9 @@ def _look_at_shape(found: Findings, where: str, item: dict, image: dict) -> None
         )
 
 
-def look_at_masks(
+def _look_at_masks(
     found: Findings, images: Path, masks: Path, classes: Sequence[str], first: int
-) -> tuple[int, dict[str, int]]:
-    """Images and masks: pairs are complete, sizes agree, labels are known.
-
-    Args:
-        classes: Their names. The first has the label ``first``; a 0 in front of it and
-            255 are ignored.
-    """
+) -> tuple:
     pictures = {os.path.splitext(n)[0]: n for n in file_names(images, IMAGE_SUFFIXES)}
     stems = {name[:-4] for name in file_names(masks, '.png')}
     for stem in sorted(stems - set(pictures)):
@@ -229,6 +217,35 @@ def _look_at_mask(image: Path, mask: Path) -> tuple[str | None, dict[int, int]]:
     return image_problem(image, labels.shape[::-1]), pixels
 
 
+def _look(
+    found: Findings, split: str, places: Any, classes: Sequence[str], first: int = 0
+) -> dict[str, int]:
+    """Look at one split: class folders, COCO annotations or masks.
+
+    Args:
+        places: A folder, or a dictionary of ``images`` and ``annotations`` or ``masks``.
+        classes: Their names; of COCO empty when any will do.
+        first: Label of the first class in masks. 0 in front of it and 255 are ignored.
+    """
+    if not isinstance(places, dict):
+        where = _existing(places)
+        images, counts = _look_at_folders(found, where, classes)
+    else:
+        folder = _existing(places['images'])
+        where = _existing(places['masks' if 'masks' in places else 'annotations'])
+        if 'masks' in places:
+            images, counts = _look_at_masks(found, folder, where, classes, first)
+        else:
+            images, counts = _look_at_coco(found, folder, where, classes)
+    found.counts[split] = {'images': images, 'classes': counts}
+    # A class nobody can learn is an error; one missing elsewhere is a note.
+    listed = found.errors if split == 'train' else found.notes
+    listed += [
+        f'{where}: class {name!r} is empty' for name in counts if not counts[name]
+    ]
+    return counts
+
+
 def verify(
     dataset: str,
     root: str | os.PathLike,
@@ -248,26 +265,22 @@ def verify(
     Raises:
         DataError: A folder or an annotation file is not there, or damaged.
     """
-    found = Findings(**options)
-    root = Path(root)
+    found, root = Findings(**options), Path(root)
     for split in splits or PUBLISHED[dataset]:
+        file = root / 'annotations' / f'instances_{split}.json'
         if dataset == 'coco':
-            file = _existing(root / 'annotations' / f'instances_{split}.json')
-            images, counts = look_at_coco(found, _existing(root / split), file)
+            places: Any = {'images': root / split, 'annotations': file}
+            counts = _look(found, split, places, [])
             second = {'annotations': sum(counts.values())}
         elif dataset == 'ade20k':
-            pair = [
-                _existing(root / kind / split) for kind in ('images', 'annotations')
-            ]
-            classes = [str(label) for label in range(1, 151)]
-            images, counts = look_at_masks(found, *pair, classes, first=1)
+            folder = root / 'images' / split
+            places = {'images': folder, 'masks': root / 'annotations' / split}
+            _look(found, split, places, [str(n) for n in range(1, 151)], first=1)
             second = {}
         else:
-            folder = _existing(root / split)
-            images, counts = look_at_folders(found, folder, folder_classes(folder))
-            found.empty(split, folder, counts)
+            counts = _look(found, split, root / split, folder_classes(root / split))
             second = {'class folders': len(counts)}
-        numbers = {'images': images, **second}
+        numbers = {'images': found.counts[split]['images'], **second}
         expected = PUBLISHED[dataset].get(split, ()) if published else ()
         for (what, number), right in zip(numbers.items(), expected, strict=False):
             if number != right:
@@ -322,39 +335,23 @@ def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
     """
     result = {}
     for part, value in data.items():
-        if part not in ('classification', 'detection', 'segmentation'):
-            raise DataError(f'own_data: unknown part {part!r}')
         found = result[part] = Findings(**options)
         try:
-            classes = mask_classes(value) if part == 'segmentation' else []
+            if part == 'classification':
+                classes = folder_classes(value['train'])
+            elif part == 'detection':
+                classes = coco_classes(value['train']['annotations'])
+            elif part == 'segmentation':
+                classes = mask_classes(value)
+            else:
+                raise DataError(f'own_data: unknown part {part!r}')
+            first = 1 if value.get('reduce_zero_label') else 0
             for split in ('train', 'val', 'test'):
                 if value.get(split):
-                    _look_at_split(found, value, split, classes)
+                    _look(found, split, value[split], classes, first)
         except KeyError as error:
             raise DataError(f'own_data.{part}: the key {error} is missing') from error
     return result
-
-
-def _look_at_split(found: Findings, data: dict, split: str, classes: list) -> None:
-    source = data[split]
-    if isinstance(source, str):
-        where = _existing(source)
-        names = folder_classes(data['train'])
-        images, counts = look_at_folders(found, where, names)
-    elif 'masks' in source:
-        where = _existing(source['masks'])
-        first = 1 if data.get('reduce_zero_label') else 0
-        folder = _existing(source['images'])
-        images, counts = look_at_masks(found, folder, where, classes, first)
-    else:
-        where, train = _existing(source['annotations']), data['train']['annotations']
-        images, counts = look_at_coco(found, _existing(source['images']), where)
-        if coco_classes(where) != coco_classes(train):
-            found.errors.append(
-                f'{where}: categories or their order differ from {train}'
-            )
-    found.counts[split] = {'images': images, 'classes': counts}
-    found.empty(split, where, counts)
 
 
 def _existing(path: str | Path) -> Path:

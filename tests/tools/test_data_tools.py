@@ -48,7 +48,7 @@ def test_check_data_of_own_data_writes_everything_down(coco, tmp_path):
 
 
 def test_check_data_without_data_says_so(tmp_path):
-    with pytest.raises(DataError, match='instances_train2017.json: no such file'):
+    with pytest.raises(DataError, match='train2017: no such file or folder'):
         run('check_data.py', 'coco', tmp_path)
 
 
