@@ -16,13 +16,13 @@ from .timing import measure
 
 CONFIGS = {
     'pretrain-step': [
-        'configs/pretrain/resnet18-w16_gap_scenes.py',
-        'configs/pretrain/resnet18-w16_isqrt_scenes.py',
-        'configs/pretrain/resnet18-w16_dropcov_scenes.py',
+        'configs/pretrain/resnet18-w16-gap_scenes.py',
+        'configs/pretrain/resnet18-w16-isqrt_scenes.py',
+        'configs/pretrain/resnet18-w16-dropcov_scenes.py',
     ],
     'transfer-step': [
         'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py',
-        'configs/segmentation/r18-w16_upernet_scenes.py',
+        'configs/segmentation/upernet_r18-w16_scenes.py',
     ],
 }
 CONFIGS['evaluation'] = CONFIGS['pretrain-step'] + CONFIGS['transfer-step']

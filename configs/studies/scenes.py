@@ -16,17 +16,17 @@ data = dict(
 encoders = dict(
     gap=dict(
         label='GAP',
-        pretrain='configs/pretrain/resnet18-w16_gap_scenes.py',
+        pretrain='configs/pretrain/resnet18-w16-gap_scenes.py',
         backbone=dict(last_stage='stride'),
     ),
     isqrt=dict(
         label='iSQRT-COV',
-        pretrain='configs/pretrain/resnet18-w16_isqrt_scenes.py',
+        pretrain='configs/pretrain/resnet18-w16-isqrt_scenes.py',
         backbone=dict(last_stage='maxpool'),
     ),
     dropcov=dict(
         label='DropCov',
-        pretrain='configs/pretrain/resnet18-w16_dropcov_scenes.py',
+        pretrain='configs/pretrain/resnet18-w16-dropcov_scenes.py',
         backbone=dict(last_stage='maxpool'),
     ),
 )
@@ -39,7 +39,7 @@ tasks = dict(
     ),
     segmentation=dict(
         label='semantic segmentation',
-        config='configs/segmentation/r18-w16_sem-fpn_scenes.py',
+        config='configs/segmentation/fpn_r18-w16_scenes.py',
         metrics={'mIoU': 'mIoU (%)', 'aAcc': 'pixel accuracy (%)'},
     ),
 )

@@ -36,23 +36,24 @@ SMALLEST_SIDE = 32
 class Corrupt(BaseTransform):
     """Corrupt an image as ImageNet-C does, the same way wherever it runs.
 
-    D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to
-    Common Corruptions and Perturbations" (ICLR 2019); for detection C. Michaelis
-    et al. (2019). The random numbers of a corruption depend on the image's name,
-    the corruption, the severity and ``seed``: not on the order of images, the
-    number of workers or the number of processes. All generators are left as
-    they were.
+    D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common
+    Corruptions and Perturbations" (ICLR 2019); for detection C. Michaelis et al. (2019).
+    The random numbers depend on the image's name, the corruption, the severity and
+    ``seed``: not on the order of images, the workers or the processes.
 
-    Required Keys: ``img`` (H, W, 3) uint8 in BGR order, ``img_path`` or ``img_id``.
-    Modified Keys: ``img``.
+    Required keys: ``img`` (H, W, 3) uint8 in BGR order, ``img_path`` or ``img_id``.
+    Modified keys: ``img``.
 
     Args:
-        corruption (str): One of :data:`CORRUPTIONS`.
-        severity (int): 1 to 5; 0 leaves the image alone.
-        seed (int): Another draw of the whole benchmark.
+        corruption: One of :data:`CORRUPTIONS`.
+        severity: 1 to 5; 0 leaves the image alone.
+        seed: Another draw of the whole benchmark.
 
     Raises:
-        ValueError: An unknown corruption or severity.
+        ValueError: An unknown corruption or severity, or an image that is smaller than
+            32 x 32 or not of 3 channels.
+        KeyError: An image without a name.
+        TypeError: An image that is not uint8, as after a step that normalizes.
     """
 
     def __init__(self, corruption: str, severity: int = 1, seed: int = 0) -> None:
@@ -70,22 +71,20 @@ class Corrupt(BaseTransform):
         self.corruption, self.severity = corruption, severity
 
     def transform(self, results: dict) -> dict:
-        """Corrupt ``results['img']``.
-
-        Raises:
-            KeyError: The image has no name.
-            TypeError: The image is not uint8; the step stands behind one that
-                normalises.
-            ValueError: The image is smaller than 32 x 32 or not of 3 channels.
-        """
+        """Corrupt ``results['img']``."""
         if self.severity == 0:
             return results
-        results['img'] = corrupt(
-            results['img'],
-            self.corruption,
-            self.severity,
-            image_seed(image_name(results), self.corruption, self.severity, self.seed),
-        )
+        if results.get('img_path'):
+            # Without the place of the data set, which differs between machines.
+            name = '/'.join(PurePath(results['img_path']).parts[-2:])
+        elif results.get('img_id') is not None:
+            name = str(results['img_id'])
+        else:
+            raise KeyError(
+                'Corrupt needs img_path or img_id to draw the same noise for an image'
+            )
+        seed = image_seed(name, self.corruption, self.severity, self.seed)
+        results['img'] = corrupt(results['img'], self.corruption, self.severity, seed)
         return results
 
     def __repr__(self) -> str:
@@ -95,17 +94,6 @@ class Corrupt(BaseTransform):
         )
 
 
-def image_name(results: dict) -> str:
-    """Name of an image that does not depend on where the data set lies."""
-    if results.get('img_path'):
-        return '/'.join(PurePath(results['img_path']).parts[-2:])
-    if results.get('img_id') is not None:
-        return str(results['img_id'])
-    raise KeyError(
-        'Corrupt needs img_path or img_id to draw the same noise for the same image'
-    )
-
-
 def image_seed(name: str, corruption: str, severity: int, seed: int = 0) -> int:
     """32-bit seed of one image under one corruption."""
     text = f'{seed}|{corruption}|{severity}|{name}'.encode()
@@ -113,11 +101,7 @@ def image_seed(name: str, corruption: str, severity: int, seed: int = 0) -> int:
 
 
 def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """Corrupt one BGR image ``(H, W, 3)`` uint8 with a seed of its own.
-
-    The corruptions are those of the package ``imagecorruptions-imaug``, which
-    works on RGB.
-    """
+    """Corrupt one BGR image ``(H, W, 3)`` uint8 by ``imagecorruptions-imaug``."""
     from imagecorruptions import corrupt as apply
     from imagecorruptions import corruption_dict
 

@@ -4,13 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mmgcp.datasets.checking import IMAGE_SUFFIXES, file_names
-from mmgcp.datasets.own_data import (
-    OwnDataError,
-    coco_classes,
-    folder_classes,
-    mask_classes,
-)
+from mmgcp.datasets.checking import IMAGE_SUFFIXES, DataError, file_names
+from mmgcp.datasets.verifying import coco_classes, folder_classes, mask_classes
 
 from .recipe import Recipe
 
@@ -200,13 +195,13 @@ def image_suffix(folder: str) -> str:
     """The one suffix that all images of a folder have.
 
     Raises:
-        OwnDataError: There are none, or they have different suffixes.
+        DataError: There are none, or they have different suffixes.
     """
     names = file_names(str(folder), IMAGE_SUFFIXES)
     suffixes = Counter(Path(name).suffix for name in names)
     if len(suffixes) != 1:
         found = ', '.join(f'{n} {suffix}' for suffix, n in suffixes.items())
-        raise OwnDataError(
+        raise DataError(
             f'{folder}: images of one suffix are needed, found {found or "none"}'
         )
     return next(iter(suffixes))

@@ -66,9 +66,9 @@ class Planner:
         if own:
             parts = {key: value for key, value in own.items() if key in PARTS.values()}
             folder = self.dir('check')
-            command = ['python', '-m', 'mmgcp.datasets.own_data']
-            command += [shown(folder / 'faults.json'), '--data']
-            command.append(shown(folder / 'data.json'))
+            command = ['python', self.tool('tools/check_data.py'), 'own']
+            command += [shown(folder / 'data.json'), '--out']
+            command.append(shown(folder / 'faults.json'))
             if own.get('allow_faults'):
                 command.append('--allow-faults')
             self.add('check', 'check', command, folder / 'faults.json', deps=[])

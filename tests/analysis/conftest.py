@@ -11,9 +11,9 @@ from PIL import Image
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # Encoder, pooling head and task: one config of the project per framework.
 NAMES = {
-    'mmpretrain': 'pretrain/resnet18-w16_isqrt_scenes.py',
+    'mmpretrain': 'pretrain/resnet18-w16-isqrt_scenes.py',
     'mmdet': 'detection/faster-rcnn_r18-w16_fpn_scenes.py',
-    'mmseg': 'segmentation/r18-w16_upernet_scenes.py',
+    'mmseg': 'segmentation/upernet_r18-w16_scenes.py',
 }
 IMAGES = 4
 

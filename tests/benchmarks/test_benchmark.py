@@ -109,11 +109,11 @@ def test_encoders_and_configs(tmp_path, monkeypatch):
         (group,) = json.loads(Path(out).read_text())['groups']
         names = [r['name'] for r in group['rows']]
         assert names == [
-            'resnet18-w16_gap_scenes',
-            'resnet18-w16_isqrt_scenes',
-            'pooling of resnet18-w16_isqrt_scenes',
-            'resnet18-w16_dropcov_scenes',
-            'pooling of resnet18-w16_dropcov_scenes',
+            'resnet18-w16-gap_scenes',
+            'resnet18-w16-isqrt_scenes',
+            'pooling of resnet18-w16-isqrt_scenes',
+            'resnet18-w16-dropcov_scenes',
+            'pooling of resnet18-w16-dropcov_scenes',
         ]
         for row in group['rows']:
             if row['name'].startswith('pooling of '):
@@ -129,7 +129,7 @@ def test_encoders_and_configs(tmp_path, monkeypatch):
     ('framework', 'config'),
     [
         ('mmdet', 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'),
-        ('mmseg', 'configs/segmentation/r18-w16_sem-fpn_scenes.py'),
+        ('mmseg', 'configs/segmentation/fpn_r18-w16_scenes.py'),
     ],
 )
 def test_transfer_steps(framework, config, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from benchmarks import cli, testing
 from benchmarks.report import table
 
 ROOT = Path(__file__).parents[2]
-SEGMENT = ROOT / 'configs/segmentation/r18-w16_sem-fpn_scenes.py'
+SEGMENT = ROOT / 'configs/segmentation/fpn_r18-w16_scenes.py'
 
 
 def test_every_moment_counts_for_one_part(monkeypatch):
@@ -109,7 +109,7 @@ def test_one_and_two_processes(tmp_path, monkeypatch, capsys):
     words += ['--cfg-options', 'test_dataloader.batch_size=2']
     cli.main([*words, '--json', str(out), '--plot', str(tmp_path / 'out.png')])
     (group,) = json.loads(out.read_text())['groups']
-    assert group['title'] == 'evaluation, r18-w16_sem-fpn_scenes, 3 images'
+    assert group['title'] == 'evaluation, fpn_r18-w16_scenes, 3 images'
     one, two = group['rows']
     assert (one['name'], two['name']) == ('1 process', '2 processes')
     assert one['ratio'] == 1

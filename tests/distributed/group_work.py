@@ -20,7 +20,7 @@ from mmgcp.engine.distributed import leave_group
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENT = CONFIGS / 'segmentation/r18-w16_sem-fpn_scenes.py'
+SEGMENT = CONFIGS / 'segmentation/fpn_r18-w16_scenes.py'
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from mmgcp.visualization.predictor import draw_sample
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECTOR = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENTOR = CONFIGS / 'segmentation/r18-w16_upernet_scenes.py'
+SEGMENTOR = CONFIGS / 'segmentation/upernet_r18-w16_scenes.py'
 
 
 @pytest.fixture(scope='module', autouse=True)

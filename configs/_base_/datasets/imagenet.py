@@ -19,28 +19,24 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=5,
-    dataset=dict(
-        type=dataset_type,
-        data_root='data/imagenet',
-        split='train',
-        pipeline=train_pipeline,
-    ),
-    sampler=dict(type='DefaultSampler', shuffle=True),
-)
-val_dataloader = dict(
-    batch_size=32,
-    num_workers=5,
-    dataset=dict(
-        type=dataset_type,
-        data_root='data/imagenet',
-        split='val',
-        pipeline=test_pipeline,
-    ),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+
+
+def loader(split, pipeline, shuffle):
+    return dict(
+        batch_size=32,
+        num_workers=5,
+        dataset=dict(
+            type=dataset_type,
+            data_root='data/imagenet',
+            split=split,
+            pipeline=pipeline,
+        ),
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+    )
+
+
+train_dataloader = loader('train', train_pipeline, shuffle=True)
+val_dataloader = loader('val', test_pipeline, shuffle=False)
 test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator

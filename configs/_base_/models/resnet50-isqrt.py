@@ -1,6 +1,6 @@
 # Covariance of 256 channels over 14 x 14 positions (last stage with stride 1), square
 # root by 5 Newton-Schulz iterations; 256 * 257 / 2 = 32896 entries to the classifier.
-_base_ = './resnet50_gap.py'
+_base_ = './resnet50-gap.py'
 
 model = dict(
     backbone=dict(last_stage='native'),

@@ -1,4 +1,4 @@
-_base_ = './resnet18-w16_gap_scenes.py'
+_base_ = './resnet18-w16-gap_scenes.py'
 
 model = dict(
     # As published: covariance pooling removes the last stride in pre-training,
@@ -9,7 +9,8 @@ model = dict(
         type='mmgcp.GlobalCovariancePooling',
         in_channels=128,
         reduced_channels=64,
-        normalization=dict(type='NewtonSchulz', iterations=5),
+        normalization=None,
+        dropout=dict(type='AdaptiveChannelDropout'),
     ),
     head=dict(in_channels=2080),  # 64 x 65 / 2
 )

@@ -1,0 +1,30 @@
+# Semantic FPN on scenes: 32 channels (256 in the neck, 128 in the head of ADE20K).
+_base_ = './fpn_r50.py'
+
+model = dict(
+    data_preprocessor=dict(size=(96, 96)),
+    # A quarter of the channels of ResNet-18. The encoder file is given by whoever
+    # trains: there is none to load by default.
+    backbone=dict(
+        _delete_=True,
+        type='mmgcp.GCPResNet',
+        depth=18,
+        base_channels=16,
+        stem_channels=16,
+        last_stage='stride',
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch',
+        contract_dilation=True,
+    ),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
+    decode_head=dict(
+        in_channels=[32, 32, 32, 32],
+        channels=32,
+        num_classes=10,
+        # Nine pixels in ten are background and ignored: the mean is over the others.
+        loss_decode=dict(avg_non_ignore=True),
+    ),
+)
