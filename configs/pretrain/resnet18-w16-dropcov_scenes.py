@@ -10,7 +10,7 @@ model = dict(
         in_channels=128,
         reduced_channels=64,
         normalization=None,
-        dropout=dict(type='AdaptiveChannelDropout'),
+        dropout=dict(type='DropCov'),
     ),
     head=dict(in_channels=2080),  # 64 x 65 / 2
 )

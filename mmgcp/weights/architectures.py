@@ -85,7 +85,7 @@ def _resnet(shapes: Mapping[str, Shape]) -> Encoder:
         type='mmgcp.GCPResNet',
         framework=next(filter(find_spec, frameworks), 'mmdet'),
         depth=depth,
-        last_stage='stride',
+        last_stage='native',
         stem_channels=_size(shapes, 'stem.7.weight' if deep_stem else 'bn1.weight'),
         base_channels=_size(shapes, 'layer1.0.bn1.weight'),
         deep_stem=deep_stem,
