@@ -1,7 +1,7 @@
 """What extends mmengine: runner, hooks, schedulers, optimizer wrapper, process groups."""
 
 from .hooks import EpochSeedHook, FiniteLossHook
-from .landscape_hook import LandscapeHook
+from .landscape import LandscapeHook
 from .optim_wrapper import CPUAmpOptimWrapper
 from .schedulers import PolynomialLR, WarmupCosineLR
 

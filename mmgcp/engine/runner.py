@@ -12,7 +12,6 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
-from .wiring import check_wiring
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.utils.random_state import hashed_seed, seeded
@@ -22,6 +21,7 @@ from mmgcp.weights.metadata import check_model_input
 from mmgcp.weights.reading import model_tensors, read_checkpoint
 
 from .hooks import NotFiniteError
+from .wiring import check_wiring
 
 #: Prefix of checkpoint names that mmengine hands to :func:`load_from_weights_only`.
 SAFE = 'safely:'

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mmgcp.analysis.output import colour, figure, save_figure
+from mmgcp.analysis.output import color, figure, save_figure
 
 
 def draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _bars(tables: dict[str, dict], study: dict, path: Path) -> None:
     for axis, table in zip(axes[0], tables.values(), strict=True):
         for index, (name, row) in enumerate(table['encoders'].items()):
             order = list(study['encoders']).index(name)
-            axis.bar(index, row['mean'], color=colour(order), alpha=0.75)
+            axis.bar(index, row['mean'], color=color(order), alpha=0.75)
             values = list(row['values'].values())
             axis.plot([index] * len(values), values, 'k.', markersize=5)
         names = [study['encoders'][name] for name in table['encoders']]
@@ -79,10 +79,10 @@ def _curves(curves: dict[str, dict], study: dict, path: Path) -> None:
             if len(seeds) > 1:
                 for points in seeds.values():
                     x, y = zip(*points, strict=True)
-                    axis.plot(x, y, color=colour(order), alpha=0.25, lw=0.8)
+                    axis.plot(x, y, color=color(order), alpha=0.25, lw=0.8)
             steps, means = mean_curve(seeds)
             label = study['encoders'][name]
-            axis.plot(steps, means, color=colour(order), label=label, marker='.')
+            axis.plot(steps, means, color=color(order), label=label, marker='.')
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(
             'iteration' if title == 'training loss' else 'epoch or iteration'

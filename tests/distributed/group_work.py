@@ -14,9 +14,9 @@ import torch.distributed as dist
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmgcp.layers import DropCov
 from mmgcp.engine import training as tools
 from mmgcp.engine.distributed import leave_group
+from mmgcp.layers import DropCov
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'

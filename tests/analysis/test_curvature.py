@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmgcp.analysis.directions import along, filter_normalised, sharpness
-from mmgcp.analysis.loss import SampleLoss
+from mmgcp.analysis.curvature import along, filter_normalized, sharpness
+from mmgcp.analysis.hessian import SampleLoss
 
 from .quadratic import Quadratic, batches
 
@@ -56,7 +56,7 @@ def test_where_there_is_no_slope_nothing_rises():
 def test_directions_have_the_length_of_each_filter():
     layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(4, 2))
     parameters = list(layers.parameters())
-    flat = filter_normalised(parameters, seed=1)
+    flat = filter_normalized(parameters, seed=1)
     pieces = flat.split([p.numel() for p in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         if parameter.dim() == 1:
@@ -64,5 +64,5 @@ def test_directions_have_the_length_of_each_filter():
         else:
             rows = piece.view_as(parameter).flatten(1).norm(dim=1).float()
             torch.testing.assert_close(rows, parameter.flatten(1).norm(dim=1))
-    assert torch.equal(flat, filter_normalised(parameters, seed=1))
-    assert not torch.equal(flat, filter_normalised(parameters, seed=2))
+    assert torch.equal(flat, filter_normalized(parameters, seed=1))
+    assert not torch.equal(flat, filter_normalized(parameters, seed=2))

@@ -1,14 +1,17 @@
 """Scores by hand."""
 
 import pytest
+from mmengine.config import Config
 
-from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
-from mmgcp.analysis.robustness_scores import (
+from mmgcp.analysis.robustness import (
     ALEXNET_ERRORS,
+    insert_step,
     mean_corruption_error,
     performance_under_corruption,
     relative_error,
 )
+from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
+from mmgcp.utils.errors import UserError
 
 TOP1 = 'accuracy/top1'
 
@@ -73,3 +76,22 @@ def test_error_relative_to_another_run():
         relative_error(own, table({'fog': {1: 1.0}}, 'coco/bbox_mAP'), 'coco/bbox_mAP')
         is None
     )
+
+
+def test_the_step_stands_behind_loading_or_in_front_of_packing():
+    def names(position):
+        steps = [
+            {'type': 'LoadImageFromFile'},
+            {'type': 'Resize'},
+            {'type': 'mm.PackX'},
+        ]
+        dataset = {'dataset': {'pipeline': steps}}
+        cfg = Config({'test_dataloader': {'dataset': dataset}})
+        insert_step(cfg, {'type': 'New'}, position)
+        pipeline = cfg.test_dataloader.dataset.dataset.pipeline
+        return [step['type'] for step in pipeline]
+
+    assert names('load') == ['LoadImageFromFile', 'New', 'Resize', 'mm.PackX']
+    assert names('pack') == ['LoadImageFromFile', 'Resize', 'New', 'mm.PackX']
+    with pytest.raises(UserError, match='no LoadImage'):
+        insert_step(Config({}), {}, 'load')

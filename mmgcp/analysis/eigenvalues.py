@@ -1,4 +1,4 @@
-"""Second moments that grow batch by batch, and numbers that sum up a spectrum."""
+"""Second moments gathered batch by batch, and numbers that describe a spectrum."""
 
 import math
 
@@ -13,15 +13,22 @@ class Moments:
     """Mean and covariance of vectors that arrive in pieces, in double precision.
 
     Args:
-        size (int): Length of the vectors.
-        centred (bool): Subtract the mean; otherwise the raw second moment.
+        size: Length of the vectors.
+        centered: Subtract the mean; otherwise the raw second moment.
     """
 
-    def __init__(self, size: int, centred: bool = True) -> None:
-        self.centred = centred
+    def __init__(self, size: int, centered: bool = True) -> None:
+        self.centered = centered
         self.count = torch.zeros(1, dtype=torch.float64)
         self.sum = torch.zeros(size, dtype=torch.float64)
         self.product = torch.zeros(size, size, dtype=torch.float64)
+
+    def __add__(self, other: 'Moments') -> 'Moments':
+        result = Moments(len(self.sum), self.centered)
+        result.count = self.count + other.count
+        result.sum = self.sum + other.sum
+        result.product = self.product + other.product
+        return result
 
     def add(self, vectors: Tensor) -> None:
         """Take in ``(N, size)`` vectors."""
@@ -37,17 +44,10 @@ class Moments:
         self.product = sum_over_processes(self.product)
 
     def matrix(self) -> Tensor:
-        """Covariance (or second moment) ``(size, size)``.
-
-        Raises:
-            ValueError: No vector came in.
-        """
-        count = float(self.count)
-        if count == 0:
-            raise ValueError('no vectors: nothing to take a moment of')
-        matrix = self.product / count
-        if self.centred:
-            mean = self.sum / count
+        """Covariance (or second moment) ``(size, size)`` of one vector or more."""
+        matrix = self.product / self.count
+        if self.centered:
+            mean = self.sum / self.count
             matrix = matrix - torch.outer(mean, mean)
         return matrix
 
@@ -65,19 +65,19 @@ def symmetric_spectrum(matrix: Tensor) -> np.ndarray:
     return values.clamp_min(0).numpy()
 
 
-def summarise(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
+def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
     """Describe a spectrum.
 
     Args:
-        eigenvalues (np.ndarray): Non-negative, largest first.
-        tolerance (float): Eigenvalues below this share of the largest count as
-            zero for ``rank`` and ``condition``.
+        eigenvalues: Non-negative, largest first.
+        tolerance: Eigenvalues below this share of the largest count as zero for
+            ``rank`` and ``condition``.
 
     Returns:
-        dict: ``effective_rank``, the exponential of the entropy of the
-        normalised eigenvalues (O. Roy and M. Vetterli, EUSIPCO 2007);
-        ``participation``, (sum)^2 / sum of squares; ``rank``; ``condition``,
-        largest over smallest non-zero one; ``largest_share``; ``trace``.
+        ``effective_rank``, the exponential of the entropy of the normalized
+        eigenvalues (O. Roy and M. Vetterli, EUSIPCO 2007); ``participation``,
+        (sum)^2 / sum of squares; ``rank``; ``condition``, largest over smallest
+        non-zero one; ``largest_share``; ``trace``.
     """
     total = float(eigenvalues.sum())
     if total <= 0:
@@ -100,32 +100,3 @@ def summarise(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
         'largest_share': float(share[0]),
         'trace': total,
     }
-
-
-def mean_correlation(covariance: Tensor) -> float:
-    """Mean absolute correlation of two different channels that vary."""
-    scale = covariance.diagonal().clamp_min(0).sqrt()
-    alive = scale > 1e-9 * scale.max()
-    if int(alive.sum()) < 2:
-        return math.nan
-    scale = scale[alive]
-    correlation = covariance[alive][:, alive] / torch.outer(scale, scale)
-    off = correlation.abs().sum() - correlation.diagonal().abs().sum()
-    return float(off / (len(scale) * (len(scale) - 1)))
-
-
-def linear_cka(x: Tensor, y: Tensor) -> float:
-    """Similarity of two representations of the same ``N`` images.
-
-    Linear centred kernel alignment of S. Kornblith et al., "Similarity of
-    Neural Network Representations Revisited" (ICML 2019): 1 for equality up to
-    rotation and scale, 0 for nothing in common.
-
-    Args:
-        x (Tensor): ``(N, P)``.
-        y (Tensor): ``(N, Q)``.
-    """
-    x, y = (t.double() - t.double().mean(0) for t in (x, y))
-    cross = (x.T @ y).square().sum()
-    norms = (x.T @ x).norm() * (y.T @ y).norm()
-    return float(cross / norms) if norms > 0 else math.nan
