@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.engine.distributed import gather, mine
 from mmgcp.engine.loss import prepare
-from mmgcp.models.necks import GlobalCovariancePooling
+from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.progress import progress
 from mmgcp.utils.random_state import seeded
 
