@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .step import Step, StudyError
+from .step import Step, StudyError, launched
 
 
 def run_logged(command: list[str], log: str, env: dict[str, str], cwd: str) -> int:
@@ -46,15 +46,15 @@ class SlurmJob:
         on_cluster: Whether ``squeue`` knows it.
     """
 
+    problem = ''
+    requeues = 0
+
     def __init__(self, job: Any, on_cluster: bool = True) -> None:
         self.job = job
+        self.name = f'job {job.job_id}'
         self.on_cluster = on_cluster
         self.looked = time.monotonic()
         self.gone = 0
-
-    @property
-    def name(self) -> str:
-        return f'job {self.job.job_id}'
 
     def poll(self) -> int | None:
         """Exit status, or None while the job waits or runs."""
@@ -95,7 +95,7 @@ class SlurmBackend:
         StudyError: submitit is missing or does not know an option.
     """
 
-    shared_machine = False
+    poll_seconds = 1.0
 
     def __init__(
         self, folder: Path, cwd: Path, options: dict[str, str], jobs: int
@@ -122,8 +122,8 @@ class SlurmBackend:
         except (RuntimeError, TypeError, NameError) as error:
             raise StudyError(f'--slurm {options}: {error}') from error
 
-    def has_room(self, step: Step, running: int) -> bool:
-        return running < self.jobs
+    def has_room(self, step: Step, running: list[Step]) -> bool:
+        return len(running) < self.jobs
 
     def environment(self, step: Step) -> dict[str, str]:
         threads = str(max(1, self.cpus // step.processes))
@@ -131,14 +131,13 @@ class SlurmBackend:
             'OMP_NUM_THREADS': threads,
             'MKL_NUM_THREADS': threads,
             'PYTHONUNBUFFERED': '1',
-            **step.env,
         }
 
     def start(self, step: Step, command: list[str]) -> SlurmJob:
         self.executor.update_parameters(name=step.name.replace('/', '_'))
         job = self.executor.submit(
             run_logged,
-            command,
+            launched(command, step.processes),
             str(step.log),
             self.environment(step),
             str(self.cwd),
@@ -157,7 +156,7 @@ class SlurmBackend:
         succeeded = job.paths.result_pickle.exists() and job.exception() is None
         return SlurmJob(job) if succeeded and job.result() == 0 else None
 
-    def release(self, job: SlurmJob) -> None:
+    def release(self, step: Step) -> None:
         """Nothing is shared between jobs of a cluster."""
 
 
