@@ -50,18 +50,16 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     """Read a study configuration.
 
     Args:
-        path: A Python file; what it may hold is in ``docs/studies.md``.
+        path: A Python file; ``docs/studies.md`` says what it holds.
         options: Changes by dotted key, as ``--cfg-options`` gives them.
 
     Returns:
         Plain dictionary with every key filled.
 
     Raises:
-        StudyError: The file is missing or a key or value is wrong.
+        StudyError: A key or value is wrong.
     """
     path = Path(path)
-    if not path.is_file():
-        raise StudyError(f'{path}: no such study; see configs/studies/')
     given = load_config(path, options).to_dict()
     given = {key: value for key, value in given.items() if not key.startswith('_')}
     for key in given:
@@ -91,15 +89,12 @@ def select(
     analyses: list[str] | None = None,
     nproc: int | None = None,
 ) -> dict[str, Any]:
-    """Narrow or widen a study as the command line asks.
-
-    Raises:
-        StudyError: A name is not in the study.
-    """
+    """Narrow or widen a study as the command line asks."""
     study = dict(study)
+    for option, number in (('seeds', seeds), ('nproc', nproc)):
+        if number is not None and number < 1:
+            raise StudyError(f'--{option} {number}: at least one is needed')
     if seeds is not None:
-        if seeds < 1:
-            raise StudyError(f'--seeds {seeds}: at least one seed is needed')
         chosen = study['seeds'][:seeds]
         others = [seed for seed in range(2 * seeds) if seed not in chosen]
         study['seeds'] = chosen + others[: seeds - len(chosen)]
@@ -116,10 +111,7 @@ def select(
     if analyses is not None:
         study['analyses'] = list(ANALYSES) if analyses == ['all'] else list(analyses)
         _check_names('--analyses', 'analysis', study['analyses'], ANALYSES)
-    if nproc is not None:
-        if nproc < 1:
-            raise StudyError(f'--nproc {nproc}: at least one process is needed')
-        study['nproc'] = nproc
+    study['nproc'] = nproc or study['nproc']
     return study
 
 

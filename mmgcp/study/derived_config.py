@@ -17,11 +17,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def find(path: str, root: Path) -> Path:
-    """A file named in a study: below the working folder, else below ``root``.
-
-    Raises:
-        StudyError: It is in neither.
-    """
+    """A file named in a study: below the working folder, else below ``root``."""
     for candidate in (Path(path), root / path):
         if candidate.exists():
             return candidate
@@ -64,11 +60,9 @@ def difference(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 class DerivedConfig:
-    """A config of the project with a study's changes on top.
+    """A config of the project, ``base``, with a study's changes on top.
 
-    Args:
-        base: File of the config.
-        values: The whole config; that of ``base`` without changes by default.
+    ``values`` is the whole config as a plain dictionary.
     """
 
     def __init__(self, base: Path, values: dict[str, Any] | None = None) -> None:
@@ -94,11 +88,7 @@ class DerivedConfig:
         return self.values.get('default_scope', 'mmengine')
 
     def schedule(self) -> tuple[bool, int]:
-        """Whether training counts epochs, and how many epochs or iterations.
-
-        Raises:
-            StudyError: The config does not train.
-        """
+        """Whether training counts epochs, and how many epochs or iterations."""
         train = self.values.get('train_cfg') or {}
         if train.get('max_epochs'):
             return True, int(train['max_epochs'])

@@ -47,17 +47,6 @@ def accelerator_hours(
 
     hours = images * epochs * multiply-adds * 2 * ``training_factor``
     / ``sustained_tflops``. The assumptions are in the study, and are printed.
-
-    Args:
-        study: The study; ``assumptions`` as ``docs/studies.md`` says.
-        steps: Its plan.
-        done: Names of the steps that need not run.
-
-    Returns:
-        Lines of text.
-
-    Raises:
-        StudyError: An assumption is missing.
     """
     assumed = study['assumptions']
     for key in _NEEDED:

@@ -42,12 +42,6 @@ def write_report(
 
     Steps that are not done are named in it, and give no numbers.
 
-    Args:
-        study: The study as selected.
-        steps: Its plan.
-        folder: Folder of the study.
-        missing: What the plan needs and this machine lacks.
-
     Returns:
         The content of ``report.json``.
     """
@@ -81,13 +75,7 @@ def _copy(source: Path, folder: Path, task: str, name: str | None = None) -> str
 
 
 def render(report: dict[str, Any], folder: Path, name: str) -> str:
-    """Fill the template ``report.md`` or ``report.html`` with a report.
-
-    Args:
-        report: Content of ``report.json``.
-        folder: Where the pictures it names are; the HTML page holds them.
-        name: Which template.
-    """
+    """Fill the template ``report.md`` or ``report.html``; the page holds its pictures."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -230,11 +218,7 @@ def _data_faults(report: dict) -> list[str]:
 
 
 def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Draw bars of the tables and curves of the trainings.
-
-    Returns:
-        Title by path relative to ``folder``.
-    """
+    """Draw the tables and the curves; returns titles by path below ``folder``."""
     drawn = {}
     for task, info in report['study']['tasks'].items():
         results, curves = report['results'][task], report['curves'][task]

@@ -31,8 +31,7 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
     """
     hashes = hash_steps(steps)
     done = [step for step in steps if step.is_done(hashes[step.name])]
-    tasks = task_names(study, steps)
-    content: dict[str, Any] = {
+    report: dict[str, Any] = {
         'study': {
             'name': study['name'],
             'title': study['title'],
@@ -48,8 +47,8 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         'results': {},
         'curves': {},
         'training': {},
-        'costs': _read_by_task(done, 'costs'),
-        'pictures': _read_by_task(done, 'pictures'),
+        'costs': _by_task(done, 'costs'),
+        'pictures': _by_task(done, 'pictures'),
         'analyses': [_analysis(step) for step in done if step.kind == 'analysis'],
         'own_data': next(
             (read_json(s.result) for s in done if s.kind == 'check'), None
@@ -59,20 +58,20 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         'environment': collect_env(),
         'notes': [_VAL_SPLIT_NOTE],
     }
-    for task in tasks:
+    for task in task_names(study, steps):
         trained = [s for s in steps if s.kind in TRAININGS and s.meta['task'] == task]
+        logs = [(step, _log(step)) for step in trained if step in done]
         label = 'pre-training'
         if task != PRETRAIN:
             label = study['tasks'][task].get('label', task)
-        content['study']['tasks'][task] = {
+        report['study']['tasks'][task] = {
             'label': label,
             'config': list(dict.fromkeys(step.meta['config'] for step in trained)),
         }
-        content['results'][task] = _results(study, done, task)
-        logs = [(step, _log(step)) for step in trained if step in done]
-        content['curves'][task] = _curves(logs)
-        content['training'][task] = _training(logs)
-    return content
+        report['results'][task] = _results(study, done, task)
+        report['curves'][task] = _curves(logs)
+        report['training'][task] = _training(logs)
+    return report
 
 
 def scale_of(metric: str) -> float:
@@ -80,7 +79,7 @@ def scale_of(metric: str) -> float:
     return 100.0 if metric.startswith('coco/') else 1.0
 
 
-def _read_by_task(done: list[Step], kind: str) -> dict[str, Any]:
+def _by_task(done: list[Step], kind: str) -> dict[str, Any]:
     return {s.meta['task']: read_json(s.result) for s in done if s.kind == kind}
 
 
@@ -93,20 +92,17 @@ def _results(study: dict[str, Any], done: list[Step], task: str) -> dict[str, di
         if step.kind == 'evaluate' and step.meta['task'] == task
     ]
     for metric, label in metrics_of(study, task).items():
-        values: dict[str, dict[int, float]] = {}
+        values: dict[str, dict[int, float]] = {name: {} for name in study['encoders']}
         for encoder, seed, measured in evaluations:
             if measured.get(metric) is not None:
-                value = measured[metric] * scale_of(metric)
-                values.setdefault(encoder, {})[seed] = value
+                values[encoder][seed] = measured[metric] * scale_of(metric)
+        baseline = values.get(study['baseline'], {})
         rows = {}
-        for name in study['encoders']:
-            if name in values:
-                rows[name] = summarize(values[name])
-                rows[name]['difference'] = None
-                if name != study['baseline']:
-                    baseline = values.get(study['baseline'], {})
-                    difference = paired_difference(values[name], baseline)
-                    rows[name]['difference'] = difference
+        for name, by_seed in values.items():
+            if by_seed:
+                compared = name != study['baseline']
+                difference = paired_difference(by_seed, baseline) if compared else None
+                rows[name] = {**summarize(by_seed), 'difference': difference}
         tables[metric] = {'label': label, 'encoders': rows}
     return tables
 
@@ -121,20 +117,16 @@ def _curves(logs: list[tuple[Step, list[dict]]]) -> dict[str, dict]:
     """Points of each logged value by name, encoder and seed."""
     curves: dict[str, dict] = {}
     for step, log in logs:
+        encoder, seed = step.meta['encoder'], step.meta['seed']
         for record in log:
-            for key, value in record.items():
-                name = key
-                if 'loss' in record:
-                    if key != 'loss':
-                        continue
-                    name = 'training loss'
-                elif key in _NO_METRICS or not isinstance(value, int | float):
-                    continue
-                points = curves.setdefault(name, {})
-                points = points.setdefault(step.meta['encoder'], {})
-                points = points.setdefault(step.meta['seed'], [])
-                points.append([record['step'], value * scale_of(key)])
-                points.sort()
+            values = {k: v for k, v in record.items() if k not in _NO_METRICS}
+            if 'loss' in record:
+                values = {'training loss': record['loss']}
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    seeds = curves.setdefault(name, {}).setdefault(encoder, {})
+                    point = [record['step'], value * scale_of(name)]
+                    seeds.setdefault(seed, []).append(point)
     return curves
 
 
@@ -170,14 +162,16 @@ def _trace(step: Step, done: bool) -> dict[str, Any]:
     """Where the numbers of a step come from, or why there are none."""
     record = step.record() if done else {}
     attempts = step.history().get('attempts', [])
-    state = 'done' if done else 'not run'
-    if not done and attempts:
-        last = attempts[-1]
+    last = attempts[-1] if attempts else {}
+    state = 'not run'
+    if done:
+        state = 'done'
+    elif last.get('problem'):
+        state = f'failed ({last["problem"]})'
+    elif last:
         state = 'out of date' if 'ended' in last else 'interrupted'
-        if last.get('problem'):
-            state = f'failed ({last["problem"]})'
-    fingerprint = record.get('result', {}).get('fingerprint') or {}
     inputs = record.get('inputs', {})
+    result = record.get('result', {}).get('fingerprint') or {}
     return {
         'name': step.name,
         'kind': step.kind,
@@ -188,7 +182,7 @@ def _trace(step: Step, done: bool) -> dict[str, Any]:
         'config_used': next((shown(path) for path in step.files), None),
         'log': shown(step.log) if attempts else None,
         'result': shown(step.result),
-        'result_sha256': fingerprint.get('sha256'),
+        'result_sha256': result.get('sha256'),
         'inputs': {path: value['sha256'] for path, value in inputs.items()},
         'seconds': record.get('seconds'),
         'started': record.get('started'),

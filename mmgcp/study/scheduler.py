@@ -13,61 +13,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mmgcp.utils.files import read_json, write_json, write_text
 
+from .local import LocalBackend, LocalJob
 from .progress import Display, format_seconds, last_lines
+from .slurm import SlurmBackend, SlurmJob
 from .step import Step, StudyError, digest, fingerprint, hash_steps, launched
 
-
-class Job(Protocol):
-    """A step that was started.
-
-    Attributes:
-        name: How a user finds it: a process or job number.
-        problem: Why it has no exit status of its own, if it has none.
-        requeues: How often a cluster started it again.
-    """
-
-    name: str
-    problem: str
-    requeues: int
-
-    def poll(self) -> int | None:
-        """Exit status, or None while it waits or runs."""
-
-    def interrupt(self) -> None:
-        """Ask it to end."""
-
-    def stop(self) -> None:
-        """Make sure that it ends."""
-
-
-class Backend(Protocol):
-    """Starts steps on a machine or a cluster.
-
-    Attributes:
-        jobs: Steps at a time.
-        poll_seconds: Between two looks at the running steps.
-    """
-
-    jobs: int
-    poll_seconds: float
-
-    def has_room(self, step: Step, running: list[Step]) -> bool: ...
-
-    def environment(self, step: Step) -> dict[str, str]: ...
-
-    def start(self, step: Step, command: list[str]) -> Job: ...
-
-    def attach(self, step: Step, name: str) -> Job | None:
-        """Find a job of a study that was killed; None to start it again."""
-
-    def release(self, step: Step) -> None:
-        """Take back what a finished step held."""
+Backend = LocalBackend | SlurmBackend
+Job = LocalJob | SlurmJob
 
 
 class Scheduler:
@@ -140,7 +98,7 @@ class Scheduler:
         inputs = {str(path): fingerprint(path)['sha256'] for path in step.inputs}
         key = digest([self.hashes[step.name], inputs])
         history = step.history()
-        job = None
+        job: Job | None = None
         if history and 'ended' not in history['attempts'][-1]:
             job = self.backend.attach(step, history['attempts'][-1]['job'])
         if history.get('key') != key:

@@ -9,13 +9,9 @@ CONFIDENCE = 0.95
 
 
 def summarize(values: Mapping[int, float]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) of a metric over seeds.
+    """Mean and spread (standard deviation, n - 1) of a metric by seed.
 
-    Args:
-        values: The metric by seed; at least one.
-
-    Returns:
-        ``values``, ``mean`` and ``spread``, which is None for a single seed.
+    The spread of a single seed is None.
     """
     numbers = list(values.values())
     spread = stdev(numbers) if len(numbers) > 1 else None
@@ -29,10 +25,6 @@ def paired_difference(
 
     The interval is that of Student's t with n - 1 degrees of freedom for the mean
     of the paired differences. With one seed it is unknown, not zero.
-
-    Args:
-        values: The metric of an encoder by seed.
-        baseline: The metric of the baseline by seed.
 
     Returns:
         ``seeds``, ``mean``, ``interval``, ``includes_zero`` and ``verdict``; None

@@ -135,12 +135,9 @@ class Step:
 
 
 def launched(command: list[str], processes: int, *layout: str) -> list[str]:
-    """A command as it is started, by torchrun if it has several processes.
+    """A command as it is started: by torchrun if it has several processes.
 
-    Args:
-        command: ``python SCRIPT ...``.
-        processes: How many in all.
-        layout: Options of torchrun; all processes on this machine by default.
+    ``layout`` are options of torchrun; all processes on this machine by default.
     """
     if processes == 1:
         return list(command)
