@@ -7,7 +7,7 @@ from typing import Any
 
 from mmgcp.utils.config import load_config
 
-from .step import KINDS, StudyError
+from .step import StudyError
 
 #: Key, type and value when a study does not give it (None: see ``load_study``).
 _KEYS: dict[str, tuple[type, Any]] = {
@@ -132,8 +132,6 @@ def _check(study: dict[str, Any], path: Path) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
         raise StudyError(f'{path}: seeds = {seeds} must be different and at least one')
     _check_names(str(path), 'analysis', study['analyses'], ANALYSES)
-    kinds = [key for key, value in study['resources'].items() if type(value) is dict]
-    _check_names(f'{path}: resources', 'kind of step', kinds, KINDS)
 
 
 def _check_entry(where: str, key: str, entry: Any) -> None:

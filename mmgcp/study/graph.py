@@ -1,12 +1,17 @@
-"""The graph of a study for people: its commands and what they may cost."""
+"""The graph of a study for people and for other workflow engines."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mmgcp.utils.files import write_json, write_text
+
+from .resources import Resources
 from .step import TRAININGS, Step, StudyError, hash_steps, launched
 
+_SNAKEFILE = Path(__file__).with_name('templates') / 'Snakefile'
 _NEEDED = ('device', 'sustained_tflops', 'training_factor', 'gmacs', 'train_images')
 
 
@@ -38,6 +43,32 @@ def print_plan(
         say()
         for line in accelerator_hours(study, steps, done):
             say(line)
+
+
+def write_graph(
+    study: dict[str, Any], steps: list[Step], resources: Resources, file: Path
+) -> None:
+    """Write the graph as JSON and, beside it, a Snakefile that reads it."""
+    if file.suffix != '.json':
+        raise StudyError(f'--export-graph {file}: give the name of a .json file')
+    results = {step.name: step.result for step in steps}
+    content = [
+        {
+            'name': step.name,
+            'kind': step.kind,
+            'after': step.deps,
+            'command': shlex.join(launched(step.command, step.processes)),
+            'inputs': [*map(results.get, step.deps), *step.inputs],
+            'outputs': [step.result],
+            'log': step.log,
+            'files': {str(path): text for path, text in step.files.items()},
+            'resume_mark': step.resume_mark,
+            'resources': resources.of(step),
+        }
+        for step in steps
+    ]
+    write_json(file, {'title': study['title'], 'steps': content})
+    write_text(file.with_suffix('.smk'), _SNAKEFILE.read_text(encoding='utf-8'))
 
 
 def accelerator_hours(

@@ -92,14 +92,14 @@ class Display:
         self.bars.stop()
 
     def set(self, step: Step, state: str, detail: str, seconds: float = 0.0) -> None:
-        """Say that a step is running, done, failed, skipped, or waits again."""
+        """Say that a step is running, done, failed, skipped, or ready again."""
         self.waiting.pop(step.name, None)
         if step.name in self.running:
             self.bars.remove_task(self.running.pop(step.name)[1])
         if state == 'running':
             bar = self.bars.add_task(step.name, total=None, detail='')
             self.running[step.name] = step, bar
-        elif state == 'waiting':
+        elif state == 'ready':
             self.waiting[step.name] = step
         else:
             self.bars.advance(self.all)

@@ -1,6 +1,5 @@
 """A study from its configuration file to its report."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,12 @@ from rich.table import Table
 
 from .config import load_study, select
 from .derived_config import shown
-from .graph import print_plan
+from .graph import print_plan, write_graph
 from .local import LocalBackend, usable_cpus, visible_devices
 from .plan import Planner
 from .progress import Display, format_seconds
 from .report import result_head, result_rows, write_report
+from .resources import Resources
 from .scheduler import Backend, Scheduler, only_study_in
 from .slurm import SlurmBackend
 from .step import Step, StudyError
@@ -36,6 +36,8 @@ def run_study(
     dry_run: bool = False,
     report_only: bool = False,
     slurm: list[str] | None = None,
+    retries: int = 0,
+    export_graph: str | None = None,
     cfg_options: dict | None = None,
 ) -> int:
     """Plan a study, run what is not done and write its report.
@@ -56,7 +58,12 @@ def run_study(
     folder = Path(shown(work_dir or study['work_dir']))
     planner = Planner(study, folder, Path(root))
     steps = planner.plan()
+    resources = Resources(study['resources'], slurm or [])
+    resources.check(steps)
     console = Console(soft_wrap=True)
+    if export_graph is not None:
+        write_graph(study, steps, resources, Path(export_graph))
+        return 0
     if dry_run:
         print_plan(study, steps, planner.missing, console)
         return 0
@@ -71,22 +78,23 @@ def run_study(
             '--encoders and --tasks'
         )
     with only_study_in(folder):
-        backend = _backend(study, folder, jobs, slurm)
+        backend = _backend(study, folder, jobs, slurm is not None, resources)
         display = Display(steps, backend.jobs, console)
-        state = Scheduler(steps, backend, display).run()
+        state = Scheduler(steps, backend, display, retries).run()
         return _finish(study, steps, [], folder, console, state)
 
 
 def _backend(
-    study: dict[str, Any], folder: Path, jobs: int | None, slurm: list[str] | None
+    study: dict[str, Any],
+    folder: Path,
+    jobs: int | None,
+    slurm: bool,
+    resources: Resources,
 ) -> Backend:
     here = Path.cwd()
-    if slurm is not None:
-        wrong = [text for text in slurm if not re.match(r'\w+=.', text)]
-        if wrong:
-            raise StudyError(f'--slurm {wrong[0]}: expected key=value')
-        options = dict(text.split('=', 1) for text in slurm)
-        return SlurmBackend(folder / 'slurm', here, options, jobs or _SLURM_JOBS)
+    if slurm:
+        jobs = jobs or _SLURM_JOBS
+        return SlurmBackend(folder / 'slurm', here, resources, jobs)
     devices = visible_devices()
     room = len(devices) // study['nproc'] if devices else min(_MOST_JOBS, usable_cpus())
     return LocalBackend(jobs or max(1, room), here, devices=devices)

@@ -35,10 +35,18 @@ class Scheduler:
         steps: The graph; each step after those it depends on.
         backend: Where the steps run.
         display: Where their state is shown.
+        retries: How often a training that dies after a new checkpoint is resumed.
     """
 
-    def __init__(self, steps: list[Step], backend: Backend, display: Display) -> None:
+    def __init__(
+        self,
+        steps: list[Step],
+        backend: Backend,
+        display: Display,
+        retries: int = 0,
+    ) -> None:
         self.steps = steps
+        self.retries = dict.fromkeys((step.name for step in steps), retries)
         self.hashes = hash_steps(steps)
         self.backend = backend
         self.display = display
@@ -123,7 +131,7 @@ class Scheduler:
         step.record_file.unlink(missing_ok=True)
         # Written as `python` so that it can be typed, and hashed, everywhere.
         command = [sys.executable if w == 'python' else w for w in step.command]
-        if step.resume_mark is not None and step.resume_mark.exists():
+        if step.checkpoint() is not None:
             command.append('--resume')
         elif step.work_dir in step.result.parents:
             step.result.unlink(missing_ok=True)
@@ -131,6 +139,7 @@ class Scheduler:
             'started': _now(),
             'time': time.time(),
             'job': '',
+            'checkpoint': step.checkpoint(),
             'command': command,
             'env': self.backend.environment(step),
         }
@@ -149,6 +158,8 @@ class Scheduler:
         del self.running[step.name]
         self.backend.release(step)
         problem = job.problem or _problem(step, status)
+        if status:
+            job.stop()  # nothing of it is left, and a cluster does not start it again
         attempts = history['attempts']
         attempts[-1].update(
             ended=_now(),
@@ -158,6 +169,10 @@ class Scheduler:
             problem=problem,
         )
         step.write_history(history)
+        advanced = step.checkpoint() != attempts[-1]['checkpoint']
+        if status and advanced and self.retries[step.name]:
+            self.retries[step.name] -= 1
+            return self._set(step, 'ready', f'{problem}; goes on from its checkpoint')
         if problem:
             return self._set(step, 'failed', f'{problem}; log: {step.log}')
         result = fingerprint(step.result) if step.result.is_file() else None

@@ -120,6 +120,13 @@ class Step:
     def write_history(self, history: dict) -> None:
         write_json(self.work_dir / 'attempts.json', history)
 
+    def checkpoint(self) -> str | None:
+        """The checkpoint to go on from; differs after every one that was written."""
+        mark = self.resume_mark
+        if mark is None or not mark.is_file():
+            return None
+        return f'{mark.read_text().strip()}, {mark.stat().st_mtime_ns}'
+
     def is_done(self, expected_hash: str) -> bool:
         """Whether result and record exist and nothing it depends on changed."""
         record = self.record()
