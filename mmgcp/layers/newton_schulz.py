@@ -145,7 +145,8 @@ def _differentiate_steps(
         if root and pair == 0:
             dp = torch.baddbmm(torch.bmm(dz, q), r, dq)
         else:
-            dp = torch.baddbmm(torch.bmm(dp, r), p, _symmetrize(torch.bmm(q, dq)))
+            dp = torch.bmm(dp, r)
+            dp = torch.baddbmm(dp, p, _symmetrize(torch.bmm(q, dq)))
     if dz is None:
         return dp * -0.5
     p, z = next(rest), next(rest)
