@@ -15,7 +15,6 @@ from .layouts import KeyReport, Layout, detect_layout
 from .metadata import declared_settings
 from .reading import model_tensors, read_checkpoint
 
-TARGETS = ('encoder', 'classifier', 'detector')
 IMAGENET_INPUT = dict(
     mean='[123.675, 116.28, 103.53]', std='[58.395, 57.12, 57.375]', to_rgb='true'
 )
@@ -73,7 +72,7 @@ def convert_checkpoint(
         raise CheckpointError(f'{dst} is the source itself, which is never changed')
     content = read_checkpoint(src, trust=trust)
     source = model_tensors(content, str(src), ema)
-    layout = detect_layout(source)
+    layout = detect_layout(source, str(src))
     if to not in layout.targets:
         raise CheckpointError(
             f'{src} is a {layout.description}; it can be converted to '

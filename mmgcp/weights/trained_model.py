@@ -16,22 +16,8 @@ from torch import nn
 from ..utils.config import enter_scope, framework_of, required
 from .errors import KeyMismatchError
 from .files import local_file
-from .reading import (
-    check_checkpoint,
-    encoder_tensors,
-    model_tensors,
-    read_checkpoint,
-)
-
-__all__ = [
-    'NO_CHECKPOINT',
-    'build_untrained',
-    'check_checkpoint',
-    'fill',
-    'load_trained_encoder',
-    'load_trained_model',
-    'model_tensors',
-]
+from .reading import check_checkpoint as check_checkpoint
+from .reading import encoder_tensors, model_tensors, read_checkpoint
 
 NO_CHECKPOINT = 'none'
 

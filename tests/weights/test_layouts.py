@@ -257,7 +257,7 @@ def test_unknown_networks_are_refused_with_the_list_of_layouts(tmp_path):
     torch.save(
         {f'features.{k}': v for k, v in vgg.state_dict().items()}, tmp_path / 's.pth'
     )
-    with pytest.raises(CheckpointError, match='no known layout') as error:
+    with pytest.raises(CheckpointError, match=r's\.pth: no known layout') as error:
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
     for name in LAYOUTS:
         assert name in str(error.value)

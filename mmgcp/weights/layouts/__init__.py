@@ -17,7 +17,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def detect_layout(names: Collection[str]) -> Layout:
+def detect_layout(names: Collection[str], source: str) -> Layout:
     """Recognize a layout from the names of the tensors.
 
     Raises:
@@ -29,7 +29,7 @@ def detect_layout(names: Collection[str]) -> Layout:
     found = ' and '.join(layout.name for layout in fitting) or 'no known layout'
     known = ''.join(f'\n  {x.name:24}{x.description}' for x in LAYOUTS.values())
     raise CheckpointError(
-        f'{found} has such names. The file has {len(names)} tensors: '
+        f'{source}: {found} has such names. It has {len(names)} tensors: '
         f'{first_names(names)}. Layouts that are known:{known}'
     )
 
