@@ -6,9 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from mmgcp.export.graphs import FixedAdaptivePool, traceable
 from mmgcp.utils.config import load_config
 from mmgcp.visualization import Predictor, read_image
 
@@ -140,14 +138,3 @@ def test_a_checkpoint_that_is_not_finite_is_refused(
     assert done.status == 1
     assert 'error: ' in done.err
     assert not out.exists()
-
-
-@pytest.mark.parametrize('output', [1, 2, 3, 6, (2, 5)])
-def test_fixed_pool_is_adaptive_pool(output):
-    model = nn.Sequential(nn.AdaptiveAvgPool2d(output), nn.AdaptiveAvgPool2d(1))
-    copied, count = traceable(model)
-    assert [isinstance(layer, FixedAdaptivePool) for layer in copied] == [count, False]
-    assert count == (output != 1)
-    for size in ((3, 3), (7, 5), (12, 9)):
-        x = torch.randn(2, 3, *size)
-        torch.testing.assert_close(copied[0](x), model[0](x))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmgcp.utils.config import load_config
-from mmgcp.visualization import Predictor, read_image
+from mmgcp.utils.config import innermost_dataset, load_config
+from mmgcp.visualization import Predictor, read_image, save_image
 from mmgcp.visualization.drawing import enlarge, label_place, palette_of
+from mmgcp.visualization.predictor import classes_of
 
-from .conftest import CONFIGS
+from .conftest import CONFIGS, ROOT
 
 
 @pytest.mark.parametrize('kind', ['detector', 'segmenter'])
@@ -46,14 +47,16 @@ def test_folder_with_a_bad_picture(run_tool, scenes, checkpoint_of, tmp_path):
     folder = tmp_path / 'in'
     shutil.copytree(scenes / 'segmentation/images/test', folder / 'a')
     (folder / 'a/000000.jpg').write_bytes(b'no picture')
+    save_image(np.zeros((2, 900, 3), np.uint8), folder / 'narrow.png')
     done = run_tool(
         *('predict', folder, CONFIGS['segmenter'], checkpoint_of('segmenter')),
         *(CONFIGS['detector'], checkpoint_of('detector')),
         *('--out', folder / 'out', '--with-input', '--score-thr', 0.05),
     )
     assert done.status == 1
-    assert '1 of 4 pictures failed' in done.err
+    assert '2 of 5 pictures failed' in done.err
     assert '000000.jpg cannot be read as a picture' in done.err
+    assert 'narrow.png does not fit the test pipeline' in done.err
     written = sorted((folder / 'out').rglob('*.*'))
     assert [path.name for path in written] == ['000000.png', '000001.png', '000002.png']
     assert all(str(path) in done.out for path in written)
@@ -85,6 +88,23 @@ def test_video_keeps_frames_and_rate(run_tool, scenes, checkpoint_of, tmp_path):
     done = run_tool('predict', source, *model, '--out', out)
     assert done.status == 1
     assert 'in.avi cannot be read as a video' in done.err
+
+
+@pytest.mark.parametrize(
+    ('config', 'count', 'name'),
+    [
+        ('detection/retinanet_r50-gap_fpn_1x_coco.py', 80, 'bicycle'),
+        ('segmentation/fpn_r50-gap_4xb4-160k_ade20k-512x512.py', 150, 'building'),
+        ('pretrain/resnet18-gap_8xb32-lrfast_in1k.py', 1000, 'goldfish'),
+        ('pretrain/resnet18-w16_gap_scenes.py', 10, '1'),
+    ],
+)
+def test_names_of_the_classes_without_the_data(config, count, name):
+    settings = load_config(ROOT / 'configs' / config)
+    dataset = innermost_dataset(settings.test_dataloader.dataset)
+    classes, colors = classes_of(settings, dataset)
+    assert len(classes) == len(colors) == count
+    assert classes[1].startswith(name)
 
 
 def test_classes_have_colors_of_their_own():
