@@ -5,6 +5,7 @@ from .backbones import GCPMobileNetV2, GCPResNet, GCPShuffleNetV2, SoViT
 from .heads import TokenFusionHead
 from .necks import (
     AdaptiveChannelDropout,
+    GlobalAveragePooling,
     GlobalCovariancePooling,
     MultiHeadCrossCovariancePooling,
     SecondOrderAttention,
@@ -15,6 +16,7 @@ __all__ = [
     'GCPMobileNetV2',
     'GCPResNet',
     'GCPShuffleNetV2',
+    'GlobalAveragePooling',
     'GlobalCovariancePooling',
     'MultiHeadCrossCovariancePooling',
     'SecondOrderAttention',

@@ -6,12 +6,14 @@ from .files import file_sha256, tensors_sha256
 from .preprocessor import check_preprocessor
 from .pretrained_encoder import PretrainedEncoder
 from .reading import read_checkpoint
+from .torch_default import TorchDefault
 
 __all__ = [
     'CheckpointError',
     'Conversion',
     'KeyMismatchError',
     'PretrainedEncoder',
+    'TorchDefault',
     'UntrustedCheckpointError',
     'check_preprocessor',
     'convert_checkpoint',
