@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/mobilenet-v2-isqrt.py',
-    '../_base_/datasets/imagenet_pillow.py',
+    '../_base_/datasets/imagenet.py',
     '../_base_/schedules/imagenet_mobilenet_lrfast.py',
     '../_base_/default_runtime_cls.py',
 ]

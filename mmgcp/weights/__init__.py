@@ -1,5 +1,6 @@
 """Checkpoint layouts, conversion, and loading that fills everything or raises."""
 
 from .pretrained_encoder import PretrainedEncoder
+from .torch_default import TorchDefault
 
-__all__ = ['PretrainedEncoder']
+__all__ = ['PretrainedEncoder', 'TorchDefault']

@@ -25,7 +25,11 @@ SWIN = {
     **ENCODER,
     'model.backbone.*': "mmpretrain's class: arch names what is spelled out there",
 }
+TORCH = {'model.head.init_cfg.type': 'as torch makes it, as published'}
 PRETRAIN_RESNET = {
+    **TORCH,
+    'model.backbone.zero_init_residual': 'False as published',
+    '*.pipeline.1.backend': 'Pillow as published',
     'model.backbone.type': 'the GCP encoder',
     'model.backbone.last_stage': 'a plain ResNet',
     'auto_scale_lr.enable': 'spelled out',
@@ -111,6 +115,7 @@ PAIRS = [
         'mobilenet-v2-gap_4xb24-lrnorm_in1k',
         'mobilenet-v2_8xb32_in1k',
         {
+            'model.neck.*': 'dropout 0.2 as published',
             'auto_scale_lr.*': 'batch 96 in the paper',
             'train_dataloader.batch_size': 'batch 96 in the paper',
             'train_cfg.max_epochs': '400 in the paper',
@@ -120,6 +125,8 @@ PAIRS = [
         'shufflenet-v2-1x-gap_16xb64-lrnorm_in1k',
         'shufflenet-v2-1x_16xb64_in1k',
         {
+            **TORCH,
+            'model.backbone.init_cfg.type': 'as torch makes it, as published',
             'auto_scale_lr.enable': 'spelled out',
             'optim_wrapper.paramwise_cfg.*': 'the paper decays the norms too',
             'param_scheduler.*': 'linear from the first iteration on',
@@ -186,6 +193,9 @@ DEPTH = 'model.backbone.depth'
         *pairs('-gcp-d_', '-gap_', (ENCODER_FILE,)),
         *pairs('-gcp-m_', '-gap_', (ENCODER_FILE, LAST_STAGE)),
         *pairs('-gcp_', '-gap_', (ENCODER_FILE,)),
+        *pairs('-gap-native_', '-gap_', (ENCODER_FILE, LAST_STAGE)),
+        *pairs('-gap-native_', '-gcp-m_', (ENCODER_FILE,)),
+        *pairs('-isqrt-downsample_', '-gap_', (ENCODER_FILE,)),
         *pairs('-dropcov_', '-gap_', (ENCODER_FILE, LAST_STAGE)),
         *pairs('_r101-', '_r50-', (ENCODER_FILE, DEPTH)),
     ],

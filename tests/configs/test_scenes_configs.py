@@ -43,7 +43,7 @@ def test_trains_a_step(path, scenes, tmp_path, monkeypatch):
     assert any(key.startswith('val/') for key in runner.message_hub.log_scalars)
 
 
-@pytest.mark.parametrize('name', ['isqrt', 'dropcov'])
+@pytest.mark.parametrize('name', ['isqrt', 'dropcov', 'gap-native'])
 def test_pretraining_differs_from_gap_in_its_head_alone(name):
     gap = load_config(CONFIGS / 'pretrain/resnet18-w16-gap_scenes.py')
     other = load_config(CONFIGS / f'pretrain/resnet18-w16-{name}_scenes.py')

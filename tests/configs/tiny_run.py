@@ -100,7 +100,8 @@ def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int)
         config.train_dataloader.dataset.indices = 2
     if config.default_scope == 'mmdet':
         _keep_detections(config.model)
-    config.model.backbone.setdefault('init_cfg', dict(type='mmgcp.PretrainedEncoder'))
+    if config.default_scope == 'mmpretrain':
+        config.model.backbone.init_cfg = dict(type='mmgcp.PretrainedEncoder')
     config.model.backbone.init_cfg.checkpoint = str(encoder)
     config.default_hooks.checkpoint = None
     config.work_dir, config.launcher = str(work_dir), 'none'

@@ -1,4 +1,5 @@
-# ImageNet-1k, 8 GPUs x 32. Layout and downloads: docs/pretrain.md
+# ImageNet-1k, 8 GPUs x 32, resized by Pillow as in the published code.
+# Layout and downloads: docs/pretrain.md
 dataset_type = 'ImageNet'
 data_preprocessor = dict(
     num_classes=1000,
@@ -9,13 +10,13 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomResizedCrop', scale=224, backend='pillow'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]

@@ -1,3 +1,5 @@
+# Initialized as published: by torchvision, which leaves the last norm of a block at 1
+# and the classifier as torch makes it.
 model = dict(
     type='ImageClassifier',
     backbone=dict(
@@ -7,6 +9,7 @@ model = dict(
         num_stages=4,
         out_indices=(3,),
         style='pytorch',
+        zero_init_residual=False,
     ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
@@ -15,5 +18,6 @@ model = dict(
         in_channels=2048,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1, 5),
+        init_cfg=dict(type='mmgcp.TorchDefault'),
     ),
 )

@@ -1,6 +1,9 @@
+# Initialized as published: torchvision's network leaves everything as torch makes it.
 model = dict(
     type='ImageClassifier',
-    backbone=dict(type='ShuffleNetV2', widen_factor=1.0),
+    backbone=dict(
+        type='ShuffleNetV2', widen_factor=1.0, init_cfg=dict(type='mmgcp.TorchDefault')
+    ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
@@ -8,5 +11,6 @@ model = dict(
         in_channels=1024,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1, 5),
+        init_cfg=dict(type='mmgcp.TorchDefault'),
     ),
 )

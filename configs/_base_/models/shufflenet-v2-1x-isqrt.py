@@ -10,6 +10,7 @@ model = dict(
         reduced_channels=256,
         normalization=dict(type='NewtonSchulz', iterations=5),
         act_cfg=dict(type='ReLU6'),
+        init_cfg=dict(type='mmgcp.TorchDefault'),
     ),
     head=dict(in_channels=32896),
 )
