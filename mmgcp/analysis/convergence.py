@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from mmgcp.engine.training_log import read_training_log
 from mmgcp.utils.config import load_config
@@ -88,8 +89,7 @@ def area_under(steps: Sequence[float], values: Sequence[float]) -> float:
     """Mean height of a curve: trapezoids over the span of its steps."""
     if len(steps) < 2:
         return float(values[0])
-    x, y = np.asarray(steps, float), np.asarray(values, float)
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+    return float(trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
 def matching_step(

@@ -1,6 +1,5 @@
 """The loss of a fixed sample as a function of the weights, and its Hessian."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,15 +23,14 @@ Map = Callable[[Tensor], Tensor]
 class SampleLoss:
     """Mean loss of a fixed sample, its gradient, and moves of the weights.
 
-    Dropout is off. Random samplers of a detector get the same seed at every
-    evaluation. Batch-norm layers use their running statistics (``batch_norm='eval'``)
-    or those of each batch (``'train'``), and never update them.
+    Dropout is off. Random samplers of a detector get the same seed at every evaluation.
 
     Args:
         model: A model of mmpretrain, mmdet or mmseg.
         sample: Share of the sample that this process holds.
         part: Prefix of the parameters that move; '' for all of them.
-        batch_norm: ``'eval'`` or ``'train'``.
+        batch_norm: Batch-norm layers use their running statistics (``'eval'``) or those
+            of each batch (``'train'``), and never update them.
         seed: Seed of each evaluation.
 
     Raises:
@@ -115,19 +113,6 @@ class SampleLoss:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.copy_(value)
 
-    def double(self) -> 'SampleLoss':
-        """The same loss in double precision, on a copy of the model.
-
-        Proposals and boxes stay as they are: they are constants, and the compiled
-        operators that make them know single precision only.
-        """
-        if self.data and not self._proposals:
-            self.value()
-        other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).double()
-        other.data = [{**data, 'inputs': data['inputs'].double()} for data in self.data]
-        return other
-
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate into ``(P,)`` float64 on the CPU."""
@@ -140,80 +125,53 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [v.view_as(p).to(p) for v, p in zip(pieces, like, strict=True)]
 
 
-def _batch_product(loss: SampleLoss, index: int, direction: list[Tensor]) -> Tensor:
-    """Product with the Hessian of one batch's mean loss: differentiate twice."""
-    parameters = loss.parameters
-    with twice_differentiable(loss.model):
-        gradients = torch.autograd.grad(
-            loss.batch_loss(index),
-            parameters,
-            create_graph=True,
-            materialize_grads=True,
-        )
-        pairs = zip(gradients, direction, strict=True)
-        terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
-        slope = sum(terms, torch.zeros(()))
-        refuse_cut_graph(slope)
-        return flatten(torch.autograd.grad(slope, parameters, materialize_grads=True))
+def hessian_product(loss: SampleLoss) -> Map:
+    """Exact products with the Hessian, by differentiating the gradient.
 
+    Differences of the gradient are no substitute: they meet the kinks of ReLU and
+    max-pooling, and can be wrong by a factor of a hundred.
 
-def exact_product(loss: SampleLoss) -> Map:
-    """Products with the Hessian by differentiating the gradient."""
+    Raises:
+        NotTwiceDifferentiable: An operator of the model gives first derivatives only.
+    """
+
+    def batch_product(index: int, direction: list[Tensor]) -> Tensor:
+        parameters = loss.parameters
+        with twice_differentiable(loss.model):
+            value = loss.batch_loss(index)
+            gradients = torch.autograd.grad(
+                value, parameters, create_graph=True, materialize_grads=True
+            )
+            pairs = zip(gradients, direction, strict=True)
+            terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
+            slope = sum(terms, torch.zeros(()))
+            refuse_cut_graph(slope)
+            return flatten(
+                torch.autograd.grad(slope, parameters, materialize_grads=True)
+            )
 
     def product(vector: Tensor) -> Tensor:
         direction = unflatten(vector, loss.parameters)
         total = torch.zeros(loss.numel, dtype=torch.float64)
         for index, size in enumerate(loss.sizes):
-            total += size * _batch_product(loss, index, direction)
+            total += size * batch_product(index, direction)
         return sum_over_processes(total) / loss.total
 
-    return product
-
-
-def difference_product(loss: SampleLoss, step: float = 1e-6) -> Map:
-    """Products by central differences of the gradient, in double precision.
-
-    They need nothing but a gradient. But between the two points a network with ReLU
-    has kinks, which an exact product ignores and these do not: the result is noisy
-    where many units are near zero. ``step`` is the length of the move in units of the
-    norm of the weights, or of one where that is less.
-    """
-    double = loss.double()
-    center = double.weights()
-    length = step * max(float(center.norm()), 1.0)
-
-    def product(vector: Tensor) -> Tensor:
-        norm = float(vector.norm())
-        if norm == 0:
-            return torch.zeros_like(vector)
-        offset = vector * (length / norm)
-        with double.at(center + offset):
-            ahead = double.gradient()
-        with double.at(center - offset):
-            behind = double.gradient()
-        return (ahead - behind) * (norm / (2 * length))
-
-    return product
-
-
-def hessian_product(loss: SampleLoss) -> tuple[Map, dict]:
-    """Products with the Hessian, exact if the model can be differentiated twice.
-
-    Returns:
-        The product, and for the output the method and why it is not exact.
-    """
+    # All processes find out before one of them waits for a sum.
     reason = None
     if loss.sizes:
         try:
-            _batch_product(loss, 0, [torch.ones_like(p) for p in loss.parameters])
-        except (RuntimeError, NotImplementedError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # All processes use the same method.
-    reason = next((r for r in all_gather_object(reason) if r), None)
-    if reason is None:
-        return exact_product(loss), {'method': 'exact', 'reason': None}
-    method = 'differences of the gradient in float64, noisy at kinks'
-    return difference_product(loss), {'method': method, 'reason': reason}
+            batch_product(0, loss.parameters)
+        except RuntimeError as error:
+            reason = (str(error).splitlines() or [''])[0]
+    for found in all_gather_object(reason):
+        if found is not None:
+            raise NotTwiceDifferentiable(found)
+    return product
+
+
+class NotTwiceDifferentiable(UserError):
+    """There is no Hessian of this model by automatic differentiation."""
 
 
 class _Linear(torch.autograd.Function):
@@ -248,26 +206,35 @@ def linear_map(forward: Map, x: Tensor) -> Tensor:
 
 @contextmanager
 def twice_differentiable(model: nn.Module) -> Iterator[None]:
-    """Make every averaging RoIAlign of a model twice differentiable.
+    """Make RoIAlign and attention twice differentiable.
 
-    RoIAlign is linear in the feature map, and its boxes are constants.
+    RoIAlign is linear in the feature map, and its boxes are constants. Of attention
+    torch's plain form is used.
     """
+
+    def align(original, features: Tensor, rois: Tensor) -> Tensor:
+        return linear_map(lambda x: original(x, rois), features)
+
     modules = [
         module
         for module in model.modules()
         if type(module).__name__ == 'RoIAlign' and module.pool_mode == 'avg'
     ]
-
-    def align(original, features: Tensor, rois: Tensor) -> Tensor:
-        return linear_map(lambda x: original(x, rois), features)
-
-    for module in modules:
-        module.forward = partial(align, module.forward)
+    switches = torch.backends.cuda  # which hold for a CPU as well
+    kernels = ('flash', 'mem_efficient', 'cudnn')
+    kernels = [k for k in kernels if hasattr(switches, f'enable_{k}_sdp')]
+    before = {k: getattr(switches, f'{k}_sdp_enabled')() for k in kernels}
     try:
+        for module in modules:
+            module.forward = partial(align, module.forward)
+        for kernel in kernels:
+            getattr(switches, f'enable_{kernel}_sdp')(False)
         yield
     finally:
         for module in modules:
             del module.forward
+        for kernel, enabled in before.items():
+            getattr(switches, f'enable_{kernel}_sdp')(enabled)
 
 
 def refuse_cut_graph(value: Tensor) -> None:
@@ -305,8 +272,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 
     Returns:
         ``eigenvalues`` (largest first), ``residuals`` (each is within that distance of
-        an eigenvalue), ``smallest``, and ``history``: the leading estimates after each
-        product.
+        an eigenvalue), ``smallest``, and ``history``, the estimates after each product.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)

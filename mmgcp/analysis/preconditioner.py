@@ -47,8 +47,6 @@ def preconditioner(
     With several processes the runs are split among them.
 
     Args:
-        specs: The runs.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 128 training images for a classifier, else 16.
         heads: Pooling heads to compare on a classifier.
         reduced_channels: Channels in front of a covariance.
@@ -88,7 +86,11 @@ def measure(
     model.eval().requires_grad_(True)
     name, conv = last_convolution(model)
     data = [prepare(model, batch) for batch in sample.batches]
-    probes = fit_probes(model, data, heads, reduced_channels) if heads else {}
+    labels = [classes_of(batch) for batch in data] if heads else []
+    with torch.no_grad():
+        maps = [model.backbone(batch['inputs'])[-1] for batch in data if heads]
+    basis = principal_basis(maps, reduced_channels) if heads else None
+    probes = {head: Probe(head, basis, maps, labels) for head in heads}
     gradients = {name: (Gradients(conv), Gradients(conv)) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
@@ -101,19 +103,17 @@ def measure(
             gradients['own'][half].add(loss, outputs.pop(), size)
             features = model.backbone(batch['inputs'])[-1] if probes else None
             for head, probe in probes.items():
-                loss = probe.loss(features, classes_of(batch), 1 - half)
+                loss = probe.loss(features, labels[index], 1 - half)
                 gradients[head][half].add(loss, outputs[-1], size)
             outputs.clear()
     finally:
         handle.remove()
-    means = {
-        head: first.mean_with(second) for head, (first, second) in gradients.items()
-    }
+    means = {head: mean_gradient(*halves) for head, halves in gradients.items()}
     rows = {
         head: {
             'norm': float(means[head].norm()),
             'output_gradient': describe(first.outputs + second.outputs),
-            'angle_between_halves': angle(first.mean(), second.mean()),
+            'angle_between_halves': angle(mean_gradient(first), mean_gradient(second)),
             'angle_to_gap': angle(means[head], means['gap']) if probes else None,
             'fit': probes[head].fit if head in probes else None,
         }
@@ -168,13 +168,10 @@ class Gradients:
         # The loss is a mean over the batch; times B it is each image's own.
         self.outputs.add(positions(size * point))
 
-    def mean(self) -> Tensor:
-        """Gradient of the mean loss with respect to the weight, double precision."""
-        return self.sum / self.images
 
-    def mean_with(self, other: 'Gradients') -> Tensor:
-        """:meth:`mean` over the images of two halves."""
-        return (self.sum + other.sum) / (self.images + other.images)
+def mean_gradient(*parts: Gradients) -> Tensor:
+    """Gradient of the mean loss of all images with respect to the weight."""
+    return sum(part.sum for part in parts) / sum(part.images for part in parts)
 
 
 def describe(moments: Moments) -> dict:
@@ -196,17 +193,6 @@ def classes_of(batch: dict) -> Tensor:
     """Classes ``(B,)`` of a classifier's batch."""
     labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
     return labels.to(batch['inputs'].device)
-
-
-def fit_probes(
-    model: nn.Module, data: Sequence[dict], heads: Sequence[str], channels: int
-) -> dict[str, 'Probe']:
-    """Fit every pooling head to the features of the encoder."""
-    with torch.no_grad():
-        maps = [model.backbone(batch['inputs'])[-1] for batch in data]
-    labels = [classes_of(batch) for batch in data]
-    basis = principal_basis(maps, channels)
-    return {head: Probe(head, basis, maps, labels) for head in heads}
 
 
 def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
@@ -271,22 +257,15 @@ class Probe:
         self.classifiers = [
             _logistic_regression(*half, classes, penalty) for half in halves
         ]
-        fitted = [self._scores(*halves[half], half) for half in (0, 1)]
-        held_out = [self._scores(*halves[half], 1 - half) for half in (0, 1)]
         self.fit = {
             'dimension': vectors[0].shape[1],
             'fitted_to': [len(half[1]) for half in halves],
-            'loss': [loss for loss, _ in fitted],
-            'held_out_loss': [loss for loss, _ in held_out],
-            'held_out_accuracy': [accuracy for _, accuracy in held_out],
+            'loss': [float(self._loss(*halves[i], i)) for i in (0, 1)],
+            'held_out_loss': [float(self._loss(*halves[i], 1 - i)) for i in (0, 1)],
         }
 
-    def _scores(
-        self, vectors: Tensor, labels: Tensor, which: int
-    ) -> tuple[float, float]:
-        logits = F.linear(vectors, *self.classifiers[which])
-        accuracy = (logits.argmax(1) == labels).float().mean()
-        return float(F.cross_entropy(logits, labels)), float(accuracy)
+    def _loss(self, vectors: Tensor, labels: Tensor, which: int) -> Tensor:
+        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
 
     def loss(self, features: Tensor, labels: Tensor, which: int) -> Tensor:
         """Mean cross-entropy of feature maps ``(B, C, H, W)``.
@@ -297,7 +276,7 @@ class Probe:
             which: The half that the classifier was fitted to: 0 or 1.
         """
         vectors = pool(self.head, features, self.basis) / self.scale
-        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
+        return self._loss(vectors, labels, which)
 
 
 def _logistic_regression(
@@ -328,11 +307,10 @@ def draw(rows: Sequence[dict]):
     if all(list(row['heads']) == ['own'] for row in rows):
         # No heads to compare within a run: the runs beside each other.
         panels = [('own loss', [(row['label'], row['heads']['own']) for row in rows])]
-    fig, axes = figure(len(panels), 2)
+    fig, axes = figure(len(panels), 3)
     for column, (title, heads) in enumerate(panels):
-        spectra, bars = axes[:, column]
-        spectra.set_title(title, fontsize='small')
-        spectra.set(yscale='log', xlabel='index')
+        spectra, ranks, angles = axes[:, column]
+        spectra.set(title=title, yscale='log', xlabel='index')
         for index, (head, entry) in enumerate(heads):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
             share = (values / values[0]).clamp_min(1e-12)
@@ -342,18 +320,16 @@ def draw(rows: Sequence[dict]):
         spectra.legend(fontsize='x-small')
         names = [name for name, _ in heads]
         place = range(len(names))
-        ranks = [e['output_gradient']['effective_rank'] for _, e in heads]
-        bars.bar(place, ranks, color=[color(i) for i in place])
-        bars.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
-        angles = bars.twinx()
+        values = [entry['output_gradient']['effective_rank'] for _, entry in heads]
+        ranks.bar(place, values, color=[color(i) for i in place])
         for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
             points = [math.nan if e[key] is None else e[key] for _, e in heads]
             angles.plot(place, points, marker, label=key.replace('_', ' '))
-        angles.set_ylim(0, 185)
-        angles.legend(fontsize='x-small', loc='upper left')
-        if column == 0:
-            spectra.set_ylabel('output gradient: eigenvalue / largest')
-            bars.set_ylabel('effective rank (bars)')
-        if column == len(panels) - 1:
-            angles.set_ylabel('degrees (points)')
+        angles.set_ylim(0, 180)
+        angles.legend(fontsize='x-small', loc='lower left')
+        for axis in (ranks, angles):
+            axis.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
+    axes[0, 0].set_ylabel('output gradient: eigenvalue / largest')
+    axes[1, 0].set_ylabel('effective rank')
+    axes[2, 0].set_ylabel('degrees')
     return fig

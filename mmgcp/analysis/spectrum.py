@@ -41,7 +41,6 @@ def spectrum(
 
     Args:
         specs: The runs; the first is the reference of CKA.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 256 test images for a classifier, else 32.
     """
     rows, means = [], []

@@ -21,7 +21,7 @@ def main(argv=None):
     add('--lanczos-steps', type=int, default=12, help='products for the eigenvalues')
     add('--probes', type=int, default=8, help='products for the trace')
     add('--points', type=int, default=15, help='points on each line')
-    add('--grid', type=int, default=7, help='points per side of the plane; 0: none')
+    add('--grid', type=int, default=7, help='points per side of the plane')
     add('--span', type=float, default=0.5, help='largest distance on lines and plane')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
     args = parser.parse_args(argv)
@@ -42,8 +42,8 @@ def main(argv=None):
     lines = [
         f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
         f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
-        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g}; '
-        f'Hessian products: {row["hessian_products"]["method"]}'
+        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g} (probes)'
+        + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
         for row in result['runs']
     ]
     arguments.report(result, args.out, lines)
