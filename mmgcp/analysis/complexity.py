@@ -53,7 +53,7 @@ def complexity(
             run = load_run(spec, settings)
             size = shape or image_size(run, 'test', settings.seed)
             with seeded(settings.seed):
-                row = {**run.describe(), **count(run, size)}
+                row = {**spec.describe(run.framework), **count(run, size)}
             rows.append({**row, 'seconds': time.perf_counter() - start})
             bar.advance(task)
     rows = gather(rows)
@@ -87,7 +87,7 @@ def count(run: Run, size: tuple[int, int]) -> dict[str, Any]:
     run = replace(run, model=copy.deepcopy(run.model))
     parts = dict(run.model.named_children())
     parts.pop('data_preprocessor', None)
-    row = {'image': [1, 3, *size]}
+    row: dict[str, Any] = {'image': [1, 3, *size]}
     if hasattr(run.model, 'rpn_head'):
         row['boxes_per_image'] = boxes_per_image(run.model)
     run.model.eval()
@@ -115,7 +115,11 @@ def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], A
     inputs = torch.randn(images, 3, *size, device=run.device)
     if run.framework != 'mmdet':
         return lambda: model(inputs, mode='tensor')
-    samples = [_detection_sample(size) for _ in range(images)]
+    from mmdet.structures import DetDataSample
+
+    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    info = {**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
+    samples = [DetDataSample(metainfo=info) for _ in range(images)]
     if not hasattr(model, 'rpn_head'):
         return lambda: model(inputs, samples, mode='tensor')
     box = inputs.new_tensor([0, 0, size[1], size[0]])
@@ -127,15 +131,6 @@ def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], A
         return model.roi_head.forward(features, [boxes] * images, samples)
 
     return call
-
-
-def _detection_sample(size: tuple[int, int]):
-    from mmdet.structures import DetDataSample
-
-    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
-    return DetDataSample(
-        metainfo={**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
-    )
 
 
 def boxes_per_image(model: nn.Module) -> int:
@@ -171,15 +166,9 @@ def count_flops(
 ) -> tuple[int, dict[str, int]]:
     """Floating-point operations of a call, in all and inside each part.
 
-    Counted are convolutions, matrix products and eigendecompositions. Additions,
-    normalization, pooling, activation, RoIAlign and NMS are not, as usual.
-
-    Args:
-        call: Runs the model.
-        parts: Modules to attribute to; not nested.
-
-    Returns:
-        The total, and the count per part. A multiply-add is two.
+    Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
+    two. Additions, normalization, pooling, activation, RoIAlign and NMS are not, as
+    usual. Parts are not nested.
     """
     counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
     inside = dict.fromkeys(parts, 0)
@@ -191,13 +180,10 @@ def count_flops(
 def count_kept_bytes(
     call: Callable[[], Any], model: nn.Module, parts: dict[str, nn.Module]
 ) -> tuple[int, dict[str, int]]:
-    """Bytes that autograd keeps for the backward pass of a call.
+    """Bytes that autograd keeps for the backward pass of a call, in all and by part.
 
-    Each storage counts once, where it is kept first; parameters and buffers,
-    which exist anyway, do not.
-
-    Returns:
-        The total, and the bytes per part.
+    Each storage counts once, where it is kept first; parameters and buffers, which
+    exist anyway, do not.
     """
     own = {t.untyped_storage().data_ptr() for t in model.parameters()}
     own |= {t.untyped_storage().data_ptr() for t in model.buffers()}

@@ -96,8 +96,8 @@ def matching_step(
     steps: Sequence[float], values: Sequence[float], target: float
 ) -> float | None:
     """First step at which a curve reaches ``target``; ``None`` if it never does."""
-    reached = [s for s, value in zip(steps, values, strict=True) if value >= target]
-    return reached[0] if reached else None
+    pairs = zip(steps, values, strict=True)
+    return next((step for step, value in pairs if value >= target), None)
 
 
 def summarize_seeds(seeds: Sequence[dict]) -> dict:
@@ -129,12 +129,7 @@ def match(row: dict, other: dict) -> dict:
     Runs with as many seeds are matched pair by pair as well.
     """
     step = matching_step(row['steps'], row['mean'], other['final'])
-    last = other['steps'][-1] if other['steps'] else None
-    result = {
-        'target': other['final'],
-        'step': step,
-        'share_of_its_length': step / last if step is not None and last else None,
-    }
+    result = {'target': other['final'], 'step': step}
     if row['number_of_seeds'] == other['number_of_seeds'] > 1:
         pairs = zip(row['seeds'], other['seeds'], strict=True)
         result['per_seed'] = [

@@ -37,7 +37,6 @@ def curvature(
     out: str | Path,
     settings: Settings = Settings(),  # noqa: B008
     part: str = 'backbone',
-    batch_norm: str = 'eval',
     lanczos_steps: int = 12,
     probes: int = 8,
     points: int = 15,
@@ -53,7 +52,6 @@ def curvature(
     Args:
         settings: Sample and device; 64 training images for a classifier, else 4.
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
-        batch_norm: ``'eval'`` (running statistics) or ``'train'``.
         lanczos_steps: Hessian products for the eigenvalues.
         probes: Hessian products for the trace.
         points: Points on each line.
@@ -65,7 +63,7 @@ def curvature(
     for row, run, sample, advance in sampled_runs(
         'curvature', specs, settings, (64, 4), parts=4
     ):
-        loss = SampleLoss(run.model, sample, PARTS.get(part, part), batch_norm, seed)
+        loss = SampleLoss(run.model, sample, PARTS.get(part, part), seed)
         value, gradient = loss.value(), loss.gradient()
         advance()
 
@@ -90,10 +88,7 @@ def curvature(
             'seed': seed,
             'part': part,
             'parameters': loss.numel,
-            'batch_norm': {
-                'eval': 'running statistics',
-                'train': 'statistics of each batch',
-            }[batch_norm],
+            'batch_norm': 'running statistics',
             'loss': value,
             'gradient_norm': float(gradient.norm()),
             'weight_norm': float(loss.weights().norm()),
@@ -131,11 +126,7 @@ def filter_normalized(parameters: Sequence[Tensor], seed: int) -> Tensor:
 def along(
     loss: SampleLoss, directions: Sequence[Tensor], distances: np.ndarray
 ) -> np.ndarray:
-    """Loss on the grid of ``distances`` along one or more directions.
-
-    Returns:
-        Values of shape ``(len(distances),) * len(directions)``.
-    """
+    """Loss on the grid of ``distances`` along directions, one dimension for each."""
     center = loss.weights()
     values = np.empty((len(distances),) * len(directions))
     for index in np.ndindex(*values.shape):
@@ -157,9 +148,6 @@ def sharpness(
     2021): to the ball's edge along the gradient. More steps of projected ascent follow,
     and the largest loss met counts: a lower bound of the maximum. A radius is in units
     of the norm of the weights that move.
-
-    Returns:
-        Per radius: ``radius``, ``one_step``, ``ascent``.
     """
     center, base = loss.weights(), loss.value()
     size = float(center.norm())

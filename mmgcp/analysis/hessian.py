@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmgcp.engine.distributed import sum_over_processes
 from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
@@ -23,14 +22,13 @@ Map = Callable[[Tensor], Tensor]
 class SampleLoss:
     """Mean loss of a fixed sample, its gradient, and moves of the weights.
 
-    Dropout is off. Random samplers of a detector get the same seed at every evaluation.
+    Dropout is off, batch-norm layers use their running statistics, and random samplers
+    of a detector get the same seed at every evaluation.
 
     Args:
         model: A model of mmpretrain, mmdet or mmseg.
         sample: Share of the sample that this process holds.
         part: Prefix of the parameters that move; '' for all of them.
-        batch_norm: Batch-norm layers use their running statistics (``'eval'``) or those
-            of each batch (``'train'``), and never update them.
         seed: Seed of each evaluation.
 
     Raises:
@@ -38,37 +36,21 @@ class SampleLoss:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        sample: Batches,
-        part: str = '',
-        batch_norm: str = 'eval',
-        seed: int = 0,
+        self, model: nn.Module, sample: Batches, part: str = '', seed: int = 0
     ) -> None:
         self.model = model.eval()
         self.sizes, self.total, self.seed = sample.sizes, sample.total, seed
         self.data = [prepare(model, batch) for batch in sample.batches]
         self._proposals: dict = {}
-        names = [name for name, _ in model.named_parameters() if name.startswith(part)]
-        if not names:
+        self.parameters = [
+            p for name, p in model.named_parameters() if name.startswith(part)
+        ]
+        if not self.parameters:
             raise UserError(f'no parameter of the model begins with {part!r}')
-        self.names = names
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in set(names))
-        if batch_norm == 'train':
-            for module in model.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train()
-                    module.momentum = 0.0
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        table = dict(self.model.named_parameters())
-        return [table[name] for name in self.names]
-
-    @property
-    def numel(self) -> int:
-        return sum(p.numel() for p in self.parameters)
+        self.numel = sum(p.numel() for p in self.parameters)
+        model.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
 
     def batch_loss(self, index: int) -> Tensor:
         """Loss of one of this process' batches, with its graph."""
@@ -85,13 +67,12 @@ class SampleLoss:
 
     def gradient(self) -> Tensor:
         """Gradient of :meth:`value`, flat ``(P,)``, in double precision."""
-        parameters = self.parameters
         total = torch.zeros(self.numel, dtype=torch.float64)
         for index, size in enumerate(self.sizes):
-            gradients = torch.autograd.grad(
-                self.batch_loss(index), parameters, materialize_grads=True
+            value = self.batch_loss(index)
+            total += size * flatten(
+                torch.autograd.grad(value, self.parameters, materialize_grads=True)
             )
-            total += size * flatten(gradients)
         return sum_over_processes(total) / self.total
 
     def weights(self) -> Tensor:
@@ -135,20 +116,18 @@ def hessian_product(loss: SampleLoss) -> Map:
         NotTwiceDifferentiable: An operator of the model gives first derivatives only.
     """
 
-    def batch_product(index: int, direction: list[Tensor]) -> Tensor:
-        parameters = loss.parameters
+    differentiate = partial(
+        torch.autograd.grad, inputs=loss.parameters, materialize_grads=True
+    )
+
+    def batch_product(index: int, direction: Sequence[Tensor]) -> Tensor:
         with twice_differentiable(loss.model):
-            value = loss.batch_loss(index)
-            gradients = torch.autograd.grad(
-                value, parameters, create_graph=True, materialize_grads=True
-            )
+            gradients = differentiate(loss.batch_loss(index), create_graph=True)
             pairs = zip(gradients, direction, strict=True)
             terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
             slope = sum(terms, torch.zeros(()))
             refuse_cut_graph(slope)
-            return flatten(
-                torch.autograd.grad(slope, parameters, materialize_grads=True)
-            )
+            return flatten(differentiate(slope))
 
     def product(vector: Tensor) -> Tensor:
         direction = unflatten(vector, loss.parameters)
@@ -221,13 +200,15 @@ def twice_differentiable(model: nn.Module) -> Iterator[None]:
         if type(module).__name__ == 'RoIAlign' and module.pool_mode == 'avg'
     ]
     switches = torch.backends.cuda  # which hold for a CPU as well
-    kernels = ('flash', 'mem_efficient', 'cudnn')
-    kernels = [k for k in kernels if hasattr(switches, f'enable_{k}_sdp')]
-    before = {k: getattr(switches, f'{k}_sdp_enabled')() for k in kernels}
+    before = {
+        kernel: getattr(switches, f'{kernel}_sdp_enabled')()
+        for kernel in ('flash', 'mem_efficient', 'cudnn')
+        if hasattr(switches, f'enable_{kernel}_sdp')
+    }
     try:
         for module in modules:
             module.forward = partial(align, module.forward)
-        for kernel in kernels:
+        for kernel in before:
             getattr(switches, f'enable_{kernel}_sdp')(False)
         yield
     finally:
@@ -243,9 +224,6 @@ def refuse_cut_graph(value: Tensor) -> None:
     Such an operator leaves an error node in the graph. It raises when autograd runs
     through it, but a search for given inputs stops in front of it, and the term would
     silently be missing.
-
-    Raises:
-        RuntimeError: There is such a node.
     """
     seen, waiting = set(), [value.grad_fn]
     while waiting:
@@ -304,8 +282,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     """Trace by M. Hutchinson's estimator with Rademacher probes.
 
-    Returns:
-        ``trace``, its ``standard_error``, and ``history``: the running mean.
+    ``standard_error`` is that of the probes, and ``history`` the running mean.
     """
     generator = torch.Generator().manual_seed(seed)
     samples = []

@@ -22,7 +22,7 @@ from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 
-from .eigenvalues import Moments, positions, summarize, symmetric_spectrum
+from .eigenvalues import Moments, positions
 from .output import color, figure, write_result
 from .sample import Batches, RunSpec, Settings, sampled_runs
 
@@ -55,7 +55,7 @@ def preconditioner(
     for row, run, sample, _ in sampled_runs(
         'preconditioner', specs, settings, (128, 16), shared=False
     ):
-        used = dict.fromkeys(('gap', *heads)) if run.framework == 'mmpretrain' else ()
+        used = ['gap', *heads] if run.framework == 'mmpretrain' else []
         rows.append(row)
         row |= {
             'reduced_channels': reduced_channels,
@@ -86,11 +86,13 @@ def measure(
     model.eval().requires_grad_(True)
     name, conv = last_convolution(model)
     data = [prepare(model, batch) for batch in sample.batches]
-    labels = [classes_of(batch) for batch in data] if heads else []
-    with torch.no_grad():
-        maps = [model.backbone(batch['inputs'])[-1] for batch in data if heads]
-    basis = principal_basis(maps, reduced_channels) if heads else None
-    probes = {head: Probe(head, basis, maps, labels) for head in heads}
+    probes: dict[str, Probe] = {}
+    if heads:
+        labels = [classes_of(batch) for batch in data]
+        with torch.no_grad():
+            maps = [model.backbone(batch['inputs'])[-1] for batch in data]
+        basis = principal_basis(maps, reduced_channels)
+        probes = {head: Probe(head, basis, maps, labels) for head in heads}
     gradients = {name: (Gradients(conv), Gradients(conv)) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
@@ -101,7 +103,8 @@ def measure(
                 state['key'] = index
                 loss = model_loss(model, batch)
             gradients['own'][half].add(loss, outputs.pop(), size)
-            features = model.backbone(batch['inputs'])[-1] if probes else None
+            if probes:
+                features = model.backbone(batch['inputs'])[-1]
             for head, probe in probes.items():
                 loss = probe.loss(features, labels[index], 1 - half)
                 gradients[head][half].add(loss, outputs[-1], size)
@@ -112,7 +115,7 @@ def measure(
     rows = {
         head: {
             'norm': float(means[head].norm()),
-            'output_gradient': describe(first.outputs + second.outputs),
+            'output_gradient': (first.outputs + second.outputs).describe(),
             'angle_between_halves': angle(mean_gradient(first), mean_gradient(second)),
             'angle_to_gap': angle(means[head], means['gap']) if probes else None,
             'fit': probes[head].fit if head in probes else None,
@@ -141,11 +144,7 @@ def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 class Gradients:
-    """Gradients of one loss at one convolution, gathered batch by batch.
-
-    Args:
-        conv: The convolution.
-    """
+    """Gradients of one loss at one convolution, gathered batch by batch."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         self.weight, self.images = conv.weight, 0
@@ -153,13 +152,7 @@ class Gradients:
         self.outputs = Moments(conv.out_channels, centered=False)
 
     def add(self, loss: Tensor, output: Tensor, size: int) -> None:
-        """Take in one batch.
-
-        Args:
-            loss: Mean loss of the batch.
-            output: Output of the convolution ``(B, C, H, W)``, in the loss' graph.
-            size: Images in the batch.
-        """
+        """Take in the mean loss of ``size`` images, and the convolution's output."""
         weight, point = torch.autograd.grad(
             loss, [self.weight, output], retain_graph=True
         )
@@ -171,13 +164,8 @@ class Gradients:
 
 def mean_gradient(*parts: Gradients) -> Tensor:
     """Gradient of the mean loss of all images with respect to the weight."""
-    return sum(part.sum for part in parts) / sum(part.images for part in parts)
-
-
-def describe(moments: Moments) -> dict:
-    """The spectrum of a second moment and what sums it up."""
-    eigenvalues = symmetric_spectrum(moments.matrix())
-    return {**summarize(eigenvalues), 'eigenvalues': eigenvalues}
+    total = torch.stack([part.sum for part in parts]).sum(0)
+    return total / sum(part.images for part in parts)
 
 
 def angle(x: Tensor, y: Tensor) -> float:
@@ -209,12 +197,9 @@ def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
 
 
 def pool(head: str, features: Tensor, basis: Tensor) -> Tensor:
-    """Pool a feature map ``(B, C, H, W)`` into one vector per image.
+    """Pool the encoder's last map ``(B, C, H, W)`` into one vector per image.
 
-    Args:
-        head: One of :data:`HEADS`.
-        features: The encoder's last map.
-        basis: ``(C, r)``, the reduction in front of a covariance.
+    ``basis`` of shape ``(C, r)`` is the reduction in front of a covariance.
     """
     if head == 'gap':
         return features.flatten(2).mean(2)
@@ -241,8 +226,8 @@ class Probe:
         self,
         head: str,
         basis: Tensor,
-        maps: Sequence[Tensor],
-        labels: Sequence[Tensor],
+        maps: list[Tensor],
+        labels: list[Tensor],
         penalty: float = 1e-3,
     ) -> None:
         self.head, self.basis = head, basis
@@ -253,7 +238,7 @@ class Probe:
             (torch.cat(vectors[half::2]) / self.scale, torch.cat(labels[half::2]))
             for half in (0, 1)
         ]
-        classes = 1 + int(torch.cat(list(labels)).max())
+        classes = 1 + int(torch.cat(labels).max())
         self.classifiers = [
             _logistic_regression(*half, classes, penalty) for half in halves
         ]
@@ -268,13 +253,7 @@ class Probe:
         return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
 
     def loss(self, features: Tensor, labels: Tensor, which: int) -> Tensor:
-        """Mean cross-entropy of feature maps ``(B, C, H, W)``.
-
-        Args:
-            features: The encoder's last map.
-            labels: Classes ``(B,)``.
-            which: The half that the classifier was fitted to: 0 or 1.
-        """
+        """Mean cross-entropy, by the classifier fitted to half 0 or 1."""
         vectors = pool(self.head, features, self.basis) / self.scale
         return self._loss(vectors, labels, which)
 
@@ -320,8 +299,8 @@ def draw(rows: Sequence[dict]):
         spectra.legend(fontsize='x-small')
         names = [name for name, _ in heads]
         place = range(len(names))
-        values = [entry['output_gradient']['effective_rank'] for _, entry in heads]
-        ranks.bar(place, values, color=[color(i) for i in place])
+        heights = [entry['output_gradient']['effective_rank'] for _, entry in heads]
+        ranks.bar(place, heights, color=[color(i) for i in place])
         for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
             points = [math.nan if e[key] is None else e[key] for _, e in heads]
             angles.plot(place, points, marker, label=key.replace('_', ' '))

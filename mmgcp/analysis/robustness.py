@@ -96,19 +96,16 @@ def robustness(
             start = time.perf_counter()
             test = CorruptionTest(spec, Path(out), settings, position)
             clean = test.clean()
+            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
             bar.advance(task)
             table = {}
             for corruption in corruptions:
                 bar.update(task, description=f'{spec.label}: {corruption}')
                 table[corruption] = test.corrupted(corruption, severities, clean)
                 bar.advance(task)
-            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
             rows.append(
                 {
-                    'label': spec.label,
-                    'config': spec.config,
-                    'checkpoint': spec.checkpoint,
-                    'framework': test.framework,
+                    **spec.describe(test.framework),
                     'sample': test.sample,
                     'seed': settings.seed,
                     'corrupted': test.position,
@@ -120,13 +117,8 @@ def robustness(
                     'seconds': time.perf_counter() - start,
                 }
             )
-    first = rows[0]
     for row in rows:
-        row['error_relative_to_first'] = (
-            relative_error(row['table'], first['table'], row['metric'])
-            if row['metric'] == first['metric']
-            else None
-        )
+        row['error_relative_to_first'] = relative_error(row, rows[0])
     result = {
         'analysis': 'robustness',
         'corruptions': list(corruptions),
@@ -329,16 +321,16 @@ def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
     }
 
 
-def relative_error(table: Table, reference: Table, metric: str) -> float | None:
+def relative_error(row: dict, reference: dict) -> float | None:
     """mCE with another run in AlexNet's place, in per cent."""
-    own, other = errors(table, metric), errors(reference, metric)
-    if set(own) != set(other) or not all(other.values()):
+    own, other = (errors(r['table'], r['metric']) for r in (row, reference))
+    if row['metric'] != reference['metric'] or not all(other.values()):
         return None
     return 100 * float(np.mean([own[name] / other[name] for name in own]))
 
 
 def draw(rows: Sequence[dict]):
-    """Performance per corruption and per severity, with the clean one dashed."""
+    """Performance per corruption and per severity; severity 0 is the clean one."""
     fig, axes = figure(2)
     bars, lines = axes[0]
     names = list(rows[0]['table'])

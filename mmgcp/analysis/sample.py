@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -40,6 +39,15 @@ class RunSpec:
     config: str
     checkpoint: str
     label: str
+
+    def describe(self, framework: str) -> dict[str, str]:
+        """What the JSON says about the run."""
+        return {
+            'label': self.label,
+            'config': self.config,
+            'checkpoint': self.checkpoint,
+            'framework': framework,
+        }
 
 
 def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list:
@@ -103,15 +111,6 @@ class Run:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    def describe(self) -> dict[str, Any]:
-        """What the JSON says about the run."""
-        return {
-            'label': self.spec.label,
-            'config': self.spec.config,
-            'checkpoint': self.spec.checkpoint,
-            'framework': self.framework,
-        }
 
 
 def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
@@ -245,7 +244,7 @@ def sampled_runs(
                 settings.seed,
                 shared,
             )
-            row = {**run.describe(), 'sample': sample.description}
+            row: dict = {**spec.describe(run.framework), 'sample': sample.description}
             yield row, run, sample, partial(bar.advance, task)
             row['seconds'] = time.perf_counter() - start
             bar.update(task, completed=parts * number)

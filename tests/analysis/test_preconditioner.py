@@ -12,7 +12,6 @@ from mmgcp.analysis.preconditioner import (
     Gradients,
     Probe,
     angle,
-    describe,
     mean_gradient,
     pool,
     principal_basis,
@@ -83,7 +82,7 @@ def test_gap_gradient_has_a_rank_below_the_number_of_classes(classes):
     for index, batch in enumerate(maps):
         output = conv(batch)
         gradients.add(probe.loss(output, labels[index], 1), output, len(batch))
-    values = describe(gradients.outputs)['eigenvalues']
+    values = gradients.outputs.describe()['eigenvalues']
     # A mix of as many vectors as logits are free: 3 - 1, up to what the fit leaves in
     # their sum.
     assert values[1] > 1e-3 * values[0]

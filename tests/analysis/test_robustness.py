@@ -70,14 +70,15 @@ def test_without_a_definition_there_is_a_reason():
 
 
 def test_error_relative_to_another_run():
-    own = table({'fog': {1: 0.8}, 'snow': {1: 0.6}}, 'coco/bbox_mAP')
-    other = table({'fog': {1: 0.6}, 'snow': {1: 0.2}}, 'coco/bbox_mAP')
-    found = relative_error(own, other, 'coco/bbox_mAP')
+    metric = 'coco/bbox_mAP'
+
+    def row(fog, snow):
+        values = {'fog': {1: fog}, 'snow': {1: snow}}
+        return {'metric': metric, 'table': table(values, metric)}
+
+    found = relative_error(row(0.8, 0.6), row(0.6, 0.2))
     assert found == pytest.approx(100 * (0.2 / 0.4 + 0.4 / 0.8) / 2)
-    assert (
-        relative_error(own, table({'fog': {1: 1.0}}, 'coco/bbox_mAP'), 'coco/bbox_mAP')
-        is None
-    )
+    assert relative_error(row(0.8, 0.6), row(1.0, 0.2)) is None
 
 
 def test_the_step_stands_behind_loading_or_in_front_of_packing():

@@ -12,12 +12,6 @@ def main(argv=None):
     arguments.add_sample_options(parser)
     add = parser.add_argument
     add('--part', default='backbone', help='backbone, all, or a parameter prefix')
-    add(
-        '--batch-norm',
-        choices=['eval', 'train'],
-        default='eval',
-        help='running statistics, or those of each batch',
-    )
     add('--lanczos-steps', type=int, default=12, help='products for the eigenvalues')
     add('--probes', type=int, default=8, help='products for the trace')
     add('--points', type=int, default=15, help='points on each line')
@@ -31,7 +25,6 @@ def main(argv=None):
         args.out,
         arguments.settings_of(args),
         part=args.part,
-        batch_norm=args.batch_norm,
         lanczos_steps=args.lanczos_steps,
         probes=args.probes,
         points=args.points,
