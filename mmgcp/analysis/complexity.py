@@ -3,14 +3,15 @@
 Multiply-adds are counted from the operators that one forward pass runs, so a covariance,
 every product of a Newton-Schulz iteration and an eigendecomposition are in it. Activation
 memory is what autograd keeps for the backward pass of that forward pass, in training
-mode, without the loss, per image. A classifier's encoder is also counted under every
-pooling head.
+mode, without the loss, per image.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.engine.distributed import gather, mine
 from mmgcp.engine.loss import prepare
-from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.progress import progress
 from mmgcp.utils.random_state import seeded
 
 from .output import color, figure, write_result
 from .sample import Run, RunSpec, Settings, load_run, sample_batches
-
-#: Pooling heads of a classifier: normalization of the covariance, and dropout.
-POOLING_HEADS: dict[str, dict | None] = {
-    'gap': None,
-    'dropcov': {'dropout': {'type': 'AdaptiveChannelDropout'}},
-    'isqrt, 3 iterations': {'normalization': {'type': 'NewtonSchulz', 'iterations': 3}},
-    'isqrt, 5 iterations': {'normalization': {'type': 'NewtonSchulz', 'iterations': 5}},
-    'mpn': {'normalization': {'type': 'MatrixPower', 'alpha': 0.5}},
-}
 
 
 def complexity(
@@ -51,7 +42,7 @@ def complexity(
     Args:
         specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
         out: Folder of the JSON and the PNG.
-        settings: Device, seed of the image, config overrides.
+        settings: Device, seed and config overrides.
         shape: Height and width of the image. Defaults to those of a test image.
     """
     rows = []
@@ -61,10 +52,8 @@ def complexity(
             start = time.perf_counter()
             run = load_run(spec, settings)
             size = shape or image_size(run, 'test', settings.seed)
-            row = {**run.describe(), **count(run, size)}
-            _add_activations(row, run, size, settings.seed)
-            if run.framework == 'mmpretrain':
-                row['pooling_heads'] = pooling_heads(run, size)
+            with seeded(settings.seed):
+                row = {**spec.describe(run.framework), **count(run, size)}
             rows.append({**row, 'seconds': time.perf_counter() - start})
             bar.advance(task)
     rows = gather(rows)
@@ -85,67 +74,52 @@ def image_size(run: Run, split: str, seed: int) -> tuple[int, int]:
 
 
 def count(run: Run, size: tuple[int, int]) -> dict[str, Any]:
-    """Parameters and multiply-adds of a forward pass of one image.
+    """Parameters, multiply-adds and activation bytes of one image, by part.
 
     A two-stage detector is counted with as many boxes as its config allows per image,
     so that the count depends on the architecture and not on what the detector finds.
 
     Args:
-        run: Its model is counted.
+        run: Its model is counted, and left as it was.
         size: Height and width of the image.
     """
-    parts = parts_of(run.model)
-    with torch.no_grad():
-        flops, flops_of = count_flops(forward_call(run, 1, size), parts)
-    numbers = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()
-    }
-    total = sum(p.numel() for p in run.model.parameters())
-    row: dict[str, Any] = {
-        'image': [1, 3, *size],
-        'parameters': total,
-        'multiply_adds': flops // 2,
-        'parts': {
-            name: {'parameters': numbers[name], 'multiply_adds': flops_of[name] // 2}
-            for name in parts
-        },
-    }
-    row['parts']['rest'] = {
-        'parameters': total - sum(numbers.values()),
-        'multiply_adds': flops // 2 - sum(flops_of.values()) // 2,
-    }
+    # Training mode moves the statistics of batch norms.
+    run = replace(run, model=copy.deepcopy(run.model))
+    parts = dict(run.model.named_children())
+    parts.pop('data_preprocessor', None)
+    row: dict[str, Any] = {'image': [1, 3, *size]}
     if hasattr(run.model, 'rpn_head'):
         row['boxes_per_image'] = boxes_per_image(run.model)
-    return row
+    run.model.eval()
+    with torch.no_grad():
+        flops, flops_of = count_flops(forward_call(run, size, 1), parts)
+    run.model.train().requires_grad_(True)
+    # Batch norm refuses a single value per channel, so training needs two images.
+    kept, kept_of = count_kept_bytes(forward_call(run, size, 2), run.model, parts)
+    rows = {
+        name: {
+            'parameters': sum(p.numel() for p in part.parameters()),
+            'multiply_adds': flops_of.get(name, flops) // 2,
+            'activation_bytes': kept_of.get(name, kept) // 2,
+        }
+        for name, part in {**parts, 'whole': run.model}.items()
+    }
+    whole = rows.pop('whole')
+    rest = {key: whole[key] - sum(part[key] for part in rows.values()) for key in whole}
+    return {**row, **whole, 'parts': {**rows, 'rest': rest}}
 
 
-def _add_activations(row: dict, run: Run, size: tuple[int, int], seed: int) -> None:
-    model, parts = run.model, parts_of(run.model)
-    model.train().requires_grad_(True)
-    with seeded(seed):
-        # Batch norm refuses a single value per channel, so training needs two images.
-        kept, kept_of = count_kept_bytes(forward_call(run, 2, size), model, parts)
-    model.eval()
-    row['activation_bytes'] = kept // 2
-    kept_of['rest'] = kept - sum(kept_of.values())
-    for name, part in row['parts'].items():
-        part['activation_bytes'] = kept_of[name] // 2
-
-
-def parts_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Backbone, neck, heads."""
-    parts = dict(model.named_children())
-    parts.pop('data_preprocessor', None)
-    return parts
-
-
-def forward_call(run: Run, images: int, size: tuple[int, int]) -> Callable[[], Any]:
+def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], Any]:
     """A forward pass of noise, without loss and post-processing."""
     model: Any = run.model
     inputs = torch.randn(images, 3, *size, device=run.device)
     if run.framework != 'mmdet':
         return lambda: model(inputs, mode='tensor')
-    samples = [_detection_sample(size) for _ in range(images)]
+    from mmdet.structures import DetDataSample
+
+    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    info = {**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
+    samples = [DetDataSample(metainfo=info) for _ in range(images)]
     if not hasattr(model, 'rpn_head'):
         return lambda: model(inputs, samples, mode='tensor')
     box = inputs.new_tensor([0, 0, size[1], size[0]])
@@ -159,69 +133,9 @@ def forward_call(run: Run, images: int, size: tuple[int, int]) -> Callable[[], A
     return call
 
 
-def _detection_sample(size: tuple[int, int]):
-    from mmdet.structures import DetDataSample
-
-    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
-    return DetDataSample(
-        metainfo={**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
-    )
-
-
 def boxes_per_image(model: nn.Module) -> int:
     """The largest number of proposals that a two-stage detector's config allows."""
     return int(model.rpn_head.test_cfg.get('max_per_img', 1000))
-
-
-def pooling_heads(run: Run, size: tuple[int, int]) -> dict[str, dict]:
-    """Neck and linear layer behind this encoder, for each pooling head.
-
-    The covariance has as many channels as that of the model's own head, or 64.
-    """
-    model: Any = run.model
-    with torch.no_grad():
-        features = model.backbone(torch.zeros(1, 3, *size, device=run.device))[-1]
-    if features.dim() != 4:
-        return {}
-    # Counts depend on the shape alone, and an eigendecomposition may fail on the
-    # values that an encoder with random weights gives.
-    features = torch.randn_like(features)
-    channels = features.shape[1]
-    reduced = getattr(model.neck, 'reduced_channels', 64)
-    classes = getattr(model.head, 'num_classes', 1000)
-    rows = {}
-    for name, arguments in POOLING_HEADS.items():
-        if arguments is None:
-            neck, width = nn.AdaptiveAvgPool2d(1), channels
-        else:
-            neck = GlobalCovariancePooling(channels, reduced, **arguments)
-            width = neck.out_channels
-        head = nn.ModuleDict({'neck': neck, 'fc': nn.Linear(width, classes)})
-        head.to(run.device)
-        rows[name] = {
-            'covariance_channels': None if arguments is None else reduced,
-            'vector': width,
-            'feature_map': list(features.shape[1:]),
-            'parameters': sum(p.numel() for p in head.parameters()),
-            **_head_counts(head, features),
-        }
-    return rows
-
-
-def _head_counts(head: nn.ModuleDict, features: Tensor) -> dict[str, int]:
-    def call(maps: Tensor) -> Tensor:
-        pooled = head['neck'](maps)
-        pooled = pooled[0] if isinstance(pooled, tuple) else pooled.flatten(1)
-        return head['fc'](pooled)
-
-    head.eval()
-    with torch.no_grad():
-        flops, _ = count_flops(lambda: call(features), {})
-    # Dropout keeps something in training only, where batch norm wants two images.
-    head.train()
-    twice = torch.cat([features, features])
-    kept, _ = count_kept_bytes(lambda: call(twice), head, {})
-    return {'multiply_adds': flops // 2, 'activation_bytes': kept // 2}
 
 
 def _shape(value: Any) -> Sequence[int]:
@@ -239,8 +153,7 @@ def _added_product_flops(_input: Any, a: Any, b: Any, *_: Any, **__: Any) -> int
     return 2 * math.prod(_shape(a)) * _shape(b)[-1]
 
 
-# The counter knows convolutions and out-of-place matrix products; these it
-# does not.
+# The counter knows convolutions and out-of-place matrix products, but not these.
 EXTRA_OPERATORS = {
     torch.ops.aten._linalg_eigh: _eigh_flops,
     torch.ops.aten.baddbmm_: _added_product_flops,
@@ -253,17 +166,9 @@ def count_flops(
 ) -> tuple[int, dict[str, int]]:
     """Floating-point operations of a call, in all and inside each part.
 
-    Counted are convolutions, matrix products (so also covariances and the
-    products of a Newton-Schulz iteration) and eigendecompositions. Additions,
-    normalization, pooling, activation, RoIAlign and NMS are not, as everywhere
-    in this field.
-
-    Args:
-        call: Runs the model.
-        parts: Modules to attribute to; not nested.
-
-    Returns:
-        The total, and the count per part. A multiply-add is two.
+    Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
+    two. Additions, normalization, pooling, activation, RoIAlign and NMS are not, as
+    usual. Parts are not nested.
     """
     counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
     inside = dict.fromkeys(parts, 0)
@@ -275,13 +180,10 @@ def count_flops(
 def count_kept_bytes(
     call: Callable[[], Any], model: nn.Module, parts: dict[str, nn.Module]
 ) -> tuple[int, dict[str, int]]:
-    """Bytes that autograd keeps for the backward pass of a call.
+    """Bytes that autograd keeps for the backward pass of a call, in all and by part.
 
-    Each storage counts once, where it is kept first; parameters and buffers,
-    which exist anyway, do not.
-
-    Returns:
-        The total, and the bytes per part.
+    Each storage counts once, where it is kept first; parameters and buffers, which
+    exist anyway, do not.
     """
     own = {t.untyped_storage().data_ptr() for t in model.parameters()}
     own |= {t.untyped_storage().data_ptr() for t in model.buffers()}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from mmgcp.engine.training_log import read_training_log
 from mmgcp.utils.config import load_config
@@ -88,16 +89,15 @@ def area_under(steps: Sequence[float], values: Sequence[float]) -> float:
     """Mean height of a curve: trapezoids over the span of its steps."""
     if len(steps) < 2:
         return float(values[0])
-    x, y = np.asarray(steps, float), np.asarray(values, float)
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+    return float(trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
 def matching_step(
     steps: Sequence[float], values: Sequence[float], target: float
 ) -> float | None:
     """First step at which a curve reaches ``target``; ``None`` if it never does."""
-    reached = [s for s, value in zip(steps, values, strict=True) if value >= target]
-    return reached[0] if reached else None
+    pairs = zip(steps, values, strict=True)
+    return next((step for step, value in pairs if value >= target), None)
 
 
 def summarize_seeds(seeds: Sequence[dict]) -> dict:
@@ -129,12 +129,7 @@ def match(row: dict, other: dict) -> dict:
     Runs with as many seeds are matched pair by pair as well.
     """
     step = matching_step(row['steps'], row['mean'], other['final'])
-    last = other['steps'][-1] if other['steps'] else None
-    result = {
-        'target': other['final'],
-        'step': step,
-        'share_of_its_length': step / last if step is not None and last else None,
-    }
+    result = {'target': other['final'], 'step': step}
     if row['number_of_seeds'] == other['number_of_seeds'] > 1:
         pairs = zip(row['seeds'], other['seeds'], strict=True)
         result['per_seed'] = [

@@ -8,6 +8,7 @@ number for every pooling head, so that runs compare) or of all weights:
 - the rise of the loss within a radius.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .hessian import SampleLoss, hessian_product, hutchinson, lanczos
+from .hessian import (
+    NotTwiceDifferentiable,
+    SampleLoss,
+    hessian_product,
+    hutchinson,
+    lanczos,
+)
 from .output import color, figure, write_result
 from .sample import RunSpec, Settings, sampled_runs
 
@@ -30,7 +37,6 @@ def curvature(
     out: str | Path,
     settings: Settings = Settings(),  # noqa: B008
     part: str = 'backbone',
-    batch_norm: str = 'eval',
     lanczos_steps: int = 12,
     probes: int = 8,
     points: int = 15,
@@ -44,15 +50,12 @@ def curvature(
     products are summed.
 
     Args:
-        specs: The runs.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 64 training images for a classifier, else 4.
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
-        batch_norm: ``'eval'`` (running statistics) or ``'train'``.
         lanczos_steps: Hessian products for the eigenvalues.
         probes: Hessian products for the trace.
         points: Points on each line.
-        grid: Points per side of the plane; 0 for no plane.
+        grid: Points per side of the plane.
         span: Largest distance, in units of the direction.
         radii: Radii relative to the norm of the weights.
     """
@@ -60,34 +63,35 @@ def curvature(
     for row, run, sample, advance in sampled_runs(
         'curvature', specs, settings, (64, 4), parts=4
     ):
-        loss = SampleLoss(run.model, sample, PARTS.get(part, part), batch_norm, seed)
+        loss = SampleLoss(run.model, sample, PARTS.get(part, part), seed)
         value, gradient = loss.value(), loss.gradient()
         advance()
 
-        product, products = hessian_product(loss)
-        spectrum = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
-        trace = hutchinson(product, loss.numel, probes, seed + 1)
+        try:
+            product = hessian_product(loss)
+            spectrum = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
+            trace = hutchinson(product, loss.numel, probes, seed + 1)
+        except NotTwiceDifferentiable as error:
+            spectrum = {'eigenvalues': [math.nan], 'residuals': [math.nan]}
+            spectrum |= {'history': [], 'reason': str(error)}
+            trace = {'trace': math.nan, 'standard_error': math.nan}
         advance()
 
         directions = [filter_normalized(loss.parameters, seed + 11 + i) for i in (0, 1)]
         line = np.linspace(-span, span, points)
         lines = [along(loss, [direction], line) for direction in directions]
         side = np.linspace(-span, span, grid)
-        plane = along(loss, directions, side) if grid else None
+        plane = along(loss, directions, side)
         advance()
 
         row |= {
             'seed': seed,
             'part': part,
             'parameters': loss.numel,
-            'batch_norm': {
-                'eval': 'running statistics',
-                'train': 'statistics of each batch',
-            }[batch_norm],
+            'batch_norm': 'running statistics',
             'loss': value,
             'gradient_norm': float(gradient.norm()),
             'weight_norm': float(loss.weights().norm()),
-            'hessian_products': products,
             'hessian': spectrum,
             'trace': trace,
             'line': {'distance': line, 'loss': lines},
@@ -122,11 +126,7 @@ def filter_normalized(parameters: Sequence[Tensor], seed: int) -> Tensor:
 def along(
     loss: SampleLoss, directions: Sequence[Tensor], distances: np.ndarray
 ) -> np.ndarray:
-    """Loss on the grid of ``distances`` along one or more directions.
-
-    Returns:
-        Values of shape ``(len(distances),) * len(directions)``.
-    """
+    """Loss on the grid of ``distances`` along directions, one dimension for each."""
     center = loss.weights()
     values = np.empty((len(distances),) * len(directions))
     for index in np.ndindex(*values.shape):
@@ -148,9 +148,6 @@ def sharpness(
     2021): to the ball's edge along the gradient. More steps of projected ascent follow,
     and the largest loss met counts: a lower bound of the maximum. A radius is in units
     of the norm of the weights that move.
-
-    Returns:
-        Per radius: ``radius``, ``one_step``, ``ascent``.
     """
     center, base = loss.weights(), loss.value()
     size = float(center.norm())
@@ -174,9 +171,7 @@ def sharpness(
 
 def draw(rows: Sequence[dict]):
     """Eigenvalues and trace, lines, radii; below, each run's plane."""
-    planes = [row for row in rows if row['plane']['loss'] is not None]
-    columns = max(4, len(planes))
-    fig, axes = figure(columns, 2 if planes else 1)
+    fig, axes = figure(max(4, len(rows)), 2)
     names = [row['label'] for row in rows]
     eigen, converge, line, rise = axes[0, :4]
     eigen.set_title('largest eigenvalue and trace')
@@ -198,7 +193,7 @@ def draw(rows: Sequence[dict]):
     converge.set_title('estimate of the largest eigenvalue')
     converge.set_xlabel('Hessian products')
     line.set_title('loss along random directions')
-    line.set_xlabel('distance, filter-normalised')
+    line.set_xlabel('distance, filter-normalized')
     rise.set_title('rise of the loss within a radius')
     rise.set(xlabel='radius / norm of the weights', xscale='log', yscale='log')
     for index, row in enumerate(rows):
@@ -214,20 +209,19 @@ def draw(rows: Sequence[dict]):
     rise.minorticks_off()
     for axis in axes[0, 4:]:
         axis.set_visible(False)
-    if planes:
-        _draw_planes(fig, axes[1], planes)
+    _draw_planes(fig, axes[1], rows)
     return fig
 
 
-def _draw_planes(fig, axes: Sequence, planes: Sequence[dict]) -> None:
+def _draw_planes(fig, axes: Sequence, rows: Sequence[dict]) -> None:
     """The loss on each run's plane, with the same contours for all."""
-    losses = [np.asarray(row['plane']['loss'], dtype=float) for row in planes]
+    losses = [np.asarray(row['plane']['loss'], dtype=float) for row in rows]
     low = max(min(np.nanmin(loss) for loss in losses), 1e-6)
     high = max(max(np.nanmax(loss) for loss in losses), 1.01 * low)
     levels = np.geomspace(low, high, 13)
-    for axis in axes[len(planes) :]:
+    for axis in axes[len(rows) :]:
         axis.set_visible(False)
-    for axis, row, loss in zip(axes, planes, losses, strict=False):
+    for axis, row, loss in zip(axes, rows, losses, strict=False):
         side = row['plane']['distance']
         drawn = axis.contourf(side, side, loss.T.clip(low, high), levels, norm='log')
         axis.set_title(f'loss on the plane: {row["label"]}', fontsize='small')

@@ -51,6 +51,11 @@ class Moments:
             matrix = matrix - torch.outer(mean, mean)
         return matrix
 
+    def describe(self) -> dict:
+        """Eigenvalues of :meth:`matrix`, largest first, and their summary."""
+        values = torch.linalg.eigvalsh(self.matrix()).flip(0).clamp_min(0).numpy()
+        return {**summarize(values), 'eigenvalues': values}
+
 
 def positions(features: Tensor) -> Tensor:
     """Rows of channels: ``(B, C, H, W)`` or ``(B, N, C)`` -> ``(B*N, C)``."""
@@ -59,36 +64,24 @@ def positions(features: Tensor) -> Tensor:
     return features.reshape(-1, features.shape[-1])
 
 
-def symmetric_spectrum(matrix: Tensor) -> np.ndarray:
-    """Eigenvalues of a positive semi-definite matrix, largest first, >= 0."""
-    values = torch.linalg.eigvalsh(matrix).flip(0)
-    return values.clamp_min(0).numpy()
-
-
 def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
     """Describe a spectrum.
 
     Args:
         eigenvalues: Non-negative, largest first.
-        tolerance: Eigenvalues below this share of the largest count as zero for
+        tolerance: Share of the largest below which an eigenvalue counts as zero for
             ``rank`` and ``condition``.
 
     Returns:
         ``effective_rank``, the exponential of the entropy of the normalized
-        eigenvalues (O. Roy and M. Vetterli, EUSIPCO 2007); ``participation``,
-        (sum)^2 / sum of squares; ``rank``; ``condition``, largest over smallest
-        non-zero one; ``largest_share``; ``trace``.
+        eigenvalues (O. Roy and M. Vetterli, EUSIPCO 2007); ``participation``, (sum)^2 /
+        sum of squares; ``rank``; ``condition``, largest over smallest non-zero one;
+        ``trace``.
     """
     total = float(eigenvalues.sum())
     if total <= 0:
-        return {
-            'effective_rank': 0.0,
-            'participation': 0.0,
-            'rank': 0,
-            'condition': math.nan,
-            'largest_share': math.nan,
-            'trace': 0.0,
-        }
+        zero = dict.fromkeys(('effective_rank', 'participation', 'rank', 'trace'), 0.0)
+        return {**zero, 'condition': math.nan}
     share = eigenvalues / total
     positive = share[share > 0]
     kept = eigenvalues[eigenvalues > tolerance * eigenvalues[0]]
@@ -97,6 +90,5 @@ def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
         'participation': float(1 / (share**2).sum()),
         'rank': len(kept),
         'condition': float(kept[0] / kept[-1]),
-        'largest_share': float(share[0]),
         'trace': total,
     }

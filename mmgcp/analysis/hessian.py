@@ -1,6 +1,5 @@
 """The loss of a fixed sample as a function of the weights, and its Hessian."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmgcp.engine.distributed import sum_over_processes
 from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
@@ -24,15 +22,13 @@ Map = Callable[[Tensor], Tensor]
 class SampleLoss:
     """Mean loss of a fixed sample, its gradient, and moves of the weights.
 
-    Dropout is off. Random samplers of a detector get the same seed at every
-    evaluation. Batch-norm layers use their running statistics (``batch_norm='eval'``)
-    or those of each batch (``'train'``), and never update them.
+    Dropout is off, batch-norm layers use their running statistics, and random samplers
+    of a detector get the same seed at every evaluation.
 
     Args:
         model: A model of mmpretrain, mmdet or mmseg.
         sample: Share of the sample that this process holds.
         part: Prefix of the parameters that move; '' for all of them.
-        batch_norm: ``'eval'`` or ``'train'``.
         seed: Seed of each evaluation.
 
     Raises:
@@ -40,37 +36,21 @@ class SampleLoss:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        sample: Batches,
-        part: str = '',
-        batch_norm: str = 'eval',
-        seed: int = 0,
+        self, model: nn.Module, sample: Batches, part: str = '', seed: int = 0
     ) -> None:
         self.model = model.eval()
         self.sizes, self.total, self.seed = sample.sizes, sample.total, seed
         self.data = [prepare(model, batch) for batch in sample.batches]
         self._proposals: dict = {}
-        names = [name for name, _ in model.named_parameters() if name.startswith(part)]
-        if not names:
+        self.parameters = [
+            p for name, p in model.named_parameters() if name.startswith(part)
+        ]
+        if not self.parameters:
             raise UserError(f'no parameter of the model begins with {part!r}')
-        self.names = names
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in set(names))
-        if batch_norm == 'train':
-            for module in model.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train()
-                    module.momentum = 0.0
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        table = dict(self.model.named_parameters())
-        return [table[name] for name in self.names]
-
-    @property
-    def numel(self) -> int:
-        return sum(p.numel() for p in self.parameters)
+        self.numel = sum(p.numel() for p in self.parameters)
+        model.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
 
     def batch_loss(self, index: int) -> Tensor:
         """Loss of one of this process' batches, with its graph."""
@@ -87,13 +67,12 @@ class SampleLoss:
 
     def gradient(self) -> Tensor:
         """Gradient of :meth:`value`, flat ``(P,)``, in double precision."""
-        parameters = self.parameters
         total = torch.zeros(self.numel, dtype=torch.float64)
         for index, size in enumerate(self.sizes):
-            gradients = torch.autograd.grad(
-                self.batch_loss(index), parameters, materialize_grads=True
+            value = self.batch_loss(index)
+            total += size * flatten(
+                torch.autograd.grad(value, self.parameters, materialize_grads=True)
             )
-            total += size * flatten(gradients)
         return sum_over_processes(total) / self.total
 
     def weights(self) -> Tensor:
@@ -115,19 +94,6 @@ class SampleLoss:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.copy_(value)
 
-    def double(self) -> 'SampleLoss':
-        """The same loss in double precision, on a copy of the model.
-
-        Proposals and boxes stay as they are: they are constants, and the compiled
-        operators that make them know single precision only.
-        """
-        if self.data and not self._proposals:
-            self.value()
-        other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).double()
-        other.data = [{**data, 'inputs': data['inputs'].double()} for data in self.data]
-        return other
-
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate into ``(P,)`` float64 on the CPU."""
@@ -140,80 +106,51 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [v.view_as(p).to(p) for v, p in zip(pieces, like, strict=True)]
 
 
-def _batch_product(loss: SampleLoss, index: int, direction: list[Tensor]) -> Tensor:
-    """Product with the Hessian of one batch's mean loss: differentiate twice."""
-    parameters = loss.parameters
-    with twice_differentiable(loss.model):
-        gradients = torch.autograd.grad(
-            loss.batch_loss(index),
-            parameters,
-            create_graph=True,
-            materialize_grads=True,
-        )
-        pairs = zip(gradients, direction, strict=True)
-        terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
-        slope = sum(terms, torch.zeros(()))
-        refuse_cut_graph(slope)
-        return flatten(torch.autograd.grad(slope, parameters, materialize_grads=True))
+def hessian_product(loss: SampleLoss) -> Map:
+    """Exact products with the Hessian, by differentiating the gradient.
 
+    Differences of the gradient are no substitute: they meet the kinks of ReLU and
+    max-pooling, and can be wrong by a factor of a hundred.
 
-def exact_product(loss: SampleLoss) -> Map:
-    """Products with the Hessian by differentiating the gradient."""
+    Raises:
+        NotTwiceDifferentiable: An operator of the model gives first derivatives only.
+    """
+
+    differentiate = partial(
+        torch.autograd.grad, inputs=loss.parameters, materialize_grads=True
+    )
+
+    def batch_product(index: int, direction: Sequence[Tensor]) -> Tensor:
+        with twice_differentiable(loss.model):
+            gradients = differentiate(loss.batch_loss(index), create_graph=True)
+            pairs = zip(gradients, direction, strict=True)
+            terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
+            slope = sum(terms, torch.zeros(()))
+            refuse_cut_graph(slope)
+            return flatten(differentiate(slope))
 
     def product(vector: Tensor) -> Tensor:
         direction = unflatten(vector, loss.parameters)
         total = torch.zeros(loss.numel, dtype=torch.float64)
         for index, size in enumerate(loss.sizes):
-            total += size * _batch_product(loss, index, direction)
+            total += size * batch_product(index, direction)
         return sum_over_processes(total) / loss.total
 
-    return product
-
-
-def difference_product(loss: SampleLoss, step: float = 1e-6) -> Map:
-    """Products by central differences of the gradient, in double precision.
-
-    They need nothing but a gradient. But between the two points a network with ReLU
-    has kinks, which an exact product ignores and these do not: the result is noisy
-    where many units are near zero. ``step`` is the length of the move in units of the
-    norm of the weights, or of one where that is less.
-    """
-    double = loss.double()
-    center = double.weights()
-    length = step * max(float(center.norm()), 1.0)
-
-    def product(vector: Tensor) -> Tensor:
-        norm = float(vector.norm())
-        if norm == 0:
-            return torch.zeros_like(vector)
-        offset = vector * (length / norm)
-        with double.at(center + offset):
-            ahead = double.gradient()
-        with double.at(center - offset):
-            behind = double.gradient()
-        return (ahead - behind) * (norm / (2 * length))
-
-    return product
-
-
-def hessian_product(loss: SampleLoss) -> tuple[Map, dict]:
-    """Products with the Hessian, exact if the model can be differentiated twice.
-
-    Returns:
-        The product, and for the output the method and why it is not exact.
-    """
+    # All processes find out before one of them waits for a sum.
     reason = None
     if loss.sizes:
         try:
-            _batch_product(loss, 0, [torch.ones_like(p) for p in loss.parameters])
-        except (RuntimeError, NotImplementedError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # All processes use the same method.
-    reason = next((r for r in all_gather_object(reason) if r), None)
-    if reason is None:
-        return exact_product(loss), {'method': 'exact', 'reason': None}
-    method = 'differences of the gradient in float64, noisy at kinks'
-    return difference_product(loss), {'method': method, 'reason': reason}
+            batch_product(0, loss.parameters)
+        except RuntimeError as error:
+            reason = (str(error).splitlines() or [''])[0]
+    for found in all_gather_object(reason):
+        if found is not None:
+            raise NotTwiceDifferentiable(found)
+    return product
+
+
+class NotTwiceDifferentiable(UserError):
+    """There is no Hessian of this model by automatic differentiation."""
 
 
 class _Linear(torch.autograd.Function):
@@ -248,26 +185,37 @@ def linear_map(forward: Map, x: Tensor) -> Tensor:
 
 @contextmanager
 def twice_differentiable(model: nn.Module) -> Iterator[None]:
-    """Make every averaging RoIAlign of a model twice differentiable.
+    """Make RoIAlign and attention twice differentiable.
 
-    RoIAlign is linear in the feature map, and its boxes are constants.
+    RoIAlign is linear in the feature map, and its boxes are constants. Of attention
+    torch's plain form is used.
     """
+
+    def align(original, features: Tensor, rois: Tensor) -> Tensor:
+        return linear_map(lambda x: original(x, rois), features)
+
     modules = [
         module
         for module in model.modules()
         if type(module).__name__ == 'RoIAlign' and module.pool_mode == 'avg'
     ]
-
-    def align(original, features: Tensor, rois: Tensor) -> Tensor:
-        return linear_map(lambda x: original(x, rois), features)
-
-    for module in modules:
-        module.forward = partial(align, module.forward)
+    switches = torch.backends.cuda  # which hold for a CPU as well
+    before = {
+        kernel: getattr(switches, f'{kernel}_sdp_enabled')()
+        for kernel in ('flash', 'mem_efficient', 'cudnn')
+        if hasattr(switches, f'enable_{kernel}_sdp')
+    }
     try:
+        for module in modules:
+            module.forward = partial(align, module.forward)
+        for kernel in before:
+            getattr(switches, f'enable_{kernel}_sdp')(False)
         yield
     finally:
         for module in modules:
             del module.forward
+        for kernel, enabled in before.items():
+            getattr(switches, f'enable_{kernel}_sdp')(enabled)
 
 
 def refuse_cut_graph(value: Tensor) -> None:
@@ -276,9 +224,6 @@ def refuse_cut_graph(value: Tensor) -> None:
     Such an operator leaves an error node in the graph. It raises when autograd runs
     through it, but a search for given inputs stops in front of it, and the term would
     silently be missing.
-
-    Raises:
-        RuntimeError: There is such a node.
     """
     seen, waiting = set(), [value.grad_fn]
     while waiting:
@@ -305,8 +250,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 
     Returns:
         ``eigenvalues`` (largest first), ``residuals`` (each is within that distance of
-        an eigenvalue), ``smallest``, and ``history``: the leading estimates after each
-        product.
+        an eigenvalue), ``smallest``, and ``history``, the estimates after each product.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)
@@ -338,8 +282,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     """Trace by M. Hutchinson's estimator with Rademacher probes.
 
-    Returns:
-        ``trace``, its ``standard_error``, and ``history``: the running mean.
+    ``standard_error`` is that of the probes, and ``history`` the running mean.
     """
     generator = torch.Generator().manual_seed(seed)
     samples = []

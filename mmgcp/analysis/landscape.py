@@ -32,8 +32,6 @@ def landscape(
     processes. Returns and draws what ``landscape.json`` holds.
 
     Args:
-        specs: The runs.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 64 training images for a classifier, else 4.
         steps: First step size, last one, their number; see
             :func:`~mmgcp.engine.landscape.default_steps`.

@@ -55,15 +55,10 @@ def write_result(result: dict, out: str | Path, fig: Figure) -> dict:
 
 
 def main_metric(names: Iterable[str], asked: str | None, where: str) -> str:
-    """Choose the metric that a run is judged by.
-
-    Args:
-        names: The metrics there are.
-        asked: What the user wants, if anything.
-        where: File or folder that the metrics come from, for the message.
+    """Choose among ``names`` the metric that a run is judged by.
 
     Raises:
-        UserError: ``asked`` is not there, or nothing known is.
+        UserError: ``where`` has not what was asked for, or nothing known.
     """
     names = list(names)
     for candidate in [asked] if asked else MAIN_METRICS:

@@ -22,7 +22,7 @@ from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 
-from .eigenvalues import Moments, positions, summarize, symmetric_spectrum
+from .eigenvalues import Moments, positions
 from .output import color, figure, write_result
 from .sample import Batches, RunSpec, Settings, sampled_runs
 
@@ -47,8 +47,6 @@ def preconditioner(
     With several processes the runs are split among them.
 
     Args:
-        specs: The runs.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 128 training images for a classifier, else 16.
         heads: Pooling heads to compare on a classifier.
         reduced_channels: Channels in front of a covariance.
@@ -57,7 +55,7 @@ def preconditioner(
     for row, run, sample, _ in sampled_runs(
         'preconditioner', specs, settings, (128, 16), shared=False
     ):
-        used = dict.fromkeys(('gap', *heads)) if run.framework == 'mmpretrain' else ()
+        used = ['gap', *heads] if run.framework == 'mmpretrain' else []
         rows.append(row)
         row |= {
             'reduced_channels': reduced_channels,
@@ -88,7 +86,13 @@ def measure(
     model.eval().requires_grad_(True)
     name, conv = last_convolution(model)
     data = [prepare(model, batch) for batch in sample.batches]
-    probes = fit_probes(model, data, heads, reduced_channels) if heads else {}
+    probes: dict[str, Probe] = {}
+    if heads:
+        labels = [classes_of(batch) for batch in data]
+        with torch.no_grad():
+            maps = [model.backbone(batch['inputs'])[-1] for batch in data]
+        basis = principal_basis(maps, reduced_channels)
+        probes = {head: Probe(head, basis, maps, labels) for head in heads}
     gradients = {name: (Gradients(conv), Gradients(conv)) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
@@ -99,21 +103,20 @@ def measure(
                 state['key'] = index
                 loss = model_loss(model, batch)
             gradients['own'][half].add(loss, outputs.pop(), size)
-            features = model.backbone(batch['inputs'])[-1] if probes else None
+            if probes:
+                features = model.backbone(batch['inputs'])[-1]
             for head, probe in probes.items():
-                loss = probe.loss(features, classes_of(batch), 1 - half)
+                loss = probe.loss(features, labels[index], 1 - half)
                 gradients[head][half].add(loss, outputs[-1], size)
             outputs.clear()
     finally:
         handle.remove()
-    means = {
-        head: first.mean_with(second) for head, (first, second) in gradients.items()
-    }
+    means = {head: mean_gradient(*halves) for head, halves in gradients.items()}
     rows = {
         head: {
             'norm': float(means[head].norm()),
-            'output_gradient': describe(first.outputs + second.outputs),
-            'angle_between_halves': angle(first.mean(), second.mean()),
+            'output_gradient': (first.outputs + second.outputs).describe(),
+            'angle_between_halves': angle(mean_gradient(first), mean_gradient(second)),
             'angle_to_gap': angle(means[head], means['gap']) if probes else None,
             'fit': probes[head].fit if head in probes else None,
         }
@@ -141,11 +144,7 @@ def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 class Gradients:
-    """Gradients of one loss at one convolution, gathered batch by batch.
-
-    Args:
-        conv: The convolution.
-    """
+    """Gradients of one loss at one convolution, gathered batch by batch."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         self.weight, self.images = conv.weight, 0
@@ -153,13 +152,7 @@ class Gradients:
         self.outputs = Moments(conv.out_channels, centered=False)
 
     def add(self, loss: Tensor, output: Tensor, size: int) -> None:
-        """Take in one batch.
-
-        Args:
-            loss: Mean loss of the batch.
-            output: Output of the convolution ``(B, C, H, W)``, in the loss' graph.
-            size: Images in the batch.
-        """
+        """Take in the mean loss of ``size`` images, and the convolution's output."""
         weight, point = torch.autograd.grad(
             loss, [self.weight, output], retain_graph=True
         )
@@ -168,19 +161,11 @@ class Gradients:
         # The loss is a mean over the batch; times B it is each image's own.
         self.outputs.add(positions(size * point))
 
-    def mean(self) -> Tensor:
-        """Gradient of the mean loss with respect to the weight, double precision."""
-        return self.sum / self.images
 
-    def mean_with(self, other: 'Gradients') -> Tensor:
-        """:meth:`mean` over the images of two halves."""
-        return (self.sum + other.sum) / (self.images + other.images)
-
-
-def describe(moments: Moments) -> dict:
-    """The spectrum of a second moment and what sums it up."""
-    eigenvalues = symmetric_spectrum(moments.matrix())
-    return {**summarize(eigenvalues), 'eigenvalues': eigenvalues}
+def mean_gradient(*parts: Gradients) -> Tensor:
+    """Gradient of the mean loss of all images with respect to the weight."""
+    total = torch.stack([part.sum for part in parts]).sum(0)
+    return total / sum(part.images for part in parts)
 
 
 def angle(x: Tensor, y: Tensor) -> float:
@@ -198,17 +183,6 @@ def classes_of(batch: dict) -> Tensor:
     return labels.to(batch['inputs'].device)
 
 
-def fit_probes(
-    model: nn.Module, data: Sequence[dict], heads: Sequence[str], channels: int
-) -> dict[str, 'Probe']:
-    """Fit every pooling head to the features of the encoder."""
-    with torch.no_grad():
-        maps = [model.backbone(batch['inputs'])[-1] for batch in data]
-    labels = [classes_of(batch) for batch in data]
-    basis = principal_basis(maps, channels)
-    return {head: Probe(head, basis, maps, labels) for head in heads}
-
-
 def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
     """Leading principal directions of the channels, ``(C, r)``.
 
@@ -223,12 +197,9 @@ def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
 
 
 def pool(head: str, features: Tensor, basis: Tensor) -> Tensor:
-    """Pool a feature map ``(B, C, H, W)`` into one vector per image.
+    """Pool the encoder's last map ``(B, C, H, W)`` into one vector per image.
 
-    Args:
-        head: One of :data:`HEADS`.
-        features: The encoder's last map.
-        basis: ``(C, r)``, the reduction in front of a covariance.
+    ``basis`` of shape ``(C, r)`` is the reduction in front of a covariance.
     """
     if head == 'gap':
         return features.flatten(2).mean(2)
@@ -255,8 +226,8 @@ class Probe:
         self,
         head: str,
         basis: Tensor,
-        maps: Sequence[Tensor],
-        labels: Sequence[Tensor],
+        maps: list[Tensor],
+        labels: list[Tensor],
         penalty: float = 1e-3,
     ) -> None:
         self.head, self.basis = head, basis
@@ -267,37 +238,24 @@ class Probe:
             (torch.cat(vectors[half::2]) / self.scale, torch.cat(labels[half::2]))
             for half in (0, 1)
         ]
-        classes = 1 + int(torch.cat(list(labels)).max())
+        classes = 1 + int(torch.cat(labels).max())
         self.classifiers = [
             _logistic_regression(*half, classes, penalty) for half in halves
         ]
-        fitted = [self._scores(*halves[half], half) for half in (0, 1)]
-        held_out = [self._scores(*halves[half], 1 - half) for half in (0, 1)]
         self.fit = {
             'dimension': vectors[0].shape[1],
             'fitted_to': [len(half[1]) for half in halves],
-            'loss': [loss for loss, _ in fitted],
-            'held_out_loss': [loss for loss, _ in held_out],
-            'held_out_accuracy': [accuracy for _, accuracy in held_out],
+            'loss': [float(self._loss(*halves[i], i)) for i in (0, 1)],
+            'held_out_loss': [float(self._loss(*halves[i], 1 - i)) for i in (0, 1)],
         }
 
-    def _scores(
-        self, vectors: Tensor, labels: Tensor, which: int
-    ) -> tuple[float, float]:
-        logits = F.linear(vectors, *self.classifiers[which])
-        accuracy = (logits.argmax(1) == labels).float().mean()
-        return float(F.cross_entropy(logits, labels)), float(accuracy)
+    def _loss(self, vectors: Tensor, labels: Tensor, which: int) -> Tensor:
+        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
 
     def loss(self, features: Tensor, labels: Tensor, which: int) -> Tensor:
-        """Mean cross-entropy of feature maps ``(B, C, H, W)``.
-
-        Args:
-            features: The encoder's last map.
-            labels: Classes ``(B,)``.
-            which: The half that the classifier was fitted to: 0 or 1.
-        """
+        """Mean cross-entropy, by the classifier fitted to half 0 or 1."""
         vectors = pool(self.head, features, self.basis) / self.scale
-        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
+        return self._loss(vectors, labels, which)
 
 
 def _logistic_regression(
@@ -328,11 +286,10 @@ def draw(rows: Sequence[dict]):
     if all(list(row['heads']) == ['own'] for row in rows):
         # No heads to compare within a run: the runs beside each other.
         panels = [('own loss', [(row['label'], row['heads']['own']) for row in rows])]
-    fig, axes = figure(len(panels), 2)
+    fig, axes = figure(len(panels), 3)
     for column, (title, heads) in enumerate(panels):
-        spectra, bars = axes[:, column]
-        spectra.set_title(title, fontsize='small')
-        spectra.set(yscale='log', xlabel='index')
+        spectra, ranks, angles = axes[:, column]
+        spectra.set(title=title, yscale='log', xlabel='index')
         for index, (head, entry) in enumerate(heads):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
             share = (values / values[0]).clamp_min(1e-12)
@@ -342,18 +299,16 @@ def draw(rows: Sequence[dict]):
         spectra.legend(fontsize='x-small')
         names = [name for name, _ in heads]
         place = range(len(names))
-        ranks = [e['output_gradient']['effective_rank'] for _, e in heads]
-        bars.bar(place, ranks, color=[color(i) for i in place])
-        bars.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
-        angles = bars.twinx()
+        heights = [entry['output_gradient']['effective_rank'] for _, entry in heads]
+        ranks.bar(place, heights, color=[color(i) for i in place])
         for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
             points = [math.nan if e[key] is None else e[key] for _, e in heads]
             angles.plot(place, points, marker, label=key.replace('_', ' '))
-        angles.set_ylim(0, 185)
-        angles.legend(fontsize='x-small', loc='upper left')
-        if column == 0:
-            spectra.set_ylabel('output gradient: eigenvalue / largest')
-            bars.set_ylabel('effective rank (bars)')
-        if column == len(panels) - 1:
-            angles.set_ylabel('degrees (points)')
+        angles.set_ylim(0, 180)
+        angles.legend(fontsize='x-small', loc='lower left')
+        for axis in (ranks, angles):
+            axis.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
+    axes[0, 0].set_ylabel('output gradient: eigenvalue / largest')
+    axes[1, 0].set_ylabel('effective rank')
+    axes[2, 0].set_ylabel('degrees')
     return fig

@@ -13,12 +13,11 @@ import io
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine import dist
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -26,7 +25,7 @@ from torch.utils.data import Subset
 
 from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES, Corrupt
 from mmgcp.engine.distributed import is_main
-from mmgcp.utils.config import framework_of, innermost_dataset, load_config
+from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import progress
@@ -97,19 +96,16 @@ def robustness(
             start = time.perf_counter()
             test = CorruptionTest(spec, Path(out), settings, position)
             clean = test.clean()
+            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
             bar.advance(task)
             table = {}
             for corruption in corruptions:
                 bar.update(task, description=f'{spec.label}: {corruption}')
                 table[corruption] = test.corrupted(corruption, severities, clean)
                 bar.advance(task)
-            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
             rows.append(
                 {
-                    'label': spec.label,
-                    'config': spec.config,
-                    'checkpoint': spec.checkpoint,
-                    'framework': test.framework,
+                    **spec.describe(test.framework),
                     'sample': test.sample,
                     'seed': settings.seed,
                     'corrupted': test.position,
@@ -121,13 +117,8 @@ def robustness(
                     'seconds': time.perf_counter() - start,
                 }
             )
-    first = rows[0]
     for row in rows:
-        row['error_relative_to_first'] = (
-            relative_error(row['table'], first['table'], row['metric'])
-            if row['metric'] == first['metric']
-            else None
-        )
+        row['error_relative_to_first'] = relative_error(row, rows[0])
     result = {
         'analysis': 'robustness',
         'corruptions': list(corruptions),
@@ -141,14 +132,9 @@ def robustness(
 
 
 class CorruptionTest:
-    """A run's test, under one corruption after another.
+    """A run's test, under one corruption after another; see :func:`robustness`.
 
     The model is loaded at the first evaluation that is not on disk.
-
-    Args:
-        spec: The run.
-        out: Folder of the results.
-        settings: See :func:`robustness`, as for ``position``.
 
     Raises:
         UserError: The run has no checkpoint, or its test pipeline no such position.
@@ -166,18 +152,9 @@ class CorruptionTest:
         self.framework = framework_of(self.cfg)
         classifier = self.framework == 'mmpretrain'
         self.position = position or ('pack' if classifier else 'load')
-        insert_step(
-            self.cfg,
-            {
-                'type': 'mmgcp.Corrupt',
-                'corruption': CORRUPTIONS[0],
-                'severity': 0,
-                'seed': settings.seed,
-            },
-            self.position,
-        )
         self.folder = out / 'robustness' / spec.label.replace('/', '_')
         self.dataset = build_dataset(self.cfg, 'test')
+        self.step = insert_step(self.dataset, self.position, settings.seed)
         size, images = len(self.dataset), settings.images
         if images is None:
             images = 100 if classifier else 40
@@ -189,6 +166,7 @@ class CorruptionTest:
             'checkpoint': file_sha256(local_file(spec.checkpoint)),
             'indices': hashlib.sha256(repr(self.indices).encode()).hexdigest(),
             'seed': settings.seed,
+            'position': self.position,
         }
         self.done = 0
         self._loaded: tuple[torch.nn.Module, Evaluator] | None = None
@@ -214,7 +192,7 @@ class CorruptionTest:
     @torch.no_grad()
     def evaluate(self, corruption: str, severity: int) -> dict[str, float]:
         """Run the config's test under one corruption."""
-        find_corrupt(self.dataset).set(corruption, severity)
+        self.step.set(corruption, severity)
         loader = dict(self.cfg.test_dataloader)
         loader['dataset'] = Subset(self.dataset, self.indices)
         loader['persistent_workers'] = False
@@ -237,11 +215,7 @@ class CorruptionTest:
         return load_run(self.spec, self.settings).model, evaluator
 
     def clean(self) -> dict[str, float]:
-        """Metrics of the images as they are.
-
-        Raises:
-            UserError: The evaluator gave none.
-        """
+        """Metrics of the images as they are; none at all is an error."""
         metrics = self.run(CLEAN, [0])[0]
         if not metrics:
             raise UserError(
@@ -269,7 +243,7 @@ class CorruptionTest:
 
 
 def only_these_images(
-    evaluator: Evaluator, dataset: BaseDataset, indices: Sequence[int]
+    evaluator: Evaluator, dataset: Any, indices: Sequence[int]
 ) -> None:
     """Tell COCO metrics which images count.
 
@@ -283,37 +257,27 @@ def only_these_images(
             metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in indices]
 
 
-def insert_step(cfg: Config, step: dict, position: str) -> None:
-    """Put a step into the test pipeline, in place.
+def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
+    """Put a corruption into the pipeline of a built data set.
 
     Raises:
         UserError: The pipeline has no step that loads or packs.
     """
-    dataset = innermost_dataset(cfg.get('test_dataloader', {}).get('dataset', {}))
-    steps = list(dataset.get('pipeline', []))
-    names = [str(s['type']).rpartition('.')[2] for s in steps]
-    for index, name in enumerate(names):
-        if position == 'load' and 'LoadImage' in name:
-            steps.insert(index + 1, step)
-            break
-        if position == 'pack' and name.startswith('Pack'):
-            steps.insert(index, step)
-            break
-    else:
-        wanted = 'LoadImage...' if position == 'load' else 'Pack...'
-        raise UserError(
-            f'{cfg.filename}: the test pipeline has no {wanted} step, only '
-            f'{", ".join(names) or "none"}'
-        )
-    dataset['pipeline'] = steps
-
-
-def find_corrupt(dataset: BaseDataset) -> Corrupt:
-    """The corruption step of a built data set."""
     while not hasattr(dataset, 'pipeline'):
         dataset = dataset.dataset
-    (step,) = [s for s in dataset.pipeline.transforms if isinstance(s, Corrupt)]
-    return step
+    steps = dataset.pipeline.transforms
+    names = [type(step).__name__ for step in steps]
+    if position == 'load':
+        places = [i + 1 for i, name in enumerate(names) if 'LoadImage' in name]
+    else:
+        places = [i for i, name in enumerate(names) if name.startswith('Pack')]
+    if not places:
+        raise UserError(
+            f'--position {position}: no step of the test pipeline does that; there are '
+            f'{", ".join(names)}'
+        )
+    steps.insert(places[0], Corrupt(CORRUPTIONS[0], 0, seed))
+    return steps[places[0]]
 
 
 def performance_under_corruption(clean: Mapping, table: Table) -> dict:
@@ -322,10 +286,6 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     ``mPC`` is the mean over corruptions and severities, ``rPC`` its share of the
     performance on clean images. COCO's metric gives -1 where the data have nothing to
     find, such as objects of a size; there is no mean of that.
-
-    Args:
-        clean (Mapping): Metric to value on clean images.
-        table (Mapping): Corruption to severity to metric to value.
     """
     result = {}
     for metric, value in clean.items():
@@ -347,15 +307,12 @@ def errors(table: Table, metric: str) -> dict[str, float]:
 
 def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
     """mCE against AlexNet, in per cent, or the reason why there is none."""
-    reasons = []
-    if metric != 'accuracy/top1' or classes != 1000:
-        reasons.append("AlexNet's errors are known for ImageNet's 1000 classes only")
-    if set(table) != set(CORRUPTIONS):
-        reasons.append('it is defined over all 15 corruptions')
-    if any(set(row) != set(SEVERITIES) for row in table.values()):
-        reasons.append('it is defined over all 5 severities')
-    if reasons:
-        return {'mCE': None, 'reason': '; '.join(reasons)}
+    complete = set(table) == set(CORRUPTIONS) and all(
+        set(row) == set(SEVERITIES) for row in table.values()
+    )
+    if metric != 'accuracy/top1' or classes != 1000 or not complete:
+        reason = "ImageNet's 1000 classes, all 15 corruptions and all 5 severities"
+        return {'mCE': None, 'reason': f"AlexNet's errors are known for {reason} only"}
     found = errors(table, metric)
     ratios = {name: found[name] / ALEXNET_ERRORS[name] for name in CORRUPTIONS}
     return {
@@ -364,16 +321,16 @@ def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
     }
 
 
-def relative_error(table: Table, reference: Table, metric: str) -> float | None:
+def relative_error(row: dict, reference: dict) -> float | None:
     """mCE with another run in AlexNet's place, in per cent."""
-    own, other = errors(table, metric), errors(reference, metric)
-    if set(own) != set(other) or not all(other.values()):
+    own, other = (errors(r['table'], r['metric']) for r in (row, reference))
+    if row['metric'] != reference['metric'] or not all(other.values()):
         return None
     return 100 * float(np.mean([own[name] / other[name] for name in own]))
 
 
 def draw(rows: Sequence[dict]):
-    """Performance per corruption and per severity, with the clean one dashed."""
+    """Performance per corruption and per severity; severity 0 is the clean one."""
     fig, axes = figure(2)
     bars, lines = axes[0]
     names = list(rows[0]['table'])

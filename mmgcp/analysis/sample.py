@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -41,6 +40,15 @@ class RunSpec:
     checkpoint: str
     label: str
 
+    def describe(self, framework: str) -> dict[str, str]:
+        """What the JSON says about the run."""
+        return {
+            'label': self.label,
+            'config': self.config,
+            'checkpoint': self.checkpoint,
+            'framework': framework,
+        }
+
 
 def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list:
     """Turn ``CONFIG CHECKPOINT CONFIG CHECKPOINT ...`` into runs.
@@ -62,8 +70,7 @@ def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list
         ]
     if len(labels) != len(configs):
         raise UserError(f'--labels: {len(labels)} labels for {len(configs)} runs')
-    rows = zip(configs, checkpoints, labels, strict=True)
-    return [RunSpec(*row) for row in rows]
+    return list(map(RunSpec, configs, checkpoints, labels))
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,7 @@ class Settings:
     Args:
         images: Size of the sample; each analysis has its own default.
         batch_size: Images per forward pass. Defaults to :data:`BATCH_SIZES`.
-        split: Whose data loader of the config the sample comes from: ``'train'``,
-            ``'val'`` or ``'test'``.
+        split: Whose data loader of the config the sample comes from.
         seed: Seed of the sample and of every other choice.
         options: Config overrides, as ``--cfg-options``.
         device: Where the models run. Defaults to the GPU if there is one.
@@ -106,15 +112,6 @@ class Run:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def describe(self) -> dict[str, Any]:
-        """What the JSON says about the run."""
-        return {
-            'label': self.spec.label,
-            'config': self.spec.config,
-            'checkpoint': self.spec.checkpoint,
-            'framework': self.framework,
-        }
-
 
 def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
     """Build the model of a run and fill it from its checkpoint.
@@ -138,7 +135,7 @@ class Batches:
         batches: What the data loader would hand to the model.
         sizes: Images in each of them.
         total: Images in the whole sample, over all processes.
-        description: Split, size, seed: goes into the JSON.
+        description: Split, size and seed, for the JSON.
     """
 
     batches: list
@@ -150,19 +147,11 @@ class Batches:
 def sample_batches(
     run: Run, split: str, images: int, batch_size: int, seed: int, shared: bool = True
 ) -> Batches:
-    """Draw a fixed sample of a run's data set.
+    """Draw a fixed sample of a run's data set, the whole set when it is smaller.
 
-    Which images is decided by ``seed`` alone. Each image passes the pipeline under a
-    seed of its own, so that random augmentation is fixed as well and does not depend
-    on the number of processes.
-
-    Args:
-        run: Its ``{split}_dataloader`` is used.
-        split: ``'train'``, ``'val'`` or ``'test'``.
-        images: Size of the sample; the whole set when it is smaller.
-        batch_size: Images per batch.
-        seed: Seed of the choice.
-        shared: Each process loads its share of the batches, else all.
+    ``seed`` alone decides which images. Each image passes the pipeline under a seed of
+    its own, so that random augmentation is fixed as well and does not depend on the
+    number of processes. With ``shared`` each process loads its share of the batches.
 
     Raises:
         UserError: The config has no such data loader, the data set is not complete,
@@ -195,8 +184,8 @@ def build_dataset(cfg: Config, split: str):
     """Build the data set of one split.
 
     Raises:
-        UserError: The config has no ``{split}_dataloader``.
-        DataError: The data set is missing, incomplete or empty.
+        UserError: The config has no ``{split}_dataloader``, or the data set is
+            missing, incomplete or empty.
     """
     name = f'{split}_dataloader'
     loader = cfg.get(name)
@@ -231,8 +220,7 @@ def sampled_runs(
         specs: The runs.
         settings: What the user asked for.
         sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
-        shared: With several processes, share the batches of each run; otherwise share
-            the runs.
+        shared: Processes share the batches of each run; otherwise the runs.
         parts: Parts that the measurement of a run has.
 
     Yields:
@@ -256,7 +244,7 @@ def sampled_runs(
                 settings.seed,
                 shared,
             )
-            row = {**run.describe(), 'sample': sample.description}
+            row: dict = {**spec.describe(run.framework), 'sample': sample.description}
             yield row, run, sample, partial(bar.advance, task)
             row['seconds'] = time.perf_counter() - start
             bar.update(task, completed=parts * number)

@@ -2,13 +2,9 @@
 
 The covariance of the channels over all positions of a fixed sample of images, stage by
 stage (and per pyramid level of a detector or segmentor): its spectrum, its effective
-rank, and how correlated channels are. Decorrelation shows as a flat spectrum, a high
-effective rank and a low mean correlation.
-
-How well a representation is preserved is measured where two of them meet: between runs,
-by linear CKA of the per-image mean features against the first run (an encoder before and
-after its transfer, say); in a covariance pooling head, between the covariance and its
-normalized form.
+rank, and how correlated channels are. How well a representation is preserved is measured
+between runs, by linear CKA of the per-image mean features against the first run, and in
+a covariance pooling head between the covariance and its normalized form.
 """
 
 import math
@@ -25,7 +21,7 @@ from mmgcp.engine.feature_maps import recorded_feature_maps
 from mmgcp.engine.loss import prepare
 from mmgcp.layers import covariance
 
-from .eigenvalues import Moments, positions, summarize, symmetric_spectrum
+from .eigenvalues import Moments, positions, summarize
 from .output import color, figure, write_result
 from .sample import RunSpec, Settings, sampled_runs
 
@@ -41,7 +37,6 @@ def spectrum(
 
     Args:
         specs: The runs; the first is the reference of CKA.
-        out: Folder of the JSON and the PNG.
         settings: Sample and device; 256 test images for a classifier, else 32.
     """
     rows, means = [], []
@@ -57,12 +52,7 @@ def spectrum(
 
 @torch.no_grad()
 def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
-    """Moments of one run over its batches.
-
-    Returns:
-        The row of the JSON, and the per-image mean features by stage with the names of
-        the images.
-    """
+    """The row of one run, and its per-image mean features with the images' names."""
     moments: dict[str, Moments] = {}
     means: dict[str, list] = {}
     names, pooled = [], []
@@ -87,7 +77,12 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     for name, size in sorted(sizes.items()):
         entry = moments.setdefault(name, Moments(size))
         entry.merge_processes()
-        stages[name] = describe(entry)
+        stages[name] = {
+            'channels': size,
+            'positions': int(entry.count),
+            'mean_correlation': mean_correlation(entry.matrix()),
+            **entry.describe(),
+        }
     row: dict = {'stages': stages}
     effects = [effect for effect in gather(pooled) if effect is not None]
     if effects:
@@ -99,19 +94,6 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
 def last_stage(maps) -> str:
     """Name of the encoder's last map."""
     return max(name for name in maps if not name.startswith('pyramid'))
-
-
-def describe(moments: Moments) -> dict:
-    """Numbers and eigenvalues of one stage."""
-    matrix = moments.matrix()
-    eigenvalues = symmetric_spectrum(matrix)
-    return {
-        'channels': len(eigenvalues),
-        'positions': int(moments.count),
-        **summarize(eigenvalues),
-        'mean_correlation': mean_correlation(matrix),
-        'eigenvalues': eigenvalues,
-    }
 
 
 def mean_correlation(covariance: Tensor) -> float:
@@ -134,9 +116,8 @@ def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | Non
         features: Last map of the encoder.
 
     Returns:
-        Means over the batch of ``effective_rank_covariance`` and
-        ``effective_rank_pooled`` (decorrelation), and of ``cosine`` between both
-        matrices (preservation); ``None`` for a model without such a head.
+        Means over the batch of the effective ranks of both matrices (decorrelation) and
+        of their cosine (preservation); ``None`` for a model without such a head.
     """
     if not hasattr(neck, 'reduction'):
         return None
@@ -177,11 +158,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
     Linear centered kernel alignment of S. Kornblith et al., "Similarity of Neural
     Network Representations Revisited" (ICML 2019): 1 for equality up to rotation and
-    scale, 0 for nothing in common.
-
-    Args:
-        x: ``(N, P)``.
-        y: ``(N, Q)``.
+    scale, 0 for nothing in common. Shapes are ``(N, P)`` and ``(N, Q)``.
     """
     x, y = (t.double() - t.double().mean(0) for t in (x, y))
     cross = (x.T @ y).square().sum()
@@ -201,22 +178,18 @@ def draw(rows: Sequence[dict]):
     # The encoder's stages come before the levels made of them.
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
-        style = {'color': color(index), 'label': row['label']}
-        values = np.asarray(row['stages'][last_stage(row['stages'])]['eigenvalues'])
-        if values[0] > 0:
-            share = values / values.sum()
-            first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
-        here = [name for name in names if name in row['stages']]
-        x = [names.index(name) for name in here]
-        stages = [row['stages'][name] for name in here]
-        rank.plot(
-            x, [s['effective_rank'] / s['channels'] for s in stages], 'o-', **style
-        )
-        correlation.plot(x, [s['mean_correlation'] for s in stages], 'o-', **style)
-        similar = row['preserved'].get('cka', {})
-        there = [name for name in names if name in similar]
-        x = [names.index(name) for name in there]
-        cka.plot(x, [similar[name] for name in there], 'o-', **style)
+        stages, style = row['stages'], {'color': color(index), 'label': row['label']}
+        values = np.asarray(stages[last_stage(stages)]['eigenvalues'])
+        share = values / max(values.sum(), 1e-30)
+        first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
+        for axis, numbers in (
+            (rank, {n: s['effective_rank'] / s['channels'] for n, s in stages.items()}),
+            (correlation, {n: s['mean_correlation'] for n, s in stages.items()}),
+            (cka, row['preserved'].get('cka', {})),
+        ):
+            here = [name for name in names if name in numbers]
+            x = [names.index(name) for name in here]
+            axis.plot(x, [numbers[name] for name in here], 'o-', **style)
     for axis in (rank, correlation, cka):
         axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
     first.legend(fontsize='small')

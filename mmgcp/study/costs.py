@@ -42,7 +42,7 @@ def measure_costs(
     for name, run in runs.items():
         counts = count(run, image_size(run, 'val', 0))
         rows[name] = {
-            **run.describe(),
+            **run.spec.describe(run.framework),
             'parameters': counts['parameters'],
             'encoder_parameters': counts['parts']['backbone']['parameters'],
             'multiply_adds': counts['multiply_adds'],

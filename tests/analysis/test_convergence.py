@@ -68,7 +68,6 @@ def test_seeds_and_matching_epochs(tmp_path):
     assert gcp['matching']['gap'] == {
         'target': 9.0,
         'step': 2,
-        'share_of_its_length': 0.5,
         'per_seed': [2, 2],
     }
     assert gap['matching']['gcp']['step'] is None

@@ -1,7 +1,8 @@
 """Scores by hand."""
 
+from types import SimpleNamespace
+
 import pytest
-from mmengine.config import Config
 
 from mmgcp.analysis.robustness import (
     ALEXNET_ERRORS,
@@ -60,38 +61,38 @@ def test_alexnet_itself_has_an_mce_of_100():
 
 
 def test_without_a_definition_there_is_a_reason():
-    assert '1000 classes' in mean_corruption_error(alexnet(1), TOP1, 10)['reason']
     part = {'fog': alexnet(1)['fog']}
-    assert '15 corruptions' in mean_corruption_error(part, TOP1, 1000)['reason']
     few = {name: {1: row[1]} for name, row in alexnet(1).items()}
-    assert '5 severities' in mean_corruption_error(few, TOP1, 1000)['reason']
+    for values, classes in ((alexnet(1), 10), (part, 1000), (few, 1000)):
+        found = mean_corruption_error(values, TOP1, classes)
+        assert found['mCE'] is None
+        assert '1000 classes, all 15 corruptions' in found['reason']
 
 
 def test_error_relative_to_another_run():
-    own = table({'fog': {1: 0.8}, 'snow': {1: 0.6}}, 'coco/bbox_mAP')
-    other = table({'fog': {1: 0.6}, 'snow': {1: 0.2}}, 'coco/bbox_mAP')
-    found = relative_error(own, other, 'coco/bbox_mAP')
+    metric = 'coco/bbox_mAP'
+
+    def row(fog, snow):
+        values = {'fog': {1: fog}, 'snow': {1: snow}}
+        return {'metric': metric, 'table': table(values, metric)}
+
+    found = relative_error(row(0.8, 0.6), row(0.6, 0.2))
     assert found == pytest.approx(100 * (0.2 / 0.4 + 0.4 / 0.8) / 2)
-    assert (
-        relative_error(own, table({'fog': {1: 1.0}}, 'coco/bbox_mAP'), 'coco/bbox_mAP')
-        is None
-    )
+    assert relative_error(row(0.8, 0.6), row(1.0, 0.2)) is None
 
 
 def test_the_step_stands_behind_loading_or_in_front_of_packing():
-    def names(position):
-        steps = [
-            {'type': 'LoadImageFromFile'},
-            {'type': 'Resize'},
-            {'type': 'mm.PackX'},
-        ]
-        dataset = {'dataset': {'pipeline': steps}}
-        cfg = Config({'test_dataloader': {'dataset': dataset}})
-        insert_step(cfg, {'type': 'New'}, position)
-        pipeline = cfg.test_dataloader.dataset.dataset.pipeline
-        return [step['type'] for step in pipeline]
+    kinds = [type(name, (), {}) for name in ('LoadImage', 'Resize', 'PackInputs')]
 
-    assert names('load') == ['LoadImageFromFile', 'New', 'Resize', 'mm.PackX']
-    assert names('pack') == ['LoadImageFromFile', 'Resize', 'New', 'mm.PackX']
-    with pytest.raises(UserError, match='no LoadImage'):
-        insert_step(Config({}), {}, 'load')
+    def names(position):
+        steps = [kind() for kind in kinds]
+        inner = SimpleNamespace(pipeline=SimpleNamespace(transforms=steps))
+        step = insert_step(SimpleNamespace(dataset=inner), position, seed=3)
+        assert (step.severity, step.seed) == (0, 3)
+        return [type(step).__name__ for step in steps]
+
+    assert names('load') == ['LoadImage', 'Corrupt', 'Resize', 'PackInputs']
+    assert names('pack') == ['LoadImage', 'Resize', 'Corrupt', 'PackInputs']
+    kinds.pop()
+    with pytest.raises(UserError, match='--position pack'):
+        names('pack')

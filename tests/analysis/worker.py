@@ -6,7 +6,7 @@ import sys
 import torch
 from torch import nn
 
-from mmgcp.analysis.hessian import SampleLoss, exact_product
+from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import robustness
 from mmgcp.analysis.sample import RunSpec, Settings, load_run, sample_batches
 from mmgcp.analysis.spectrum import spectrum
@@ -26,7 +26,7 @@ def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
     result['loss'] = loss.value()
     result['gradient'] = float(loss.gradient().norm())
     vector = torch.linspace(-1, 1, loss.numel, dtype=torch.float64)
-    result['product'] = float(exact_product(loss)(vector).norm())
+    result['product'] = float(hessian_product(loss)(vector).norm())
 
     # Each process holds a part of one batch.
     whole = torch.arange(8.0).view(4, 2)

@@ -12,16 +12,10 @@ def main(argv=None):
     arguments.add_sample_options(parser)
     add = parser.add_argument
     add('--part', default='backbone', help='backbone, all, or a parameter prefix')
-    add(
-        '--batch-norm',
-        choices=['eval', 'train'],
-        default='eval',
-        help='running statistics, or those of each batch',
-    )
     add('--lanczos-steps', type=int, default=12, help='products for the eigenvalues')
     add('--probes', type=int, default=8, help='products for the trace')
     add('--points', type=int, default=15, help='points on each line')
-    add('--grid', type=int, default=7, help='points per side of the plane; 0: none')
+    add('--grid', type=int, default=7, help='points per side of the plane')
     add('--span', type=float, default=0.5, help='largest distance on lines and plane')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
     args = parser.parse_args(argv)
@@ -31,7 +25,6 @@ def main(argv=None):
         args.out,
         arguments.settings_of(args),
         part=args.part,
-        batch_norm=args.batch_norm,
         lanczos_steps=args.lanczos_steps,
         probes=args.probes,
         points=args.points,
@@ -42,8 +35,8 @@ def main(argv=None):
     lines = [
         f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
         f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
-        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g}; '
-        f'Hessian products: {row["hessian_products"]["method"]}'
+        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g} (probes)'
+        + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
         for row in result['runs']
     ]
     arguments.report(result, args.out, lines)
