@@ -28,7 +28,7 @@ help:
 
 setup:
 	@test -n "$(ANY_PYTHON)" || { echo "No python3 on PATH; install Python 3.10 to 3.12."; exit 1; }
-	@"$(ANY_PYTHON)" tools/setup_env.py --stack "$(STACK)" --extras "$(EXTRAS)" \
+	@"$(ANY_PYTHON)" tools/setup_env.py --stack "$(STACK)" --extras $(EXTRAS) \
 	  $(if $(VENV),--venv "$(VENV)") $(if $(PYTHON),--python "$(PYTHON)")
 
 study: setup

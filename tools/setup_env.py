@@ -8,7 +8,7 @@ and installs everything in the versions of ``requirements/``. With nothing to do
 once. After an interruption, run it again. An environment of your own (``--venv``) is
 checked and completed. Its torch and its OpenMMLab packages stay as they are.
 
-This script needs only the standard library, and Python 3.8 or newer.
+Python 3.8 and the standard library are enough to run this script.
 """
 
 import argparse
@@ -38,7 +38,7 @@ case " $* " in *" -c "*) ;; *) exec {compiler} "$@" ;; esac
 if mkdir "$header.lock" 2>/dev/null; then
     printf '#include <torch/types.h>\n#include <vector>\n' >"$header"
     flags=$(echo " $* " |
-        sed 's/ -MMD / /; s/ -MF [^ ]*//; s/ -o [^ ]*//; s/ -c -c / /; s/ -c / /; s/ [^ ]*\.cpp / /')
+        sed 's/ -MMD / /; s/ -MF [^ ]*//; s/ -o [^ ]*//; s/\( -c\)* [^ ]*\.cpp / /')
     {compiler} $flags -g0 -x c++-header "$header" -o "$header.part" &&
         mv "$header.part" "$header.gch"
     : >"$header.done"
@@ -141,15 +141,15 @@ class Environment:
     @functools.cached_property
     def uv(self):
         """uv of this machine, or of the cache. None if pip has an index of its own."""
-        command = [self.python, '-m', 'pip', 'config', 'list']
-        options = subprocess.run(command, capture_output=True, text=True).stdout
-        if re.search(r'\.(index-url|no-index)=', options):
+        pip = (self.python, '-m', 'pip')
+        done = subprocess.run([*pip, 'config', 'list'], capture_output=True)
+        if re.search(rb'\.(index-url|no-index)=', done.stdout):
             return None
         path = f'{os.environ["PATH"]}:{CACHE}/uv/bin'
         if not shutil.which('uv', path=path):
             with contextlib.suppress(SetupError):
                 pinned = ('--constraint', self.constraints, '--target', CACHE / 'uv')
-                run(self.python, '-m', 'pip', 'install', *pinned, 'uv')
+                run(*pip, 'install', *pinned, 'uv')
         return shutil.which('uv', path=path)
 
     def install(self, *arguments):
@@ -224,9 +224,8 @@ class Environment:
         pins = dict(re.findall(r'(?m)^(\S+)==(\S+)', self.constraints.read_text()))
         name = 'mmcv' if 'mmcv' in pins else 'onedl-mmcv'
         code = (
-            'import sys, torch, torch.utils.cpp_extension as extension; '
-            'print("cp%d%d" % sys.version_info[:2], torch.cuda.is_available(), '
-            'bool(extension.CUDA_HOME))'
+            'import sys, torch, torch.utils.cpp_extension as e; print("cp%d%d" % '
+            'sys.version_info[:2], torch.cuda.is_available(), bool(e.CUDA_HOME))'
         )
         python, gpu, toolkit = run(self.python, '-c', code).split()[-3:]
         kind = 'cuda' if gpu == 'True' or os.environ.get('FORCE_CUDA') == '1' else 'cpu'
@@ -285,12 +284,11 @@ def main():
     parser.add_argument('--stack', choices=sorted(PYTHONS), default='onedl')
     parser.add_argument('--venv', help='folder of the environment (default: .venv)')
     parser.add_argument('--python', help='interpreter to make the environment with')
-    parser.add_argument('--extras', default='test', help='extras beside the stack')
+    parser.add_argument('--extras', nargs='*', default=['test'], help='of this package')
     options = parser.parse_args()
     default = '.venv' if options.stack == 'onedl' else f'.venv-{options.stack}'
-    extras = [options.stack, *filter(None, options.extras.split(','))]
     environment = Environment(options.venv or ROOT / default, options.stack)
-    environment.set_up(options.python, extras)
+    environment.set_up(options.python, [options.stack, *options.extras])
 
 
 if __name__ == '__main__':
