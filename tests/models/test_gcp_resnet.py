@@ -77,6 +77,14 @@ def test_the_last_stage_alone_changes(framework, depth):
     assert not torch.allclose(maps['maxpool'][3], maps['stride'][3])
 
 
+def test_without_the_pooling_of_the_stem_maps_are_twice_as_large(framework):
+    net = own(framework, last_stage='native', stem_pool=False).eval()
+    assert net.out_strides == (2, 4, 8, 8)
+    assert [x.shape[2:] for x in net(IMAGE)] == [(33, 48), (17, 24), (9, 12), (9, 12)]
+    published = own(framework, last_stage='native')
+    assert list(net.state_dict()) == list(published.state_dict())
+
+
 STRIDES = dict(stride=(4, 8, 16, 32), maxpool=(4, 8, 16, 32), native=(4, 8, 16, 16))
 
 

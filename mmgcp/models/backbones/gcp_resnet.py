@@ -45,6 +45,8 @@ class GCPResNet(FrameworkModule):
         depth: 18, 34, 50, 101 or 152.
         last_stage: ``'stride'``, ``'maxpool'`` or ``'native'``. Without a last
             stage (``num_stages=3``) it is left out.
+        stem_pool: Whether the stem ends in max-pooling, as published. Small images
+            keep twice the resolution without it.
         framework: ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``; by default the
             current default scope.
         **kwargs: All further arguments of that framework's ``ResNet``.
@@ -65,6 +67,7 @@ class GCPResNet(FrameworkModule):
         self,
         depth: int,
         last_stage: str | None = None,
+        stem_pool: bool = True,
         framework: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -78,6 +81,9 @@ class GCPResNet(FrameworkModule):
             )
         super().__init__(depth, **kwargs)
         self.last_stage = last_stage
+        self.stem_stride = 4 if stem_pool else 2
+        if not stem_pool:
+            self.maxpool = nn.Identity()
         if last_stage == 'maxpool':
             _pool_first(self.layer4)
 
@@ -90,7 +96,10 @@ class GCPResNet(FrameworkModule):
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Stride of each map that :meth:`forward` returns."""
-        strides = [4 * math.prod(self.strides[: i + 1]) for i in range(self.num_stages)]
+        strides = [
+            self.stem_stride * math.prod(self.strides[: i + 1])
+            for i in range(self.num_stages)
+        ]
         if self.last_stage == 'maxpool':
             strides[3] *= 2
         return tuple(strides[i] for i in self.out_indices)
