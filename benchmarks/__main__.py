@@ -15,11 +15,11 @@ from .report import machine, table
 from .timing import Variant, measure, most_expensive
 
 HEADS = [
-    f'configs/pretrain/resnet18-w16-{n}_scenes.py' for n in ('gap', 'isqrt', 'dropcov')
+    f'configs/pretrain/resnet18-w8-{n}_scenes.py' for n in ('gap', 'isqrt', 'dropcov')
 ]
 TASKS = [
-    'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py',
-    'configs/segmentation/upernet_r18-w16_scenes.py',
+    'configs/detection/faster-rcnn_r18-w8_fpn_scenes.py',
+    'configs/segmentation/upernet_r18-w8_scenes.py',
 ]
 STAGES = ['stride', 'maxpool', 'native']
 

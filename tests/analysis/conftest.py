@@ -8,9 +8,9 @@ import torch
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # Encoder, pooling head and task: one config of the project per framework.
 NAMES = {
-    'mmpretrain': 'pretrain/resnet18-w16-isqrt_scenes.py',
-    'mmdet': 'detection/faster-rcnn_r18-w16_fpn_scenes.py',
-    'mmseg': 'segmentation/upernet_r18-w16_scenes.py',
+    'mmpretrain': 'pretrain/resnet18-w8-isqrt_scenes.py',
+    'mmdet': 'detection/faster-rcnn_r18-w8_fpn_scenes.py',
+    'mmseg': 'segmentation/upernet_r18-w8_scenes.py',
 }
 
 

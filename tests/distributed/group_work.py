@@ -19,8 +19,8 @@ from mmgcp.engine.distributed import leave_group
 from mmgcp.layers import DropCov
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENT = CONFIGS / 'segmentation/fpn_r18-w16_scenes.py'
+DETECT = CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENT = CONFIGS / 'segmentation/fpn_r18-w8_scenes.py'
 
 
 @functools.cache

@@ -27,10 +27,10 @@ from mmgcp.utils.config import ConfigError
 from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 
 ROOT = Path(__file__).parents[2]
-PRETRAIN = ROOT / 'configs/pretrain/resnet18-w16-dropcov_scenes.py'
-GAP = ROOT / 'configs/pretrain/resnet18-w16-gap_scenes.py'
-DETECT = ROOT / 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENT = ROOT / 'configs/segmentation/upernet_r18-w16_scenes.py'
+PRETRAIN = ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py'
+GAP = ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py'
+DETECT = ROOT / 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENT = ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py'
 
 
 @pytest.fixture(scope='module')
@@ -144,7 +144,7 @@ def test_a_checkpoint_of_another_model_is_not_evaluated(tmp_path, gap_checkpoint
         tools.evaluate(PRETRAIN, str(gap_checkpoint), str(tmp_path))
     message = str(caught.value)
     assert str(gap_checkpoint) in message
-    assert 'resnet18-w16-dropcov_scenes.py' in message
+    assert 'resnet18-w8-dropcov_scenes.py' in message
     assert 'neck.reduction.conv.weight' in message
 
 

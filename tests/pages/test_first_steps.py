@@ -11,9 +11,9 @@ from torch import nn
 from .conftest import ROOT, blocks, commands
 
 pytestmark = pytest.mark.once
-ISQRT = 'configs/pretrain/resnet18-w16-isqrt_scenes.py'
-DETECTOR = 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENTOR = 'configs/segmentation/upernet_r18-w16_scenes.py'
+ISQRT = 'configs/pretrain/resnet18-w8-isqrt_scenes.py'
+DETECTOR = 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENTOR = 'configs/segmentation/upernet_r18-w8_scenes.py'
 MASK_RCNN = 'configs/detection/mask-rcnn_r50-gcp-m_fpn_1x_coco.py'
 
 

@@ -15,8 +15,8 @@ from mmgcp.visualization import read_image
 from mmgcp.visualization.predictor import draw_sample
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-DETECTOR = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENTOR = CONFIGS / 'segmentation/upernet_r18-w16_scenes.py'
+DETECTOR = CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENTOR = CONFIGS / 'segmentation/upernet_r18-w8_scenes.py'
 
 
 @pytest.fixture(scope='module', autouse=True)

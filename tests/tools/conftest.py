@@ -7,12 +7,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
 CONFIGS = {
-    'classifier': ROOT / 'configs/pretrain/resnet18-w16-isqrt_scenes.py',
-    'gap': ROOT / 'configs/pretrain/resnet18-w16-gap_scenes.py',
-    'dropcov': ROOT / 'configs/pretrain/resnet18-w16-dropcov_scenes.py',
-    'detector': ROOT / 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py',
-    'segmenter': ROOT / 'configs/segmentation/upernet_r18-w16_scenes.py',
-    'sem-fpn': ROOT / 'configs/segmentation/fpn_r18-w16_scenes.py',
+    'classifier': ROOT / 'configs/pretrain/resnet18-w8-isqrt_scenes.py',
+    'gap': ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py',
+    'dropcov': ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py',
+    'detector': ROOT / 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py',
+    'segmenter': ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py',
+    'sem-fpn': ROOT / 'configs/segmentation/fpn_r18-w8_scenes.py',
 }
 
 

@@ -5,24 +5,26 @@ _base_ = './faster-rcnn_r50_fpn.py'
 strides = [4, 8, 16, 32]
 proposals = dict(nms_pre=200, max_per_img=50)  # (1000 or 2000, 1000)
 model = dict(
-    # A quarter of the channels of ResNet-18. The encoder file is given by whoever
-    # trains: there is none to load by default.
+    # An eighth of the channels of ResNet-18, a stem of stride 2, stages 2 to 4. The
+    # encoder file is given by whoever trains: there is none to load by default.
     backbone=dict(
         _delete_=True,
         type='mmgcp.GCPResNet',
         depth=18,
-        base_channels=16,
-        stem_channels=16,
+        base_channels=8,
+        stem_channels=8,
+        stem_pool=False,
         last_stage='stride',
         num_stages=4,
-        out_indices=(0, 1, 2, 3),
+        out_indices=(1, 2, 3),
         frozen_stages=1,
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         style='pytorch',
     ),
-    # 4 levels (5): an image of 96 pixels has no stride 64. 32 channels (256).
-    neck=dict(in_channels=[16, 32, 64, 128], out_channels=32, num_outs=4),
+    # Strides 4, 8, 16 from the encoder and 32 from the neck (5 levels). 32 channels
+    # (256).
+    neck=dict(in_channels=[16, 32, 64], out_channels=32, num_outs=4),
     rpn_head=dict(
         in_channels=32,
         feat_channels=32,

@@ -1,4 +1,4 @@
-_base_ = './faster-rcnn_r18-w16_fpn_scenes.py'
+_base_ = './faster-rcnn_r18-w8_fpn_scenes.py'
 
 model = dict(
     type='MaskRCNN',

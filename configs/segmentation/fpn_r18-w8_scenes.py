@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/upernet_r18-w16.py',
+    '../_base_/models/fpn_r18-w8.py',
     '../_base_/datasets/scenes_segmentation.py',
     '../_base_/default_runtime_seg.py',
     '../_base_/schedules/scenes_segmentation.py',

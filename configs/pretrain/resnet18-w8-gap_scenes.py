@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/resnet18-w16-gap.py',
+    '../_base_/models/resnet18-w8-gap.py',
     '../_base_/datasets/scenes_classification.py',
     '../_base_/schedules/scenes_pretrain.py',
     '../_base_/default_runtime_cls.py',

@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/faster-rcnn_r18-w16_fpn.py',
+    '../_base_/models/faster-rcnn_r18-w8_fpn.py',
     '../_base_/datasets/scenes_detection.py',
     '../_base_/default_runtime_det.py',
     '../_base_/schedules/scenes_detection.py',
