@@ -69,8 +69,8 @@ def class_score(
     found = labels == label
     if label is None or not found.any():
         raise FeatureMapError(
-            f'--target {target or "(most certain class)"}: the model finds no {part} of '
-            'it in this picture. Take another one, or show the maps alone (--no-cam)'
+            f'the model finds no {part} of {target or "any class"} in this picture. '
+            'Use another --image or --target, or show the maps alone (--no-cam)'
         )
     return values[found].mean(), classes[label], f'{int(found.sum())} {part}'
 

@@ -116,7 +116,7 @@ TABLE = {
         ('export_onnx', '{gap} gone.pth o.onnx --size 48 48', ['gone.pth']),
         ('export_onnx', 'gone.py none o.onnx', ['gone.py: no such config']),
         ('predict', 'gone.png {seg} none', ['gone.png: no such picture']),
-        ('predict', 'gone.mp4 {seg} none', ['gone.mp4: no such picture, folder or video']),
+        ('predict', 'gone.mp4 {seg} none', ['gone.mp4: no such picture']),
         ('predict', '{picture} {seg} gone.pth', ['gone.pth: no such checkpoint']),
         ('browse_data', 'gone.py', ['gone.py: no such config']),
         (
