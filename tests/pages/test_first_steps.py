@@ -30,11 +30,11 @@ def checkout(tmp_path, monkeypatch, scenes):
 
 
 def official(path, depth):
-    from weights.networks import CovarianceResNet, randomise
+    from weights.networks import CovarianceResNet, randomize
 
     network = CovarianceResNet(depth, 32, 'isqrt')
     network.fc = nn.Linear(32 * 33 // 2, 10)
-    tensors = randomise(network).state_dict()
+    tensors = randomize(network).state_dict()
     tensors = {f'module.{name}': tensor for name, tensor in tensors.items()}
     torch.save(dict(epoch=99, state_dict=tensors), path)
 

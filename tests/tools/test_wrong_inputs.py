@@ -200,7 +200,6 @@ TABLE = {
         ('train', '{seg} --auto-scale-lr --amp --resume gone', ['gone']),
         ('make_scenes', 'out --train 0', ['train=0']),
         ('make_scenes', 'out --size 3', ['size=3']),
-        ('convert_checkpoint', '{gap_pth} o.pth --layout gone', ['--layout gone']),
         ('study', '{study} --encoders gone', ['gone']),
         ('study', '{study} --tasks gone', ['gone']),
         ('study', '{study} --analyses gone', ['gone']),
@@ -253,7 +252,7 @@ TABLE = {
     # Nobody, root included, can make files in /sys.
     'unwritable folder': [
         ('predict', '{picture} {seg} none --out /sys/x', ['/sys/x']),
-        ('predict', '{picture} {seg} none --out text.txt/x', ['text.txt', 'folder']),
+        ('predict', '{picture} {seg} none --out text.txt/x', ['text.txt']),
         ('browse_data', '{det} --out /sys/x', ['/sys/x']),
         ('export_onnx', '{gap} none /sys/o.onnx --size 48 48', ['/sys']),
         ('publish_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
