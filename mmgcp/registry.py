@@ -7,7 +7,6 @@ such as ``mmgcp.GCPResNet`` from any framework imports this module, and
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
@@ -40,7 +39,6 @@ WEIGHT_INITIALIZERS = _node(
 )
 TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
 HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.engine')
-OPTIM_WRAPPERS = _node('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmgcp.engine')
 PARAM_SCHEDULERS = _node(
     'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.engine'
 )

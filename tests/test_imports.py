@@ -84,7 +84,6 @@ def test_layers_import_torch_alone():
         ('WEIGHT_INITIALIZERS', 'PretrainedEncoder', {'weights', 'utils'}),
         ('HOOKS', 'EpochSeedHook', {'engine', 'utils'}),
         ('PARAM_SCHEDULERS', 'PolynomialLR', {'engine', 'utils'}),
-        ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', {'engine', 'utils'}),
         ('TRANSFORMS', 'Corrupt', {'datasets', 'utils'}),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmengine.logging import MMLogger
 
-from mmgcp.engine.distributed import is_main, start
+from mmgcp.engine.distributed import is_main, join_group
 from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,
@@ -62,7 +62,7 @@ def add_sample_options(result: ArgumentParser, split: str = 'train') -> None:
 def begin(args: argparse.Namespace) -> list[RunSpec]:
     """Join the process group and return the runs to analyze."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    start(args.launcher)
+    join_group(args.launcher)
     # Evaluators print their tables through the current logger.
     if not MMLogger.check_instance_created('mmgcp.analysis'):
         MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')

@@ -4,8 +4,7 @@ import datetime
 import gc
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -44,40 +43,40 @@ def _slurm_environment() -> None:
     environ['LOCAL_RANK'] = environ['SLURM_LOCALID']
 
 
-def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
-    """Join a gloo process group when there is no GPU; do nothing otherwise.
+def join_group(launcher: str, dist_cfg: Mapping | None = None) -> None:
+    """Join the process group of a launcher, unless that is done.
 
-    mmengine's launchers select a CUDA device first and fail on a machine without
-    one. A group that exists already is the one its Runner uses.
+    mmengine's launchers select a CUDA device first and fail on a machine without one,
+    where this joins a gloo group. mmengine's Runner uses the group that exists.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used.
+        dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used on a CPU.
 
     Raises:
         LauncherError: The variables of the launcher are not set.
     """
-    if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
+    if launcher == 'none' or dist.is_initialized():
         return
-    if dist.is_initialized():
+    if launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
+        raise LauncherError(
+            '--launcher slurm: SLURM_PROCID is not set. Start it with srun, or through '
+            'tools/slurm_train.sh'
+        )
+    if torch.cuda.is_available() or launcher == 'mpi':
+        mmdist.init_dist(launcher, backend='nccl')
         return
     if launcher == 'slurm':
-        if 'SLURM_PROCID' not in os.environ:
-            raise LauncherError(
-                '--launcher slurm: SLURM_PROCID is not set. Start it with srun, '
-                'or through tools/slurm_train.sh'
-            )
         _slurm_environment()
-    missing = [
-        key for key in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if key not in os.environ
-    ]
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
+    missing = [name for name in names if name not in os.environ]
     if missing:
         raise LauncherError(
             f'--launcher {launcher}: {", ".join(missing)} not set. Start it with '
             'torchrun, or through tools/dist_train.sh'
         )
-    timeout = datetime.timedelta(seconds=int(dist_cfg.get('timeout', TIMEOUT_S)))
-    dist.init_process_group('gloo', timeout=timeout)
+    seconds = int((dist_cfg or {}).get('timeout', TIMEOUT_S))
+    dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=seconds))
 
 
 def leave_group() -> None:
@@ -94,56 +93,22 @@ def leave_group() -> None:
         dist.destroy_process_group()
 
 
-def start(launcher: str = 'none') -> None:
-    """Join the process group when the tool was started by a launcher.
-
-    Args:
-        launcher (str): ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
-    """
-    if launcher == 'none' or mmdist.is_distributed():
-        return
-    init_cpu_group(launcher, {})
-    if torch.cuda.is_available():
-        mmdist.init_dist(launcher, backend='nccl')
-
-
 def mine(items: Sequence[T]) -> list[T]:
     """Share of this process: every world-size-th item from its rank on."""
     rank, world = mmdist.get_dist_info()
     return list(items[rank::world])
 
 
-def interleave(parts: Sequence[Sequence[T]]) -> list[T]:
-    """Undo :func:`mine`: the items of all processes in their first order."""
+def gather(items: Sequence[T]) -> list[T]:
+    """All processes' results, in the order that :func:`mine` split."""
+    parts = mmdist.all_gather_object(list(items))
     longest = max(map(len, parts))
     return [part[i] for i in range(longest) for part in parts if i < len(part)]
 
 
-def gather(items: Sequence[T]) -> list[T]:
-    """All processes' results, in the order that :func:`mine` split."""
-    return interleave(mmdist.all_gather_object(list(items)))
-
-
-_local = False
-
-
-@contextmanager
-def local_sums() -> Iterator[None]:
-    """Make :func:`sum_over_processes` return what it gets.
-
-    For a trial that may fail in one process and not in another.
-    """
-    global _local
-    _local = True
-    try:
-        yield
-    finally:
-        _local = False
-
-
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all processes; with one process, return it."""
-    if mmdist.get_world_size() > 1 and not _local:
+    if mmdist.get_world_size() > 1:
         device = mmdist.get_comm_device()
         total = tensor.to(device).contiguous()
         mmdist.all_reduce(total, 'sum')

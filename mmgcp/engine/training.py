@@ -24,7 +24,7 @@ from mmgcp.utils.config import load_config as read_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json
 
-from .distributed import init_cpu_group
+from .distributed import join_group
 from .runner import GCPRunner
 from .scopes import check_types
 
@@ -52,13 +52,6 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
             '0.01 or 1e-4'
         )
     return cfg
-
-
-def _work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> str:
-    # Command line, then config, then the name of the config.
-    return (
-        work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(config).stem)
-    )
 
 
 def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
@@ -91,18 +84,10 @@ def _set_amp(cfg: Config) -> None:
             f'--amp: optim_wrapper.type={kind!r} has no mixed-precision form; only '
             'OptimWrapper and AmpOptimWrapper have'
         )
-    if torch.cuda.is_available():
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.setdefault('loss_scale', 'dynamic')
-        return
-    if wrapper.get('dtype', 'bfloat16') != 'bfloat16':
-        raise UsageError(
-            f'--amp: optim_wrapper.dtype={wrapper.dtype!r} needs a GPU; on a CPU '
-            "'bfloat16' is possible"
-        )
-    wrapper.pop('dtype', None)
-    wrapper.pop('loss_scale', None)
-    wrapper.type = 'mmgcp.CPUAmpOptimWrapper'
+    if not torch.cuda.is_available():
+        raise UsageError('--amp needs a GPU, and torch sees none. Leave it out')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def _set_auto_scale_lr(cfg: Config, config: str | os.PathLike) -> None:
@@ -143,8 +128,7 @@ def build_runner(cfg: Config) -> Runner:
     # mmdet prints a line about optional data sets whenever it is imported.
     with contextlib.redirect_stdout(io.StringIO()):
         importlib.import_module(f'{cfg.default_scope}.datasets')
-    launcher = cfg.get('launcher', 'none')
-    init_cpu_group(launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    join_group(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
     cfg.custom_hooks = [
         *(cfg.get('custom_hooks') or []),
         dict(type='mmgcp.FiniteLossHook'),
@@ -173,8 +157,8 @@ def train(
         work_dir: folder of logs and checkpoints.
         resume: ``'auto'`` for the last checkpoint in ``work_dir`` (from the start
             when there is none), or the path of a checkpoint.
-        amp: train in mixed precision: float16 with loss scaling on a GPU,
-            bfloat16 on a CPU, or ``optim_wrapper.dtype`` of the config.
+        amp: train in mixed precision: float16 with loss scaling, or
+            ``optim_wrapper.dtype`` of the config.
         auto_scale_lr: scale the learning rate to the total batch size.
         cfg_options: overrides, by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
@@ -186,7 +170,7 @@ def train(
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
-    cfg.work_dir = _work_dir(cfg, config, work_dir)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     if amp:
         _set_amp(cfg)
     if auto_scale_lr:
@@ -235,7 +219,7 @@ def evaluate(
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
         raise UsageError(f'{checkpoint}: no such checkpoint')
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
-    cfg.work_dir = _work_dir(cfg, config, work_dir)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     cfg.load_from, cfg.resume = checkpoint, False
     # The checkpoint holds every weight; the encoder file need not be here.
     if 'init_cfg' in cfg.get('model', {}).get('backbone', {}):
@@ -244,16 +228,11 @@ def evaluate(
         _set_show_dir(cfg, show_dir)
     check_config(cfg, ('test_dataloader',))
     if out is not None and is_main_process():
-        _check_writable(out)
+        # An evaluation may take hours: fail now if its result cannot be written.
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=Path(out).parent):
+            pass
     metrics = build_runner(cfg).test()
     if out is not None and is_main_process():
         write_json(out, {key: float(value) for key, value in metrics.items()})
     return metrics
-
-
-def _check_writable(path: str | os.PathLike) -> None:
-    # An evaluation may take hours, and its figures come at the end.
-    folder = Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f'.{Path(path).name}-'):
-        pass

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +13,22 @@ from .errors import UserError
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when all went well.
+    """A path beside ``path`` that takes its place when all went well.
+
+    Its name is always the same, so that what a killed process left is overwritten by
+    the next one.
 
     Raises:
         OSError: The file cannot be written, on a full disk say; names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f'.{path.stem}-', suffix=path.suffix
-    )
-    os.close(handle)
-    umask = os.umask(0)
-    os.umask(umask)
+    part = path.with_name(f'.{path.stem}.part{path.suffix}')
     try:
-        os.chmod(name, 0o666 & ~umask)
-        yield Path(name)
-        with open(name, 'rb') as file:
+        yield part
+        with open(part, 'rb') as file:
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(part, path)
     except (OSError, RuntimeError) as error:
         # torch's writer raises an error of its own on top of that of the disk.
         cause = error if isinstance(error, OSError) else error.__context__
@@ -40,7 +36,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -10,12 +10,12 @@ from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import robustness
 from mmgcp.analysis.sample import RunSpec, Settings, load_run, sample_batches
 from mmgcp.analysis.spectrum import spectrum
-from mmgcp.engine.distributed import gather, is_main, leave_group, mine, start
+from mmgcp.engine.distributed import gather, is_main, join_group, leave_group, mine
 from mmgcp.engine.landscape import loss_landscape
 
 
 def main(config: str, checkpoint: str, out: str, launcher: str) -> None:
-    start(launcher)
+    join_group(launcher)
     spec = RunSpec(config, checkpoint, 'run')
     settings = Settings(images=5, batch_size=2, split='test', device='cpu')
     row = spectrum([spec], out, settings)['runs'][0]

@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmgcp.engine import training as tools
-from mmgcp.engine.distributed import leave_group
+from mmgcp.engine.distributed import join_group, leave_group
 from mmgcp.layers import DropCov
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -95,7 +95,7 @@ def evaluation(folder: Path, launcher: str, round_up: bool = True) -> dict:
         if int(os.environ.get('RANK', 0)) == 0:
             cfg.dump(written)
         if launcher != 'none':
-            tools.init_cpu_group(launcher, {})
+            join_group(launcher, {})
             dist.barrier()
         metrics = tools.evaluate(
             written, str(checkpoint), str(folder / 'work'), launcher=launcher
@@ -153,7 +153,7 @@ def rates() -> dict:
 def main() -> None:
     folder = Path(sys.argv[1])
     tasks = sys.argv[2].split(',')
-    tools.init_cpu_group('pytorch', {'timeout': 120})
+    join_group('pytorch', {'timeout': 120})
     results: dict = {}
     if 'evaluation' in tasks:
         results['evaluation'] = evaluation(folder, 'pytorch')
