@@ -80,8 +80,8 @@ def measure(
     """
     if len(sample.batches) < 2:
         raise UserError(
-            f'the sample of {sample.total} images is one batch and cannot be cut into '
-            'halves: give more --images or a smaller --batch-size'
+            f'{sample.total} images are one batch, and two halves are needed: give more '
+            '--images or a smaller --batch-size'
         )
     model.eval().requires_grad_(True)
     name, conv = last_convolution(model)
