@@ -75,7 +75,6 @@ def robustness(
 
     Args:
         specs: The runs; the first is the reference.
-        out: Folder of the JSON, the PNG and what is finished.
         settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
             it, as the benchmark wants it. Defaults to 100 for a classifier and 40
             otherwise. Batch size and split are those of the config's test.

@@ -92,7 +92,7 @@ def test_hessian_products_agree_with_differences(framework, spec_of):
 
 @each_framework
 def test_preconditioner(framework, spec_of, tmp_path):
-    options = ('--heads', 'isqrt', '--reduced-channels', 8, *sample(4, 2))
+    options = ('--heads', 'isqrt', '--reduced-channels', 8, *sample(4, 4))
     (row,) = rows_of('preconditioner', [spec_of(framework)], tmp_path, *options)
     assert row['convolution'] == 'backbone.layer4.1.conv2'
     classifier = framework == 'mmpretrain'
@@ -106,9 +106,9 @@ def test_preconditioner(framework, spec_of, tmp_path):
         assert row['heads']['isqrt']['angle_to_gap'] > 0.1
 
 
-def test_preconditioner_needs_two_batches(spec_of, tmp_path):
+def test_preconditioner_needs_two_images(spec_of, tmp_path):
     with pytest.raises(UserError, match='--images'):
-        rows_of('preconditioner', [spec_of('mmpretrain')], tmp_path, *sample(2, 2))
+        rows_of('preconditioner', [spec_of('mmpretrain')], tmp_path, '--images', 1)
 
 
 @each_framework

@@ -76,8 +76,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         (r'(landscape\.py .*\.pth.*)', r'\1 --images 4 --steps 0.1 75 3'),
         (
             r'--images 256 --lanczos-steps 40 --probes 50',
-            '--images 4 --lanczos-steps 2 --probes 2 --top 1 --points 3 --grid 2 '
-            '--radii 0.01 --ascent-steps 1',
+            '--images 4 --lanczos-steps 2 --probes 2 --points 3 --grid 2 --radii 0.01',
         ),
         (r'--heads gap isqrt mpn', '--heads gap isqrt mpn --images 8'),
         (r'(spectrum.py .*)', r'\1 --images 4'),
