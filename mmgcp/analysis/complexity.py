@@ -41,7 +41,6 @@ def complexity(
 
     Args:
         specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
-        out: Folder of the JSON and the PNG.
         settings: Device, seed and config overrides.
         shape: Height and width of the image. Defaults to those of a test image.
     """

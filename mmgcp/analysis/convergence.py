@@ -36,7 +36,6 @@ def convergence(
     Args:
         specs: The runs; one label several times is several seeds. The checkpoint tells
             where the log is, see :func:`~mmgcp.engine.training_log.log_files`.
-        out: Folder of the JSON and the PNG.
         metric: Defaults to the framework's main one. Runs are compared with those of
             the same metric.
         options: Config overrides.

@@ -1,11 +1,9 @@
 """How flat is the minimum that a run ended in?
 
-On a fixed sample of images, as a function of the weights of the encoder (the same in
-number for every pooling head, so that runs compare) or of all weights:
-
-- the largest eigenvalues and the trace of the Hessian of the loss;
-- the loss along filter-normalized random directions, on a line and a plane;
-- the rise of the loss within a radius.
+The loss of a fixed sample of images is a function of the weights of the encoder (the
+same in number for every pooling head, so that runs compare) or of all weights. Measured
+are the largest eigenvalues and the trace of its Hessian, the loss along random
+directions, and its rise within a radius.
 """
 
 import math
@@ -29,7 +27,6 @@ from .sample import RunSpec, Settings, sampled_runs
 PARTS = {'backbone': 'backbone.', 'all': ''}
 DEFAULT_RADII = (0.005, 0.01, 0.02)
 TOP = 3
-ASCENT_STEPS = 3
 
 
 def curvature(
@@ -140,7 +137,7 @@ def along(
 
 
 def sharpness(
-    loss: SampleLoss, radii: Sequence[float], ascent_steps: int = ASCENT_STEPS
+    loss: SampleLoss, radii: Sequence[float], ascent_steps: int = 3
 ) -> list[dict]:
     """Rise of the loss within a ball around the weights.
 

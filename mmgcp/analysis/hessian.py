@@ -159,8 +159,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, forward: Map, adjoint: Map) -> Tensor:
         ctx.maps = forward, adjoint
-        # Compiled operators read memory as if it were contiguous, and what
-        # autograd hands over may be an expanded scalar.
+        # Compiled operators want contiguous memory; autograd may hand over a scalar.
         return forward(x.contiguous())
 
     @staticmethod
@@ -246,11 +245,8 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
         size: Dimension.
         steps: Products to spend; at most ``size``.
         seed: Seed of the start vector.
-        top: Eigenvalues to report.
-
-    Returns:
-        ``eigenvalues`` (largest first), ``residuals`` (each is within that distance of
-        an eigenvalue), ``smallest``, and ``history``, the estimates after each product.
+        top: Eigenvalues to report, each within its ``residuals`` of a true one;
+            ``history`` holds the estimates after each product.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)

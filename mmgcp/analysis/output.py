@@ -30,11 +30,10 @@ def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:
     return fig, axes
 
 
-def save_figure(fig: Figure, path: str | Path) -> Path:
+def save_figure(fig: Figure, path: str | Path) -> None:
     """Write a PNG atomically."""
     with replacing(path) as temporary:
         fig.savefig(temporary, format='png', dpi=110)
-    return Path(path)
 
 
 def color(index: int) -> str:
@@ -43,11 +42,7 @@ def color(index: int) -> str:
 
 
 def write_result(result: dict, out: str | Path, fig: Figure) -> dict:
-    """Write ``{analysis}.json`` and ``.png`` into a folder, in the first process.
-
-    Returns:
-        The result, for the caller to pass on.
-    """
+    """Write JSON and PNG into a folder, in the first process; return the result."""
     if is_main():
         write_json(Path(out) / f'{result["analysis"]}.json', result)
         save_figure(fig, Path(out) / f'{result["analysis"]}.png')

@@ -53,7 +53,7 @@ def preconditioner(
     """
     rows = []
     for row, run, sample, _ in sampled_runs(
-        'preconditioner', specs, settings, (128, 16), shared=False
+        'preconditioner', specs, settings, (128, 16), shared=False, least=2
     ):
         used = ['gap', *heads] if run.framework == 'mmpretrain' else []
         rows.append(row)
@@ -76,13 +76,10 @@ def measure(
     """Gradients of the model's own loss and of the fitted heads.
 
     Raises:
-        UserError: The sample has a single batch, or the backbone no convolution.
+        UserError: The sample has a single image, or the backbone no convolution.
     """
     if len(sample.batches) < 2:
-        raise UserError(
-            f'the sample of {sample.total} images is one batch and cannot be cut into '
-            'halves: give more --images or a smaller --batch-size'
-        )
+        raise UserError('1 image cannot be cut into two halves: give more --images')
     model.eval().requires_grad_(True)
     name, conv = last_convolution(model)
     data = [prepare(model, batch) for batch in sample.batches]
@@ -126,11 +123,7 @@ def measure(
 
 
 def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the last convolution on the main path of the backbone.
-
-    Raises:
-        UserError: There is none.
-    """
+    """Name and module of the last convolution on the main path of the backbone."""
     found = [
         (name, module)
         for name, module in model.named_modules()

@@ -1,9 +1,7 @@
 """What is left of a run's performance on corrupted images?
 
 The fifteen corruptions of ImageNet-C at five severities are applied while the images
-are read, and the config's own evaluator judges each. Reported: mPC and rPC (C. Michaelis
-et al., 2019) of every metric the evaluator gives; mCE against AlexNet where it is
-defined; and, for any data set, the same ratio against the first run.
+are read, and the config's own evaluator judges each.
 """
 
 import contextlib
@@ -30,7 +28,7 @@ from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import progress
 from mmgcp.weights.files import file_sha256, local_file
-from mmgcp.weights.trained_model import NO_CHECKPOINT
+from mmgcp.weights.trained_model import check_checkpoint
 
 from .output import MAIN_METRICS, color, figure, main_metric, write_result
 from .sample import RunSpec, Settings, build_dataset, load_run, sample_indices
@@ -77,7 +75,6 @@ def robustness(
 
     Args:
         specs: The runs; the first is the reference.
-        out: Folder of the JSON, the PNG and what is finished.
         settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
             it, as the benchmark wants it. Defaults to 100 for a classifier and 40
             otherwise. Batch size and split are those of the config's test.
@@ -137,16 +134,13 @@ class CorruptionTest:
     The model is loaded at the first evaluation that is not on disk.
 
     Raises:
-        UserError: The run has no checkpoint, or its test pipeline no such position.
+        FileNotFoundError: There is no such checkpoint; ``'none'`` will not do.
     """
 
     def __init__(
         self, spec: RunSpec, out: Path, settings: Settings, position: str | None = None
     ) -> None:
-        if spec.checkpoint == NO_CHECKPOINT:
-            raise UserError(
-                f'{spec.config}: robustness needs a checkpoint, not {NO_CHECKPOINT!r}'
-            )
+        check_checkpoint(spec.checkpoint)
         self.spec, self.settings = spec, settings
         self.cfg = load_config(spec.config, settings.options)
         self.framework = framework_of(self.cfg)
@@ -237,7 +231,7 @@ class CorruptionTest:
         table = self.run(corruption, severities)
         for metrics in table.values():
             # -1 stands for a size of object that no image holds.
-            missing = set(clean) - set(metrics)
+            missing = set(clean) - set(metrics) if self.framework == 'mmdet' else ()
             metrics.update({name: min(clean[name], 0.0) for name in missing})
         return table
 

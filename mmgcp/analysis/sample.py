@@ -145,13 +145,20 @@ class Batches:
 
 
 def sample_batches(
-    run: Run, split: str, images: int, batch_size: int, seed: int, shared: bool = True
+    run: Run,
+    split: str,
+    images: int,
+    batch_size: int,
+    seed: int,
+    shared: bool = True,
+    least: int = 1,
 ) -> Batches:
     """Draw a fixed sample of a run's data set, the whole set when it is smaller.
 
     ``seed`` alone decides which images. Each image passes the pipeline under a seed of
     its own, so that random augmentation is fixed as well and does not depend on the
     number of processes. With ``shared`` each process loads its share of the batches.
+    ``least`` is the smallest number of batches, if there are as many images.
 
     Raises:
         UserError: The config has no such data loader, the data set is not complete,
@@ -161,6 +168,7 @@ def sample_batches(
         raise UserError(f'images={images} and batch_size={batch_size}: at least 1')
     dataset = build_dataset(run.cfg, split)
     indices = sample_indices(len(dataset), images, seed)
+    batch_size = min(batch_size, max(len(indices) // least, 1))
     groups = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
     local = mine(groups) if shared else groups
     batches = []
@@ -212,6 +220,7 @@ def sampled_runs(
     sizes: tuple[int, int],
     shared: bool = True,
     parts: int = 1,
+    least: int = 1,
 ) -> Iterator[tuple[dict, Run, Batches, Callable[[], None]]]:
     """Load run after run, draw the sample of each, and show the progress.
 
@@ -222,6 +231,7 @@ def sampled_runs(
         sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
         shared: Processes share the batches of each run; otherwise the runs.
         parts: Parts that the measurement of a run has.
+        least: Smallest number of batches.
 
     Yields:
         The row of the JSON so far, to be added to; the run; its sample; and what to
@@ -243,6 +253,7 @@ def sampled_runs(
                 BATCH_SIZES[dense] if batch_size is None else batch_size,
                 settings.seed,
                 shared,
+                least,
             )
             row: dict = {**spec.describe(run.framework), 'sample': sample.description}
             yield row, run, sample, partial(bar.advance, task)

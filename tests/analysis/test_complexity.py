@@ -11,7 +11,7 @@ from mmgcp.analysis.complexity import (
     count_kept_bytes,
 )
 from mmgcp.analysis.sample import RunSpec, Settings, load_run
-from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt
+from mmgcp.layers import matrix_power, newton_schulz_sqrt
 
 CONFIG = """
 default_scope = 'mmpretrain'
@@ -45,11 +45,6 @@ def test_convolution_and_linear_by_part():
     # Two per multiply-add: 36 positions, 27 inputs, 8 outputs, 2 images.
     assert inside == {'conv': 2 * 2 * 36 * 27 * 8, 'fc': 2 * 2 * 8 * 5}
     assert total == sum(inside.values())
-
-
-def test_covariance_is_one_product():
-    x = torch.randn(3, 8, 5, 5)
-    assert flops(lambda: covariance(x)) == 2 * 3 * 8 * 8 * 25
 
 
 @pytest.mark.parametrize('iterations', [1, 3, 5])

@@ -47,12 +47,6 @@ def test_more_steps_reach_the_maximum_in_the_ball(bowl):
     assert row['ascent'] == pytest.approx(best, rel=1e-3)
 
 
-def test_where_there_is_no_slope_nothing_rises():
-    model = Quadratic(torch.zeros(2, 2), torch.tensor([3.0, 4.0]))
-    (row,) = sharpness(SampleLoss(model, batches(1.0)), [0.1], ascent_steps=3)
-    assert row == {'radius': 0.1, 'one_step': 0.0, 'ascent': 0.0}
-
-
 def test_directions_have_the_length_of_each_filter():
     layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(4, 2))
     parameters = list(layers.parameters())

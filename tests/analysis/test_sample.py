@@ -63,17 +63,15 @@ def test_runs_come_with_their_sample_one_after_another(spec_of):
     assert all(row['seconds'] > 0 and row['sample']['images'] == 7 for row in rows)
 
 
-@pytest.mark.parametrize('images', [0, -1])
-def test_a_sample_of_nothing_is_refused(spec_of, images):
-    settings = Settings(images=images, device='cpu')
-    with pytest.raises(UserError, match=f'images={images}'):
+def test_a_sample_of_nothing_is_refused(spec_of):
+    settings = Settings(images=0, device='cpu')
+    with pytest.raises(UserError, match='images=0'):
         next(sampled_runs('x', [spec_of('mmpretrain')], settings, (7, 1)))
 
 
 def test_samples_are_fixed_by_the_seed():
     first = sample_indices(100, 10, 3)
     assert first == sample_indices(100, 10, 3) != sample_indices(100, 10, 4)
-    assert len(set(first)) == 10
     assert sorted(sample_indices(4, 10, 0)) == [0, 1, 2, 3]
 
 

@@ -1,7 +1,7 @@
 """Every tool on a config of the project, for each framework."""
 
-import importlib.util
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,10 @@ TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis'
 
 def rows_of(name, specs, out, *options):
     """Run a tool in this process and read what it wrote."""
-    tool = importlib.util.spec_from_file_location(f'tool_{name}', TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(tool)
-    tool.loader.exec_module(module)
     paths = [path for spec in specs for path in (spec.config, spec.checkpoint)]
     labels = [spec.label for spec in specs]
     words = [*paths, '--labels', *labels, '--out', out, *options]
-    module.main(list(map(str, words)))
+    runpy.run_path(str(TOOLS / f'{name}.py'))['main'](list(map(str, words)))
     assert (out / f'{name}.png').stat().st_size > 1000
     return json.loads((out / f'{name}.json').read_text())['runs']
 
@@ -39,12 +36,8 @@ def test_landscape(framework, spec_of, tmp_path):
     options = ('--steps', 0.01, 20.01, 3, *sample(4, 4))
     (row,) = rows_of('landscape', [spec_of(framework)], tmp_path, *options)
     assert row['sample'].pop('of') >= 4
-    assert row['sample'] == {
-        'split': 'train',
-        'images': 4,
-        'batch_size': 4,
-        'seed': 0,
-    }
+    used = {'split': 'train', 'images': 4, 'batch_size': 4, 'seed': 0}
+    assert row['sample'] == used
     assert row['eta'] == pytest.approx([0.01, 10.01, 20.01])
     # To first order the loss rises by eta |g|^2.
     rise = row['loss'][0] - row['loss_at_zero']
@@ -62,7 +55,6 @@ def test_landscape_of_a_hooks_record(spec_of, tmp_path):
     spec = RunSpec(spec_of('mmpretrain').config, str(record), 'watched')
     rows = rows_of('landscape', [spec], tmp_path)
     assert [row['iteration'] for row in rows] == [0, 500]
-    assert {row['from'] for row in rows} == {'training'}
 
 
 @each_framework
@@ -100,7 +92,7 @@ def test_hessian_products_agree_with_differences(framework, spec_of):
 
 @each_framework
 def test_preconditioner(framework, spec_of, tmp_path):
-    options = ('--heads', 'isqrt', '--reduced-channels', 8, *sample(4, 2))
+    options = ('--heads', 'isqrt', '--reduced-channels', 8, *sample(4, 4))
     (row,) = rows_of('preconditioner', [spec_of(framework)], tmp_path, *options)
     assert row['convolution'] == 'backbone.layer4.1.conv2'
     classifier = framework == 'mmpretrain'
@@ -114,9 +106,9 @@ def test_preconditioner(framework, spec_of, tmp_path):
         assert row['heads']['isqrt']['angle_to_gap'] > 0.1
 
 
-def test_preconditioner_needs_two_batches(spec_of, tmp_path):
+def test_preconditioner_needs_two_images(spec_of, tmp_path):
     with pytest.raises(UserError, match='--images'):
-        rows_of('preconditioner', [spec_of('mmpretrain')], tmp_path, *sample(2, 2))
+        rows_of('preconditioner', [spec_of('mmpretrain')], tmp_path, '--images', 1)
 
 
 @each_framework
