@@ -1,8 +1,6 @@
 """A user's own data: what is wrong with it, and the configs that use it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from mmgcp.datasets.own_data import (
     check_classification,
     check_detection,
     check_segmentation,
+    main,
     mask_classes,
 )
 from mmgcp.study.derived_config import DerivedConfig
@@ -155,18 +154,15 @@ def test_missing_parts_are_named(masks, boxes):
         check_detection(boxes)
 
 
-def test_command_fails_on_faults_and_lists_them(tmp_path, boxes):
+def test_command_fails_on_faults_and_lists_them(tmp_path, boxes, capsys):
     edit(boxes['val']['annotations'], lambda c: c['annotations'][0].update(bbox=[0, 0]))
     data, out = tmp_path / 'data.json', tmp_path / 'faults.json'
     data.write_text(json.dumps({'detection': boxes}))
-    command = [sys.executable, '-m', 'mmgcp.datasets.own_data', str(out)]
-    command += ['--data', str(data)]
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert found.returncode == 1
-    assert 'is not [x, y, width, height]' in found.stdout
-    assert '1 faults in the data' in found.stderr
+    with pytest.raises(OwnDataError, match='1 faults in the data'):
+        main([str(out), '--data', str(data)])
+    assert 'is not [x, y, width, height]' in capsys.readouterr().out
     assert len(json.loads(out.read_text())['detection']['errors']) == 1
-    assert subprocess.run([*command, '--allow-faults'], check=False).returncode == 0
+    main([str(out), '--data', str(data), '--allow-faults'])
 
 
 def test_detection_config_on_own_data(boxes):

@@ -30,13 +30,13 @@ COUNT = textwrap.dedent("""
 """)
 
 
-def make_step(folder, name, value='1', deps=(), code=COUNT, **options):
+def make_step(folder, name, value='1', deps=(), code=COUNT, kind='fake', **options):
     work_dir = folder / 'steps' / name
     inputs = [folder / 'steps' / dep / 'out.txt' for dep in deps]
     command = ['python', '-c', code, str(work_dir / 'out.txt'), value]
     return Step(
         name=name,
-        kind='fake',
+        kind=kind,
         command=[*command, *map(str, inputs)],
         result=work_dir / 'out.txt',
         work_dir=work_dir,
@@ -164,7 +164,7 @@ def test_exclusive_step_runs_alone(tmp_path):
         start = time.time(); time.sleep(0.2)
         out.write_text(f'{start} {time.time()}')
     """)
-    steps = [make_step(tmp_path, 'alone', code=code, exclusive=True)]
+    steps = [make_step(tmp_path, 'alone', code=code, kind='costs')]
     steps += [make_step(tmp_path, name, code=code) for name in 'ab']
     state, _ = run(steps, tmp_path, jobs=3)
     assert set(state.values()) == {'done'}
