@@ -58,7 +58,7 @@ def write_graph(
             'kind': step.kind,
             'after': step.deps,
             'command': shlex.join(launched(step.command, step.processes)),
-            'inputs': [*map(results.get, step.deps), *step.inputs],
+            'inputs': sorted({*step.inputs, *(results[name] for name in step.deps)}),
             'outputs': [step.result],
             'log': step.log,
             'files': {str(path): text for path, text in step.files.items()},

@@ -252,7 +252,9 @@ def test_wrong_keys_are_named(tmp_path, change, message):
 
 
 def test_wrong_names_on_the_command_line_are_named(study):
-    with pytest.raises(StudyError, match="--encoders: unknown .* 'gapp'; known: gap, isqrt"):
+    with pytest.raises(
+        StudyError, match="--encoders: unknown .* 'gapp'; known: gap, isqrt"
+    ):
         select(study, encoders=['gapp'])
     with pytest.raises(StudyError, match='--seeds 0'):
         select(study, seeds=0)
