@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Verify a COCO, ADE20K or ImageNet folder: counts, broken images, annotations."""
+"""Look into every file of COCO, ADE20K, ImageNet or your own data."""
 
 import os
 
@@ -7,19 +7,18 @@ from mmgcp.utils.cli import ArgumentParser, run_main
 
 
 def main(argv=None) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
+    from mmgcp.datasets.checking import DataError
+    from mmgcp.datasets.verifying import PUBLISHED, check_own_data, verify
+    from mmgcp.utils.files import read_json, write_json
+    from mmgcp.utils.progress import progress
 
-    from mmgcp.datasets import verifying
-
-    verify = {
-        'coco': verifying.verify_coco,
-        'ade20k': verifying.verify_ade20k,
-        'imagenet': verifying.verify_imagenet,
-    }
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('dataset', choices=sorted(verify))
-    parser.add_argument('root', help='its folder, such as data/coco')
+    parser.add_argument('dataset', choices=[*sorted(PUBLISHED), 'own'])
+    parser.add_argument(
+        'root',
+        help='its folder, such as data/coco; for own data a JSON file of what '
+        "a study's own_data holds",
+    )
     parser.add_argument('--splits', nargs='+', help='only these, such as val2017')
     parser.add_argument('--fast', action='store_true', help='do not decode images')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='threads')
@@ -27,28 +26,47 @@ def main(argv=None) -> int:
     parser.add_argument(
         '--any-size', action='store_true', help='not the published data set: any counts'
     )
+    parser.add_argument('--out', help='JSON file for everything that was found')
+    parser.add_argument(
+        '--allow-faults', action='store_true', help='succeed in spite of errors'
+    )
     args = parser.parse_args(argv)
-    options = dict(splits=args.splits) if args.splits else {}
-    with Progress(console=Console(stderr=True)) as bar:
-        findings = verify[args.dataset](
-            args.root,
+    with progress() as bar:
+        options = dict(
             decode=not args.fast,
             workers=args.workers,
             progress=lambda items, total, what: bar.track(
                 items, total, description=what
             ),
-            published=not args.any_size,
-            **options,
         )
-    for note in findings.notes[: args.show]:
-        print(f'note: {note}')
-    for error in findings.errors[: args.show]:
-        print(f'error: {error}')
-    print(
-        f'{args.root}: {findings.looked_at} files and annotations looked at, '
-        f'{len(findings.errors)} errors, {len(findings.notes)} notes'
-    )
-    return 1 if findings.errors else 0
+        if args.dataset == 'own':
+            found = check_own_data(read_json(args.root), **options)
+        else:
+            published = not args.any_size
+            found = {
+                args.dataset: verify(
+                    args.dataset, args.root, args.splits, published, **options
+                )
+            }
+    if args.out:
+        keys = ('errors', 'notes', 'counts')
+        content = {
+            part: {key: getattr(of, key) for key in keys} for part, of in found.items()
+        }
+        write_json(args.out, content)
+    for part, of in found.items():
+        for kind, lines in (('note', of.notes), ('error', of.errors)):
+            for line in lines[: args.show]:
+                print(f'{kind}: {line}')
+        print(
+            f'{part}: {of.looked_at} files and annotations looked at, '
+            f'{len(of.errors)} errors, {len(of.notes)} notes'
+        )
+    errors = [line for of in found.values() for line in of.errors]
+    if errors and not args.allow_faults:
+        more = f'; all of them are in {args.out}' if args.out else ''
+        raise DataError(f'{len(errors)} errors in the data{more}. First: {errors[0]}')
+    return 0
 
 
 if __name__ == '__main__':

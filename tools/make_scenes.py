@@ -19,7 +19,7 @@ HELP = {
 
 
 def main(argv=None) -> None:
-    from mmgcp.datasets.scenes import ScenesSpec, make_scenes_with_progress
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', nargs='?', default='data/scenes', help='folder to make')
@@ -32,7 +32,9 @@ def main(argv=None) -> None:
         )
     args = vars(parser.parse_args(argv))
     args.pop('debug', None)
-    make_scenes_with_progress(args.pop('out'), ScenesSpec(**args))
+    out = args.pop('out')
+    if not make_scenes(out, ScenesSpec(**args)):
+        print(f'{out}: already there, every file has its hash')
 
 
 if __name__ == '__main__':

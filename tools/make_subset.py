@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the 1 % and 10 % subsets of COCO or ADE20K that the low-data overrides use."""
+"""Write subsets of the training images of COCO or ADE20K."""
 
 from pathlib import Path
 

@@ -1,9 +1,7 @@
-# GCP_D: the strided convolution that pre-training had left out.
-_base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
+_base_ = './faster-rcnn_r50-gcp-d_fpn_1x_coco.py'
 
 model = dict(
     backbone=dict(
-        depth=101,
-        init_cfg=dict(checkpoint='checkpoints/resnet101-isqrt.pth'),
+        depth=101, init_cfg=dict(checkpoint='checkpoints/resnet101-isqrt.pth')
     )
 )

@@ -1,8 +1,5 @@
 _base_ = './mask-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(
-    backbone=dict(
-        depth=101,
-        init_cfg=dict(checkpoint='checkpoints/resnet101-gap.pth'),
-    )
+    backbone=dict(depth=101, init_cfg=dict(checkpoint='checkpoints/resnet101-gap.pth'))
 )

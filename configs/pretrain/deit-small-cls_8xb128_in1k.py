@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/deit-small_cls.py',
+    '../_base_/models/deit-small-cls.py',
     '../_base_/datasets/imagenet_rand-augment.py',
     '../_base_/schedules/imagenet_transformer_310e.py',
     '../_base_/default_runtime_cls.py',

@@ -1,8 +1,9 @@
 _base_ = [
-    '../_base_/models/mobilenet-v2_gap.py',
-    '../_base_/datasets/imagenet_pillow.py',
+    '../_base_/models/mobilenet-v2-gap.py',
+    '../_base_/datasets/imagenet.py',
     '../_base_/schedules/imagenet_mobilenet_lrnorm.py',
     '../_base_/default_runtime_cls.py',
 ]
 
-train_dataloader = dict(batch_size=24)  # 4 GPUs x 24 = the batch of 96 of the schedule.
+# 4 GPUs x 24 = the batch of 96 of the schedule.
+train_dataloader = dict(batch_size=24)

@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/resnet50_isqrt.py',
+    '../_base_/models/resnet50-isqrt.py',
     '../_base_/datasets/imagenet.py',
     '../_base_/schedules/imagenet_resnet_lrnorm.py',
     '../_base_/default_runtime_cls.py',

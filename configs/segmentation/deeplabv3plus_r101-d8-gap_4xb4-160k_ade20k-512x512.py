@@ -1,8 +1,5 @@
 _base_ = './deeplabv3plus_r50-d8-gap_4xb4-160k_ade20k-512x512.py'
 
 model = dict(
-    backbone=dict(
-        depth=101,
-        init_cfg=dict(checkpoint='checkpoints/resnet101-gap.pth'),
-    )
+    backbone=dict(depth=101, init_cfg=dict(checkpoint='checkpoints/resnet101-gap.pth'))
 )

@@ -1,10 +1,7 @@
-# A DropCov encoder, brought to stride 32 as GCP_M is.
-_base_ = './fpn_r50-gap_4xb4-160k_ade20k-512x512.py'
+_base_ = './fpn_r50-dropcov_4xb4-160k_ade20k-512x512.py'
 
 model = dict(
     backbone=dict(
-        depth=101,
-        last_stage='maxpool',
-        init_cfg=dict(checkpoint='checkpoints/resnet101-dropcov.pth'),
+        depth=101, init_cfg=dict(checkpoint='checkpoints/resnet101-dropcov.pth')
     )
 )

@@ -1,9 +1,7 @@
-# GCP_D: the strided convolution that pre-training had left out.
-_base_ = './fpn_r50-gap_4xb4-160k_ade20k-512x512.py'
+_base_ = './fpn_r50-gcp-d_4xb4-160k_ade20k-512x512.py'
 
 model = dict(
     backbone=dict(
-        depth=101,
-        init_cfg=dict(checkpoint='checkpoints/resnet101-isqrt.pth'),
+        depth=101, init_cfg=dict(checkpoint='checkpoints/resnet101-isqrt.pth')
     )
 )

@@ -1,3 +1,8 @@
-_base_ = './upernet_sovit-s-dropcov_8xb2-160k_ade20k-512x512.py'
+_base_ = [
+    '../_base_/models/upernet_sovit-small.py',
+    '../_base_/datasets/ade20k.py',
+    '../_base_/schedules/ade20k_adamw_160k.py',
+    '../_base_/default_runtime_seg.py',
+]
 
-model = dict(backbone=dict(init_cfg=dict(checkpoint='checkpoints/sovit-small-cls.pth')))
+train_dataloader = dict(batch_size=2)

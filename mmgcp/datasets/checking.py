@@ -1,87 +1,81 @@
-"""Finding a missing or half-downloaded data set before a model is built.
+"""Is the data there? A look at what a config names, before a model is built.
 
-Everything here is quick enough for the start of every run: files are listed and
-counted, none is decoded. ``tools/check_data.py`` looks into them.
+It is quick enough for the start of every run: files are listed and counted, none is
+decoded. :mod:`mmgcp.datasets.verifying` looks into every file.
 """
 
 import json
+import mmap
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .paths import (
-    LOADERS,
-    MissingDataError,
-    check_data,
-    how_to_get,
-    innermost_datasets,
-)
+from mmgcp.utils.errors import UserError
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.webp')
 #: Annotation files up to this size are parsed, larger ones are only searched.
 PARSED_BYTES = 64 * 2**20
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.webp')
+#: The page that says where data of a type is downloaded and how it is laid out.
+PAGES = {
+    'CocoDataset': 'docs/detection.md',
+    'ADE20KDataset': 'docs/segmentation.md',
+    'BaseSegDataset': 'docs/segmentation.md',
+    'ImageNet': 'docs/pretrain.md',
+    'CustomDataset': 'docs/pretrain.md',
+}
 
 
-class DataError(MissingDataError):
-    """A data set that a config names is missing, incomplete or damaged."""
+class DataError(UserError):
+    """A data set is missing, incomplete or damaged."""
+
+
+class _Fault(Exception):
+    """A key of a data set's config, what is wrong with it, and the way out."""
+
+    def __init__(self, key: str, text: str, way_out: str = '') -> None:
+        super().__init__(text)
+        self.key, self.text, self.way_out = key, text, way_out
 
 
 def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
-    """Check the data sets of a config; raise when one is not complete.
+    """Check that the data sets of a config are complete on this machine.
 
-    What a config names has to exist. Beyond that, for COCO-style data sets the
-    annotation file has to be whole and every image in it present; for
-    segmentation every image needs its mask and every mask its image; for ImageNet
-    all class folders have to be there and none empty. Data sets of other types and
-    remote paths are left to the framework.
+    What a config names has to exist. Beyond that, a COCO annotation file has to be
+    whole, its categories have to be the classes of the config, and every image in it
+    has to be there. In segmentation every image needs its mask and every mask its
+    image. For ImageNet all class folders have to be there, and none may be empty.
+    Remote paths (``s3://``, ``http://`` ...) and other types are left to the framework.
 
     Args:
-        cfg (Config): A config of mmengine.
-        loaders (tuple[str]): The keys whose data sets are needed.
+        cfg: A config of mmengine.
+        loaders: The keys whose data sets are needed.
 
     Raises:
-        DataError: What was expected, what was found, and how to get the data.
+        DataError: What was expected, what was found, and the way out.
     """
-    try:
-        check_data(cfg, loaders)
-    except MissingDataError as error:
-        raise DataError(str(error)) from None
-    seen: list = []
+    seen: list[dict] = []
     for loader in loaders:
-        for dataset in innermost_datasets((cfg.get(loader) or {}).get('dataset')):
+        for dataset in _innermost((cfg.get(loader) or {}).get('dataset')):
+            source = {key: dataset[key] for key in dataset if key != 'pipeline'}
             kind = str(dataset.get('type')).rpartition('.')[2]
-            source = _source(dataset)
-            if kind not in CHECKS or '://' in str(source) or (kind, source) in seen:
+            if source in seen or '://' in str(source):
                 continue
-            seen.append((kind, source))
+            seen.append(source)
             try:
-                CHECKS[kind](dataset)
-            except DataError as error:
-                place = how_to_get(source[0], kind)
+                _check_paths(dataset)
+                if kind in CHECKS:
+                    CHECKS[kind](dataset)
+            except _Fault as fault:
+                way_out = fault.way_out or f'To get it: {_how_to_get(dataset, kind)}'
                 raise DataError(
-                    f'{loader}.dataset ({kind}): {error}.\nTo get it: {place}'
+                    f'{loader}.dataset.{fault.key} of {kind}: {fault.text}.\n{way_out}'
                 ) from None
 
 
-def _source(dataset: Mapping) -> tuple:
-    keys = ('data_root', 'ann_file', 'data_prefix', 'split')
-    return tuple(str(dataset.get(key) or '') for key in keys)
-
-
-def _path(dataset: Mapping, key: str, default: str = '') -> str:
-    """A path of the data set, below its root; ``data_prefix.img`` for nested keys."""
-    value: Any = dataset
-    for part in key.split('.'):
-        value = value.get(part, default) if isinstance(value, Mapping) else value
-    return os.path.join(dataset.get('data_root') or '', value or '')
-
-
-def _incomplete(path, expected: str, found: str) -> DataError:
-    return DataError(f'{path}: expected {expected}, found {found}')
-
-
-def file_names(folder: str, suffix: str | tuple[str, ...]) -> set[str]:
+def file_names(folder: str | os.PathLike, suffix: str | tuple[str, ...]) -> set[str]:
     """Names of the files in a folder and the folders in it, relative to it."""
     names: set[str] = set()
     for base, _, files in os.walk(folder):
@@ -92,7 +86,7 @@ def file_names(folder: str, suffix: str | tuple[str, ...]) -> set[str]:
 
 
 def read_coco(path: str | os.PathLike) -> dict:
-    """Parse a COCO annotation file.
+    """Read a COCO annotation file.
 
     Raises:
         DataError: It is cut off, no JSON, or lacks a part.
@@ -100,121 +94,193 @@ def read_coco(path: str | os.PathLike) -> dict:
     try:
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:
-        raise _incomplete(
-            path, 'a JSON file', f'one that breaks off ({error})'
+        raise DataError(
+            f'expected a JSON file, found {path} to break off ({error})'
         ) from None
-    if not isinstance(content, dict):
-        raise _incomplete(path, 'COCO annotations', f'a {type(content).__name__}')
-    lacking = {'images', 'annotations', 'categories'} - content.keys()
-    if lacking:
-        raise _incomplete(
-            path, 'COCO annotations', f'no {", ".join(sorted(lacking))} in it'
-        )
+    needed = {
+        'images': ('id', 'file_name', 'height', 'width'),
+        'annotations': (),
+        'categories': ('id', 'name'),
+    }
+    for part, keys in needed.items():
+        items = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(items, list):
+            raise DataError(f'expected COCO annotations, found no {part} in {path}')
+        for index, item in enumerate(items):
+            if not all(key in item for key in keys):
+                raise DataError(f'{path}: {part}[{index}] needs {", ".join(keys)}')
     return content
 
 
+def shortened(names: Sequence[Any], length: int = 6) -> str:
+    """The first of some names, and how many there are."""
+    more = f' ... ({len(names)})' if len(names) > length else ''
+    return ', '.join(map(str, names[:length])) + more
+
+
+def _innermost(config: Any) -> Iterator[Mapping]:
+    """The innermost data-set configs of a (possibly wrapped) one."""
+    if isinstance(config, Mapping) and config:
+        inner = [config[key] for key in ('dataset', 'datasets') if config.get(key)]
+        if not inner:
+            yield config
+        for item in inner:
+            yield from _innermost(item)
+    elif isinstance(config, list | tuple):
+        for item in config:
+            yield from _innermost(item)
+
+
+def _path(dataset: Mapping, key: str) -> str:
+    """A path of the data set, below its root; ``data_prefix.img`` for nested keys."""
+    value: Any = dataset
+    for part in key.split('.'):
+        value = value.get(part) if isinstance(value, Mapping) else value
+    return os.path.join(dataset.get('data_root') or '', value or '')
+
+
+def _check_paths(dataset: Mapping) -> None:
+    prefix = dataset.get('data_prefix')
+    keys = [key for key in ('data_root', 'ann_file', 'data_prefix') if dataset.get(key)]
+    if isinstance(prefix, Mapping):
+        keys[-1:] = [f'data_prefix.{key}' for key in prefix if prefix[key]]
+    for key in keys:
+        path = dataset['data_root'] if key == 'data_root' else _path(dataset, key)
+        if key == 'ann_file':
+            if not os.path.isfile(path) or not os.path.getsize(path):
+                raise _Fault(
+                    key, f'expected a file at {path}, found none or an empty one'
+                )
+        elif not os.path.isdir(path) or not os.listdir(path):
+            raise _Fault(key, f'expected a folder with files at {path}, found none')
+
+
+def _how_to_get(dataset: Mapping, kind: str) -> str:
+    parts = Path(dataset.get('data_root') or '').parts
+    for index, part in enumerate(parts):
+        if 'scenes' in part.lower():
+            root = os.path.join(*parts[: index + 1])
+            return f'python tools/make_scenes.py {root}   (docs/scenes.md)'
+    page = PAGES.get(kind, 'the page that describes the data set')
+    return f'{page}; or name its place with --cfg-options'
+
+
+def _all_there(
+    key: str, folder: str, names: set[str], present: set[str], what: str
+) -> None:
+    missing = sorted(names - present)
+    if missing:
+        raise _Fault(
+            key,
+            f'expected {what} in {folder}, found {len(names) - len(missing)} of them; '
+            f'{len(missing)} missing, such as {missing[0]}',
+        )
+
+
 def _check_coco(dataset: Mapping) -> None:
-    path = _path(dataset, 'ann_file')
-    folder = _path(dataset, 'data_prefix.img')
+    path, folder = _path(dataset, 'ann_file'), _path(dataset, 'data_prefix.img')
     present = file_names(folder, IMAGE_SUFFIXES)
     if os.path.getsize(path) > PARSED_BYTES:
-        expected = _search_coco(path)
-        if len(present) < expected:
-            raise _incomplete(
-                folder, f'the {expected} images of {path}', f'{len(present)} images'
-            )
+        number = _search_coco(path)
+        if len(present) < number:
+            text = f'expected the {number} images of {path} in {folder}'
+            raise _Fault('data_prefix.img', f'{text}, found {len(present)}')
         return
-    names = {image['file_name'] for image in read_coco(path)['images']}
+    try:
+        content = read_coco(path)
+    except DataError as error:
+        raise _Fault('ann_file', str(error)) from None
+    names = {image['file_name'] for image in content['images']}
     if not names:
-        raise _incomplete(path, 'annotations of images', 'an empty list of images')
-    _all_there(folder, names, present, f'the {len(names)} images of {path}')
+        raise _Fault(
+            'ann_file', f'expected annotations of images, found none in {path}'
+        )
+    what = f'the {len(names)} images of {path}'
+    _all_there('data_prefix.img', folder, names, present, what)
+    classes = _classes(dataset)
+    found = [category['name'] for category in content['categories']]
+    # The framework numbers the classes as they follow each other in the file.
+    if [name for name in found if name in classes] != classes:
+        raise _Fault(
+            'metainfo.classes',
+            f'expected the categories {shortened(classes)}, found '
+            f'{shortened(found) or "none"} in {path}',
+            'Give metainfo=dict(classes=(...)) the names of the file in its order, '
+            'and num_classes of the model their number',
+        )
+
+
+def _classes(dataset: Mapping) -> list[str]:
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        from mmdet.datasets import CocoDataset
+
+        classes = CocoDataset.METAINFO['classes']
+    return list(classes)
 
 
 def _search_coco(path: str) -> int:
     """Number of images in a large annotation file, without parsing it."""
-    count, rest, last = 0, b'', b''
-    with open(path, 'rb') as file:
-        while block := file.read(2**24):
-            text = rest + block
-            count += text.count(b'"file_name"')
-            # What a block cuts in two is searched again with the next one.
-            rest = text[-(len(b'"file_name"') - 1) :]
-            last = block.rstrip()[-1:] or last
-    if last != b'}':
-        raise _incomplete(
-            path, 'a whole JSON file', f'one that breaks off after {count} images'
-        )
-    return count
-
-
-def _all_there(folder: str, names: set[str], present: set[str], expected: str) -> None:
-    missing = sorted(names - present)
-    if missing:
-        raise _incomplete(
-            folder,
-            expected,
-            f'{len(names) - len(missing)} of them; {len(missing)} missing, '
-            f'such as {missing[0]}',
-        )
+    with (
+        open(path, 'rb') as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        number = sum(1 for _ in re.finditer(b'"file_name"', content))
+        if not content[-100:].rstrip().endswith(b'}'):
+            text = f'expected a JSON file, found {path} to break off'
+            raise _Fault('ann_file', f'{text} after {number} images')
+    return number
 
 
 def _check_segmentation(dataset: Mapping) -> None:
-    images = _path(dataset, 'data_prefix.img_path')
-    masks = _path(dataset, 'data_prefix.seg_map_path')
-    image_suffix = dataset.get('img_suffix', '.jpg')
-    mask_suffix = dataset.get('seg_map_suffix', '.png')
-    stems = {n[: -len(image_suffix)] for n in file_names(images, image_suffix)}
-    labelled = {n[: -len(mask_suffix)] for n in file_names(masks, mask_suffix)}
+    suffixes = {
+        'data_prefix.img_path': dataset.get('img_suffix', '.jpg'),
+        'data_prefix.seg_map_path': dataset.get('seg_map_suffix', '.png'),
+    }
+    stems = {
+        key: {name[: -len(suffix)] for name in file_names(_path(dataset, key), suffix)}
+        for key, suffix in suffixes.items()
+    }
+    listed = set.union(*stems.values())
+    what = f'an image and a mask for each of {len(listed)} samples'
     if dataset.get('ann_file'):
         path = _path(dataset, 'ann_file')
-        listed = set(Path(path).read_text().split())
-        expected = f'the {len(listed)} samples of {path}'
-    else:
-        listed = stems | labelled
-        expected = f'an image and a mask for each of {len(listed)} samples'
-    if not listed:
-        raise _incomplete(images, f'images that end in {image_suffix}', 'none')
-    _all_there(
-        images,
-        {f'{n}{image_suffix}' for n in listed},
-        {f'{n}{image_suffix}' for n in stems},
-        expected,
-    )
-    if not dataset.get('test_mode'):
-        _all_there(
-            masks,
-            {f'{n}{mask_suffix}' for n in listed},
-            {f'{n}{mask_suffix}' for n in labelled},
-            expected,
-        )
+        listed = set(Path(path).read_text(encoding='utf-8').split())
+        what = f'the {len(listed)} samples of {path}'
+    for key, suffix in suffixes.items():
+        folder = _path(dataset, key)
+        if not listed:
+            raise _Fault(key, f'expected files {suffix} in {folder}, found none')
+        if key == 'data_prefix.img_path' or not dataset.get('test_mode'):
+            names, present = ({f'{n}{suffix}' for n in s} for s in (listed, stems[key]))
+            _all_there(key, folder, names, present, what)
 
 
 def _check_imagenet(dataset: Mapping) -> None:
     split = dataset.get('split') or ''
-    folder = _path(dataset, 'data_prefix' if dataset.get('data_prefix') else 'split')
-    meta = (
-        _path(dataset, 'ann_file')
-        if dataset.get('ann_file')
-        else os.path.join(dataset.get('data_root') or '', 'meta', f'{split}.txt')
-    )
+    key = 'data_prefix' if dataset.get('data_prefix') else 'split'
+    folder = _path(dataset, key)
+    meta = os.path.join(dataset.get('data_root') or '', 'meta', f'{split}.txt')
+    if dataset.get('ann_file'):
+        meta = _path(dataset, 'ann_file')
     if not os.path.isdir(folder):
-        raise _incomplete(folder, f'the folder of the {split} images', 'nothing')
+        raise _Fault(key, f'expected the {split} images in {folder}, found nothing')
     if os.path.isfile(meta):
-        lines = Path(meta).read_text().splitlines()
+        lines = Path(meta).read_text(encoding='utf-8').splitlines()
         names = [line.rsplit(maxsplit=1)[0] for line in lines if line.strip()]
         # A thousand of them tell a half-extracted archive from a whole one.
         for name in names[:: max(1, len(names) // 1000)]:
             if not os.path.isfile(os.path.join(folder, name)):
-                raise _incomplete(
-                    folder, f'the {len(names)} images of {meta}', f'no {name}'
-                )
+                text = f'expected the {len(names)} images of {meta} in {folder}'
+                raise _Fault(key, f'{text}, found no {name}')
         return
-    classes = sorted(e.path for e in os.scandir(folder) if e.is_dir())
+    classes = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
     if len(classes) != 1000:
-        raise _incomplete(folder, '1000 class folders', f'{len(classes)}')
+        text = f'expected 1000 class folders in {folder}, found {len(classes)}'
+        raise _Fault(key, text)
     for path in classes:
         if not any(os.scandir(path)):
-            raise _incomplete(path, 'images', 'an empty folder')
+            raise _Fault(key, f'expected images in {path}, found an empty folder')
 
 
 CHECKS: dict[str, Callable[[Mapping], None]] = {

@@ -1,4 +1,4 @@
-"""Composing digits and photographs into crops and scenes. Pure functions of a seed."""
+"""Digits on photographs: the material of each split, and images made of it."""
 
 from dataclasses import dataclass, field
 
@@ -6,13 +6,71 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from .digits import Sources
-
+SPLITS = ('train', 'val', 'test')
+FRACTIONS = (0.6, 0.2, 0.2)
 # Side, in photograph pixels, of the squares that become backgrounds. The same
 # for all splits, so that the narrow strips of val and test look like train.
 BACKGROUND_SIDE = (64, 128)
 MASK_THRESHOLD = 0.4
 MIN_VISIBLE = 0.5
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Material of one split.
+
+    Attributes:
+        digits: ``(K, 8, 8)`` float64 in [0, 1], handwriting without background.
+        labels: ``(K,)`` class of each digit, 0 to 9.
+        identities: ``(K,)`` row of each digit in scikit-learn's ``load_digits``.
+        photographs: uint8 RGB strips ``(H, W, 3)`` of the photographs.
+    """
+
+    digits: np.ndarray
+    labels: np.ndarray
+    identities: np.ndarray
+    photographs: tuple[np.ndarray, ...]
+
+
+def load_sources(seed: int, digits: int = 0) -> dict[str, Sources]:
+    """Read scikit-learn's digits and photographs and cut both into splits.
+
+    Digits are cut by identity, class by class; photographs into vertical strips of the
+    same proportions. No digit and no background pixel is in two splits.
+
+    Args:
+        seed: Decides which digit goes where.
+        digits: Digits of each class to use; 0 for all.
+    """
+    from sklearn.datasets import load_digits, load_sample_images
+
+    bundle = load_digits()
+    rng = np.random.default_rng([seed, 0])
+    rows: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    for label in np.unique(bundle.target):
+        chosen = rng.permutation(np.flatnonzero(bundle.target == label))[
+            : digits or None
+        ]
+        first = round(len(chosen) * FRACTIONS[0])
+        second = first + round(len(chosen) * FRACTIONS[1])
+        for split, part in zip(SPLITS, np.split(chosen, [first, second]), strict=True):
+            rows[split].append(part)
+    cuts = np.cumsum([0.0, *FRACTIONS])
+    sources = {}
+    for index, split in enumerate(SPLITS):
+        strips = []
+        for image in load_sample_images().images:
+            left, right = (round(c * image.shape[1]) for c in cuts[index : index + 2])
+            strips.append(np.ascontiguousarray(image[:, left:right]))
+        identities = np.sort(np.concatenate(rows[split]))
+        sources[split] = Sources(
+            digits=bundle.images[identities] / 16.0,
+            labels=bundle.target[identities],
+            identities=identities,
+            photographs=tuple(strips),
+        )
+    return sources
 
 
 @dataclass(frozen=True)
@@ -75,11 +133,11 @@ def stroke(
     angle = np.deg2rad(rng.uniform(*look.rotation))
     cos, sin = np.cos(angle), np.sin(angle)
     side = int(np.ceil(1.5 * max(height, 8.0 * scale_x)))
-    centre = (side - 1) / 2.0
+    center = (side - 1) / 2.0
     inverse = np.array(
         [[cos / scale_y, sin / scale_y], [-sin / scale_x, cos / scale_x]]
     )
-    offset = 3.5 - inverse @ np.array([centre, centre])
+    offset = 3.5 - inverse @ np.array([center, center])
     # Cubic interpolation: 8 x 8 pixels enlarged linearly show their grid.
     cover = ndimage.affine_transform(
         digit, inverse, offset=offset, output_shape=(side, side), order=3
@@ -89,16 +147,15 @@ def stroke(
     return cover[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def _colour(under: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
-    weights = np.array([0.299, 0.587, 0.114])
-    colour = rng.uniform(0.0, 255.0, 3)
-    wanted = min(float(under.reshape(-1, 3).mean(0) @ weights) + contrast, 255.0)
-    missing = wanted - float(colour @ weights)
+def _color(under: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
+    color = rng.uniform(0.0, 255.0, 3)
+    wanted = float(under.reshape(-1, 3).mean(0) @ LUMINANCE) + contrast
+    missing = min(wanted, 255.0) - float(color @ LUMINANCE)
     if missing <= 0:
-        return colour
+        return color
     # Towards white: the hue stays, the luminance is exactly the one wanted.
-    white = np.full(3, 255.0)
-    return colour + (white - colour) * missing / float((white - colour) @ weights)
+    room = 255.0 - color
+    return color + room * missing / float(room @ LUMINANCE)
 
 
 def compose(
@@ -138,17 +195,15 @@ def compose(
             mask = np.zeros((size, size), dtype=bool)
             mask[window] = cover > MASK_THRESHOLD
             rest = [other & ~mask for other in out.masks]
-            if all(
-                r.sum() >= MIN_VISIBLE * area
-                for r, area in zip(rest, areas, strict=True)
-            ):
+            visible = [part.sum() for part in rest]
+            if np.all(np.array(visible) >= MIN_VISIBLE * np.array(areas)):
                 break
         else:
             continue
         under = out.image[window]
         alpha = (cover * rng.uniform(*look.opacity))[..., None]
-        colour = _colour(under, look.contrast, rng)
-        out.image[window] = (1.0 - alpha) * under + alpha * colour
+        color = _color(under, look.contrast, rng)
+        out.image[window] = (1.0 - alpha) * under + alpha * color
         out.masks = [*rest, mask]
         areas.append(int(mask.sum()))
         out.labels.append(int(sources.labels[index]))

@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmgcp.registry import TRANSFORMS
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import preserved_random_state
 
 # Names and order of ImageNet-C's fifteen main corruptions.
@@ -47,12 +48,12 @@ class Corrupt(BaseTransform):
     Modified Keys: ``img``.
 
     Args:
-        corruption (str): One of :data:`CORRUPTIONS`.
-        severity (int): 1 to 5; 0 leaves the image alone.
-        seed (int): Another draw of the whole benchmark.
+        corruption: One of :data:`CORRUPTIONS`.
+        severity: 1 to 5; 0 leaves the image alone.
+        seed: Another draw of the whole benchmark.
 
     Raises:
-        ValueError: An unknown corruption or severity.
+        UserError: An unknown corruption or severity.
     """
 
     def __init__(self, corruption: str, severity: int = 1, seed: int = 0) -> None:
@@ -62,21 +63,19 @@ class Corrupt(BaseTransform):
     def set(self, corruption: str, severity: int) -> None:
         """Change what the next images go through."""
         if corruption not in CORRUPTIONS:
-            raise ValueError(
-                f'corruption={corruption!r}: one of {", ".join(CORRUPTIONS)}'
+            raise UserError(
+                f'Corrupt: corruption={corruption!r}: one of {", ".join(CORRUPTIONS)}'
             )
         if severity not in (0, *SEVERITIES):
-            raise ValueError(f'severity={severity!r}: an integer from 0 to 5')
+            raise UserError(f'Corrupt: severity={severity!r}, an integer from 0 to 5')
         self.corruption, self.severity = corruption, severity
 
     def transform(self, results: dict) -> dict:
         """Corrupt ``results['img']``.
 
         Raises:
-            KeyError: The image has no name.
-            TypeError: The image is not uint8; the step stands behind one that
-                normalises.
-            ValueError: The image is smaller than 32 x 32 or not of 3 channels.
+            UserError: The image has no name, is not uint8 (the step stands behind one
+                that normalizes), is smaller than 32 x 32 or has not 3 channels.
         """
         if self.severity == 0:
             return results
@@ -101,7 +100,7 @@ def image_name(results: dict) -> str:
         return '/'.join(PurePath(results['img_path']).parts[-2:])
     if results.get('img_id') is not None:
         return str(results['img_id'])
-    raise KeyError(
+    raise UserError(
         'Corrupt needs img_path or img_id to draw the same noise for the same image'
     )
 
@@ -122,9 +121,9 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
     from imagecorruptions import corruption_dict
 
     if image.dtype != np.uint8:
-        raise TypeError(f'Corrupt needs a uint8 image, not {image.dtype}')
+        raise UserError(f'Corrupt needs a uint8 image, not {image.dtype}')
     if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
+        raise UserError(
             f'Corrupt needs an image of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} '
             f'x 3, not {" x ".join(map(str, image.shape))}'
         )

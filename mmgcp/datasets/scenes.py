@@ -10,15 +10,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .compose import CROP, SCENE, Composed, compose
-from .digits import CLASSES, SPLITS, Sources, load_sources
+from mmgcp.utils.progress import track
+
+from .checking import DataError
+from .compose import CROP, SCENE, SPLITS, Composed, Sources, compose, load_sources
 
 # Raise it whenever the same arguments give other bytes than before.
 GENERATOR_VERSION = 2
@@ -32,15 +34,17 @@ class ScenesSpec:
     """What to generate.
 
     Attributes:
-        seed: decides every random choice.
-        train: number of scenes in the training split, for each of detection and
-            segmentation; likewise ``val`` and ``test``.
-        size: side of a scene in pixels.
-        crops: classification images made of each training digit.
-        eval_crops: classification images made of each val and test digit.
-        crop_size: side of a classification image in pixels.
-        digits: handwritten digits of each class to use, over all splits; 0 for
+        seed: Decides every random choice.
+        train, val, test: Numbers of scenes, for each of detection and segmentation.
+        size: Side of a scene in pixels.
+        crops: Classification images made of each training digit.
+        eval_crops: Classification images made of each val and test digit.
+        crop_size: Side of a classification image in pixels.
+        digits: Handwritten digits of each class to use, over all splits; 0 for
             all (174 to 183).
+
+    Raises:
+        DataError: A number is too small.
     """
 
     seed: int = 0
@@ -54,25 +58,16 @@ class ScenesSpec:
     digits: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f'seed={self.seed}: must not be negative')
-        for name in ('train', 'val', 'test', 'crops', 'eval_crops'):
-            if getattr(self, name) < 1:
-                raise ValueError(f'{name}={getattr(self, name)}: must be at least 1')
-        if self.digits < 0 or 0 < self.digits < 5:
-            raise ValueError(
-                f'digits={self.digits}: 0 for all, or at least 5, so that every '
-                'split has one of each class'
-            )
-        for name in ('size', 'crop_size'):
-            if getattr(self, name) < 32:
-                raise ValueError(
-                    f'{name}={getattr(self, name)}: must be at least 32 pixels, '
-                    'or the smallest digits have no shape left'
+        # Digits have no shape left below 32 pixels; of 5 digits each split has one.
+        least = dict(seed=0, size=32, crop_size=32, digits=5 if self.digits else 0)
+        for name, value in asdict(self).items():
+            if value < least.get(name, 1):
+                raise DataError(
+                    f'{name}={value}: must be at least {least.get(name, 1)}'
                 )
 
 
-def _rng(spec: ScenesSpec, dataset: int, split: str, index: int):
+def _rng(spec: ScenesSpec, dataset: int, split: str, index: int) -> np.random.Generator:
     # One generator per image: a larger data set begins with the smaller one.
     return np.random.default_rng([spec.seed, dataset, SPLITS.index(split), index])
 
@@ -82,15 +77,21 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format='PNG')
 
 
-def _rle(mask: np.ndarray) -> dict:
-    """Encode a mask as COCO's uncompressed RLE (column-major, zeros first)."""
-    flat = np.concatenate([[0], mask.ravel(order='F').astype(np.int8), [0]])
-    changes = np.flatnonzero(np.diff(flat))
-    edges = np.concatenate([[0], changes, [mask.size]])
-    counts = np.diff(edges)
-    if counts[-1] == 0:
-        counts = counts[:-1]
-    return {'size': list(mask.shape), 'counts': counts.tolist()}
+def _scenes(
+    spec: ScenesSpec, dataset: int, split: str, sources: Sources
+) -> Iterator[tuple[int, str, Composed]]:
+    for index in range(getattr(spec, split)):
+        rng = _rng(spec, dataset, split, index)
+        count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))
+        yield index, f'{index:06d}.png', compose(sources, spec.size, count, SCENE, rng)
+
+
+def _run_lengths(mask: np.ndarray) -> dict:
+    """COCO's uncompressed run lengths: column-major, zeros first."""
+    flat = mask.ravel(order='F')
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    return {'size': list(mask.shape), 'counts': [0, *counts] if flat[0] else counts}
 
 
 def _annotation(scene: Composed, index: int) -> dict:
@@ -101,20 +102,21 @@ def _annotation(scene: Composed, index: int) -> dict:
         'category_id': scene.labels[index] + 1,
         'bbox': [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
         'area': int(mask.sum()),
-        'segmentation': _rle(mask),
+        'segmentation': _run_lengths(mask),
         'iscrowd': 0,
         'identity': scene.identities[index],
     }
 
 
+# Each writer yields after every image.
+
+
 def _write_classification(
     root: Path, spec: ScenesSpec, split: str, sources: Sources
 ) -> Iterator[None]:
-    crops = spec.crops if split == 'train' else spec.eval_crops
-    for digit, (label, identity) in enumerate(
-        zip(sources.labels, sources.identities, strict=True)
-    ):
-        for crop in range(crops):
+    digits = zip(sources.labels, sources.identities, strict=True)
+    for digit, (label, identity) in enumerate(digits):
+        for crop in range(spec.crops if split == 'train' else spec.eval_crops):
             rng = _rng(spec, 1, split, int(identity) * 1000 + crop)
             composed = compose(sources, spec.crop_size, 1, CROP, rng, digit=digit)
             name = f'{identity:04d}_{crop}.png'
@@ -127,162 +129,125 @@ def _write_detection(
 ) -> Iterator[None]:
     images: list[dict] = []
     annotations: list[dict] = []
-    for index in range(getattr(spec, split)):
-        rng = _rng(spec, 2, split, index)
-        count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))
-        scene = compose(sources, spec.size, count, SCENE, rng)
-        name = f'{index:06d}.png'
+    for index, name, scene in _scenes(spec, 2, split, sources):
         _save(root / 'detection' / split / name, scene.image)
         images.append(
             {'id': index, 'file_name': name, 'width': spec.size, 'height': spec.size}
         )
         for digit in range(len(scene.labels)):
-            annotation = _annotation(scene, digit)
-            annotation.update(id=len(annotations) + 1, image_id=index)
-            annotations.append(annotation)
+            ids = {'id': len(annotations) + 1, 'image_id': index}
+            annotations.append({**_annotation(scene, digit), **ids})
         yield
-    categories = [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]
+    categories = [{'id': digit + 1, 'name': str(digit)} for digit in range(10)]
     path = root / 'detection' / 'annotations' / f'instances_{split}.json'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(
-            {'images': images, 'annotations': annotations, 'categories': categories}
-        )
-    )
+    content = {'images': images, 'annotations': annotations, 'categories': categories}
+    path.write_text(json.dumps(content))
 
 
 def _write_segmentation(
     root: Path, spec: ScenesSpec, split: str, sources: Sources
 ) -> Iterator[None]:
     folder = ADE_FOLDERS[split]
-    for index in range(getattr(spec, split)):
-        rng = _rng(spec, 3, split, index)
-        count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))
-        scene = compose(sources, spec.size, count, SCENE, rng)
+    for _, name, scene in _scenes(spec, 3, split, sources):
         labels = np.zeros((spec.size, spec.size), dtype=np.uint8)
         for mask, label in zip(scene.masks, scene.labels, strict=True):
             labels[mask] = label + 1
-        name = f'{index:06d}.png'
         _save(root / 'segmentation' / 'images' / folder / name, scene.image)
         _save(root / 'segmentation' / 'annotations' / folder / name, labels)
         yield
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _write(root: Path, spec: ScenesSpec, sources: dict[str, Sources]) -> Iterator[None]:
+    for split in SPLITS:
+        for writer in (_write_classification, _write_detection, _write_segmentation):
+            yield from writer(root, spec, split, sources[split])
+    manifest = {
+        'generator_version': GENERATOR_VERSION,
+        'arguments': asdict(spec),
+        'identities': {s: sources[s].identities.tolist() for s in SPLITS},
+        'files': _digests(root),
+    }
+    (root / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
-def _files(root: Path) -> list[Path]:
-    return sorted(p for p in root.rglob('*') if p.is_file() and p.name != MANIFEST)
+def _number_of_images(spec: ScenesSpec, sources: dict[str, Sources]) -> int:
+    crops = {'train': spec.crops, 'val': spec.eval_crops, 'test': spec.eval_crops}
+    digits = sum(len(sources[split].labels) * crops[split] for split in SPLITS)
+    return digits + 2 * (spec.train + spec.val + spec.test)
+
+
+def _digests(root: Path) -> dict[str, str]:
+    files = sorted(p for p in root.rglob('*') if p.is_file() and p.name != MANIFEST)
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def check_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> list[str]:
     """List what keeps the folder ``out`` from being the data set ``spec`` describes.
 
     Args:
-        out: folder of the data set.
-        spec: expected arguments; ``None`` accepts those of the manifest.
+        out: Folder of the data set.
+        spec: Expected arguments; ``None`` accepts those of the manifest.
 
     Returns:
         One sentence per problem; empty when every file has its recorded hash.
     """
-    out = Path(out)
+    path = Path(out, MANIFEST)
     try:
-        manifest = json.loads((out / MANIFEST).read_text())
+        manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        return [f'{out / MANIFEST} is missing']
+        return [f'{path} is missing']
     except json.JSONDecodeError as error:
-        return [f'{out / MANIFEST} is not JSON: {error}']
-    problems = []
-    if manifest.get('generator_version') != GENERATOR_VERSION:
-        problems.append(
-            f'generator_version is {manifest.get("generator_version")}, '
-            f'this code writes {GENERATOR_VERSION}'
-        )
-    if spec is not None and manifest.get('arguments') != asdict(spec):
-        problems.append(
-            f'made with {manifest.get("arguments")}, asked for {asdict(spec)}'
-        )
-    if problems:
-        return problems
-    recorded = manifest['files']
-    present = {str(path.relative_to(out)): path for path in _files(out)}
-    problems += [f'{out / name} is missing' for name in recorded if name not in present]
-    problems += [
-        f'{out / name} is not ours' for name in present if name not in recorded
+        return [f'{path} is not JSON: {error}']
+    version, arguments = manifest.get('generator_version'), manifest.get('arguments')
+    if version != GENERATOR_VERSION:
+        return [f'{path}: of version {version}, this code writes {GENERATOR_VERSION}']
+    if spec is not None and arguments != asdict(spec):
+        return [f'{path}: made with {arguments}, asked for {asdict(spec)}']
+    recorded, present = manifest['files'], _digests(Path(out))
+    return [
+        f'{Path(out, name)} is missing or has changed'
+        for name in sorted(recorded.keys() | present.keys())
+        if recorded.get(name) != present.get(name)
     ]
-    problems += [
-        f'{path} has changed'
-        for name, path in present.items()
-        if name in recorded and _sha256(path) != recorded[name]
-    ]
-    return problems
 
 
-def _generate(root: Path, spec: ScenesSpec, advance: Callable[[], None]) -> None:
-    sources = load_sources(spec.seed, spec.digits)
-    for split in SPLITS:
-        for writer in (_write_classification, _write_detection, _write_segmentation):
-            for _ in writer(root, spec, split, sources[split]):
-                advance()
-    manifest = {
-        'generator_version': GENERATOR_VERSION,
-        'arguments': asdict(spec),
-        'identities': {s: sources[s].identities.tolist() for s in SPLITS},
-        'files': {str(p.relative_to(root)): _sha256(p) for p in _files(root)},
-    }
-    (root / MANIFEST).write_text(json.dumps(manifest, indent=1))
-
-
-def number_of_images(spec: ScenesSpec) -> int:
-    """Count the images ``spec`` asks for."""
-    digits = {
-        split: len(part.labels)
-        for split, part in load_sources(spec.seed, spec.digits).items()
-    }
-    crops = sum(
-        n * (spec.crops if split == 'train' else spec.eval_crops)
-        for split, n in digits.items()
-    )
-    return crops + 2 * (spec.train + spec.val + spec.test)
-
-
-def make_scenes(
-    out: str | os.PathLike,
-    spec: ScenesSpec | None = None,
-    advance: Callable[[], None] = lambda: None,
-) -> bool:
+def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
     """Generate the scenes data sets in the folder ``out``.
 
     The folder appears complete or not at all: everything is written beside it
     and renamed. An interrupted run leaves the previous content untouched.
 
     Args:
-        out: folder to create. One that holds an older scenes data set is replaced.
-        spec: what to generate; the default is the one the scenes configs expect.
-        advance: called once per image written.
+        out: Folder to create. One that holds an older scenes data set is replaced.
+        spec: What to generate; the default is the one the scenes configs expect.
 
     Returns:
         ``False`` when the folder already held exactly this data set.
 
     Raises:
-        FileExistsError: ``out`` holds something that is not a scenes data set.
+        DataError: ``out`` holds something that is not a scenes data set.
     """
-    spec = spec or ScenesSpec()
-    out = Path(out)
+    spec, out = spec or ScenesSpec(), Path(out)
     if not check_scenes(out, spec):
         return False
     if out.exists() and not out.is_dir():
-        raise FileExistsError(f'{out} is a file; name a folder')
+        raise DataError(f'{out} is a file; name a folder')
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise FileExistsError(
+        raise DataError(
             f'{out} holds files but no {MANIFEST}: it is not a scenes data set and '
-            'will not be overwritten. Name another folder or empty this one.'
+            'will not be overwritten. Name another folder or empty this one'
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch:
         new = Path(scratch) / 'new'
-        _generate(new, spec, advance)
+        sources = load_sources(spec.seed, spec.digits)
+        number = _number_of_images(spec, sources)
+        for _ in track(_write(new, spec, sources), f'scenes in {out}', number):
+            pass
         with contextlib.suppress(FileNotFoundError):
             os.replace(out, Path(scratch) / 'old')
         try:
@@ -292,33 +257,3 @@ def make_scenes(
             if check_scenes(out, spec):
                 raise
     return True
-
-
-def make_scenes_with_progress(
-    out: str | os.PathLike, spec: ScenesSpec | None = None
-) -> bool:
-    """Do what :func:`make_scenes` does and show a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    spec = spec or ScenesSpec()
-    console = Console(stderr=True)
-    if not check_scenes(out, spec):
-        console.print(f'{out}: already there, every file has its hash', soft_wrap=True)
-        return False
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f'scenes in {out}', total=number_of_images(spec))
-        made = make_scenes(out, spec, lambda: progress.advance(task))
-    return made

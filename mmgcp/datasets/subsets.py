@@ -1,8 +1,8 @@
 """Deterministic subsets of COCO and ADE20K for low-data transfer.
 
 A sample is in the subset of ``p`` percent when the digest of seed and name is among
-the lowest ``p`` percent: the same on every machine and version, whatever the order
-of the files, and each subset contains the smaller ones of its seed.
+the lowest ``p`` percent: the same on every machine, whatever the order of the files,
+and each subset contains the smaller ones of its seed.
 """
 
 import hashlib
@@ -20,29 +20,25 @@ def choose(names: Iterable[str], percent: float, seed: int = 0) -> list[str]:
     """Choose ``percent`` of the names, at least one, in sorted order.
 
     Raises:
-        ValueError: ``percent`` is not in (0, 100], or there is no name.
+        DataError: ``percent`` is not in (0, 100], or there is no name.
     """
-    names = sorted(set(names))
     if not 0 < percent <= 100:
-        raise ValueError(f'percent={percent}: expected more than 0 and at most 100')
-    if not names:
-        raise ValueError('there is nothing to choose from')
+        raise DataError(f'--percent {percent}: give more than 0 and at most 100')
     ranked = sorted(
-        names, key=lambda name: hashlib.sha256(f'{seed}:{name}'.encode()).digest()
+        set(names), key=lambda name: hashlib.sha256(f'{seed}:{name}'.encode()).digest()
     )
-    return sorted(ranked[: max(1, round(len(names) * percent / 100))])
+    if not ranked:
+        raise DataError('there are no images to choose from')
+    return sorted(ranked[: max(1, round(len(ranked) * percent / 100))])
 
 
 def subset_coco(
     ann_file: str | os.PathLike, percent: float, seed: int = 0
 ) -> tuple[Path, int]:
-    """Write the annotations of a subset beside those of the whole.
+    """Write ``NAME_{percent}pct_seed{seed}.json`` beside the annotations ``NAME.json``.
 
     Returns:
-        The new file, ``NAME_{percent}pct_seed{seed}.json``, and its number of images.
-
-    Raises:
-        DataError: The annotation file is damaged.
+        The new file and its number of images.
     """
     path = Path(ann_file)
     content = read_coco(path)
@@ -50,32 +46,24 @@ def subset_coco(
     images = [image for image in content['images'] if image['file_name'] in kept]
     ids = {image['id'] for image in images}
     chosen = [item for item in content['annotations'] if item['image_id'] in ids]
-    target = path.with_name(f'{path.stem}{_suffix(percent, seed)}.json')
+    target = path.with_name(f'{path.stem}_{percent:g}pct_seed{seed}.json')
     write_text(target, json.dumps({**content, 'images': images, 'annotations': chosen}))
     return target, len(images)
 
 
 def subset_ade20k(
-    root: str | os.PathLike, percent: float, seed: int = 0, split: str = 'training'
+    root: str | os.PathLike, percent: float, seed: int = 0
 ) -> tuple[Path, int]:
-    """Write the names of a subset of ``ADEChallengeData2016``.
+    """Write ``lists/training_{percent}pct_seed{seed}.txt`` of ``ADEChallengeData2016``.
 
     Returns:
-        The list, ``ROOT/lists/{split}_{percent}pct_seed{seed}.txt``, and its length.
-
-    Raises:
-        DataError: There are no images.
+        The list and its length.
     """
-    folder = Path(root, 'images', split)
-    names = {name[:-4] for name in file_names(str(folder), '.jpg')}
+    folder = Path(root, 'images', 'training')
+    names = [name[:-4] for name in file_names(folder, '.jpg')]
     if not names:
         raise DataError(f'{folder}: expected images that end in .jpg, found none')
     kept = choose(names, percent, seed)
-    target = Path(root, 'lists', f'{split}{_suffix(percent, seed)}.txt')
-    target.parent.mkdir(exist_ok=True)
+    target = Path(root, 'lists', f'training_{percent:g}pct_seed{seed}.txt')
     write_text(target, ''.join(f'{name}\n' for name in kept))
     return target, len(kept)
-
-
-def _suffix(percent: float, seed: int) -> str:
-    return f'_{percent:g}pct_seed{seed}'

@@ -1,257 +1,360 @@
-"""Looking into every file of COCO, ADE20K and ImageNet folders."""
+"""Does every file open, and do the parts of a data set fit together?
 
+``tools/check_data.py`` asks that about COCO, ADE20K, ImageNet and a user's own data.
+"""
+
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .checking import IMAGE_SUFFIXES, file_names, read_coco
+from .checking import IMAGE_SUFFIXES, DataError, file_names, read_coco, shortened
 
-#: Images and annotations in the published archives.
-COCO = {'train2017': (118287, 860001), 'val2017': (5000, 36781)}
-ADE20K = {'training': 20210, 'validation': 2000}
-IMAGENET = {'train': 1281167, 'val': 50000}
-ADE20K_CLASSES = 150
+#: Images in the published archives, and annotations or class folders.
+PUBLISHED = {
+    'coco': {'train2017': (118287, 860001), 'val2017': (5000, 36781)},
+    'ade20k': {'training': (20210,), 'validation': (2000,)},
+    'imagenet': {'train': (1281167, 1000), 'val': (50000, 1000)},
+}
+IGNORED = 255
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass
 class Findings:
-    """What is wrong with a data set, and what was looked at.
+    """What is wrong with a data set: ``errors`` spoil a training, ``notes`` do not.
 
-    ``errors`` would spoil a training, ``notes`` would not.
+    Attributes:
+        decode: Whether images are decoded, by ``workers`` threads.
+        progress: Wraps an iterable, given its length and what it goes over.
+        counts: By split, the number of images and what each class has of boxes,
+            pixels or images.
+        looked_at: Number of files and annotations.
     """
 
+    decode: bool = True
+    workers: int = 4
+    progress: Callable = lambda items, total, what: items
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
     looked_at: int = 0
 
-    def count(self, what: str, found: int, expected: int | None) -> None:
-        """Compare a count with the published one (``None``: nothing to compare)."""
-        if expected is not None and found != expected:
-            self.errors.append(f'{what}: expected {expected}, found {found}')
+    def each(self, look: Callable, jobs: Sequence, what: Any) -> Iterator:
+        """Apply ``look`` in threads, for decoding releases the lock."""
+        if not self.decode:
+            return
+        with ThreadPoolExecutor(max_workers=self.workers) as pool:
+            results = pool.map(lambda job: look(*job), jobs)
+            for result in self.progress(results, len(jobs), str(what)):
+                self.looked_at += 1
+                yield result
 
 
-def verify_coco(
-    root: str | os.PathLike,
-    splits: Iterable[str] = tuple(COCO),
-    decode: bool = True,
-    workers: int = 4,
-    progress: Callable = lambda items, total, what: items,
-    published: bool = True,
-) -> Findings:
-    """Verify a folder of COCO 2017.
-
-    Args:
-        root: Folder with ``annotations/`` and a folder of images per split.
-        splits: Names such as ``'val2017'``.
-        decode: Decode every image and compare its size with the annotations.
-        workers: Threads that decode.
-        progress: Wraps an iterable, given its length and what it goes over.
-        published: Compare the counts with those of the published archives.
-
-    Raises:
-        DataError: An annotation file is damaged.
-        FileNotFoundError: An annotation file is not there.
-    """
-    findings = Findings()
-    for split in splits:
-        content = read_coco(Path(root, 'annotations', f'instances_{split}.json'))
-        folder = Path(root, split)
-        images, annotations = content['images'], content['annotations']
-        n_images, n_annotations = (
-            COCO.get(split, (None, None)) if published else (None,) * 2
-        )
-        findings.count(f'{split}, images in the annotations', len(images), n_images)
-        findings.count(f'{split}, annotations', len(annotations), n_annotations)
-        _check_annotations(findings, split, content, progress)
-        present = file_names(str(folder), IMAGE_SUFFIXES)
-        sizes = {i['file_name']: (i['width'], i['height']) for i in images}
-        for name in sorted(sizes.keys() - present):
-            findings.errors.append(f'{folder / name}: missing')
-        if decode:
-            names = sorted(sizes.keys() & present)
-            jobs = ((folder / name, sizes[name]) for name in names)
-            results = _parallel(lambda job: _image_problem(*job), jobs, workers)
-            _collect(findings, progress(results, len(names), f'{split} images'))
-    return findings
-
-
-def _check_annotations(findings, split, content, progress) -> None:
-    images = {image['id']: image for image in content['images']}
-    categories = {category['id'] for category in content['categories']}
-    if len(images) != len(content['images']):
-        findings.errors.append(f'{split}: an image id is given twice')
-    seen = set()
-    annotations = content['annotations']
-    for item in progress(annotations, len(annotations), f'{split} annotations'):
-        findings.looked_at += 1
-        where = f'{split}, annotation {item.get("id")}'
-        if item.get('id') in seen:
-            findings.errors.append(f'{where}: its id is given twice')
-        seen.add(item.get('id'))
-        if item.get('category_id') not in categories:
-            findings.errors.append(
-                f'{where}: category {item.get("category_id")} unknown'
-            )
-        image = images.get(item.get('image_id'))
-        if image is None:
-            findings.errors.append(f'{where}: image {item.get("image_id")} unknown')
-            continue
-        _check_box(findings, where, item.get('bbox'), image)
-        _check_polygons(findings, where, item.get('segmentation'), image)
-
-
-def _check_box(findings, where, box, image) -> None:
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
-        findings.errors.append(f'{where}: bbox {box} is not four numbers')
-        return
-    x, y, width, height = box
-    if width < 0 or height < 0:
-        findings.errors.append(f'{where}: bbox {box} has a negative side')
-    elif width == 0 or height == 0:
-        # Two of the published annotations are such; the data set drops them.
-        findings.notes.append(f'{where}: bbox {box} is empty')
-    if not _inside(x, x + width, image['width']) or not _inside(
-        y, y + height, image['height']
-    ):
-        size = f'{image["width"]} x {image["height"]}'
-        findings.errors.append(f'{where}: bbox {box} leaves its image of {size}')
-
-
-def _check_polygons(findings, where, polygons, image) -> None:
-    if isinstance(polygons, dict):
-        size = [image['height'], image['width']]
-        if polygons.get('size') != size:
-            findings.errors.append(
-                f'{where}: mask of {polygons.get("size")}, image of {size}'
-            )
-        return
-    for polygon in polygons or ():
-        if len(polygon) < 6 or len(polygon) % 2 or not all(map(_finite, polygon)):
-            findings.errors.append(f'{where}: a polygon of {len(polygon)} values')
-        elif not _inside(min(polygon[::2]), max(polygon[::2]), image['width']) or (
-            not _inside(min(polygon[1::2]), max(polygon[1::2]), image['height'])
-        ):
-            findings.errors.append(f'{where}: a polygon leaves its image')
-
-
-def _finite(value) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _inside(low: float, high: float, size: int) -> bool:
-    # Annotations are rounded: up to one pixel outside is not an error.
-    return low >= -1 and high <= size + 1
-
-
-def verify_ade20k(
-    root: str | os.PathLike,
-    splits: Iterable[str] = tuple(ADE20K),
-    decode: bool = True,
-    workers: int = 4,
-    progress: Callable = lambda items, total, what: items,
-    published: bool = True,
-) -> Findings:
-    """Verify ``ADEChallengeData2016``; arguments as in :func:`verify_coco`."""
-    findings = Findings()
-    for split in splits:
-        images, masks = Path(root, 'images', split), Path(root, 'annotations', split)
-        stems = {n[:-4] for n in file_names(str(images), '.jpg')}
-        labelled = {n[:-4] for n in file_names(str(masks), '.png')}
-        expected = ADE20K.get(split) if published else None
-        findings.count(f'{images}, images', len(stems), expected)
-        findings.count(f'{masks}, masks', len(labelled), expected)
-        for stem in sorted(stems - labelled):
-            findings.errors.append(f'{masks / stem}.png: missing')
-        for stem in sorted(labelled - stems):
-            findings.errors.append(f'{images / stem}.jpg: missing')
-        if decode:
-            both = sorted(stems & labelled)
-            jobs = ((images / f'{s}.jpg', masks / f'{s}.png') for s in both)
-            results = _parallel(lambda job: _mask_problem(*job), jobs, workers)
-            _collect(findings, progress(results, len(both), split))
-    return findings
-
-
-def verify_imagenet(
-    root: str | os.PathLike,
-    splits: Iterable[str] = tuple(IMAGENET),
-    decode: bool = True,
-    workers: int = 4,
-    progress: Callable = lambda items, total, what: items,
-    published: bool = True,
-) -> Findings:
-    """Verify ImageNet-1k in class folders; arguments as in :func:`verify_coco`."""
-    findings = Findings()
-    for split in splits:
-        folder = Path(root, split)
-        if not folder.is_dir():
-            findings.errors.append(f'{folder}: missing')
-            continue
-        classes = sorted(p for p in folder.iterdir() if p.is_dir())
-        findings.count(
-            f'{folder}, class folders', len(classes), 1000 if published else None
-        )
-        names = sorted(file_names(str(folder), IMAGE_SUFFIXES))
-        findings.count(
-            f'{folder}, images', len(names), IMAGENET.get(split) if published else None
-        )
-        filled = {name.split('/')[0] for name in names}
-        for path in classes:
-            if path.name not in filled:
-                findings.errors.append(f'{path}: no image in it')
-        if decode:
-            jobs = ((folder / name, None) for name in names)
-            results = _parallel(lambda job: _image_problem(*job), jobs, workers)
-            _collect(findings, progress(results, len(names), f'{split} images'))
-    return findings
-
-
-def _image_problem(path: Path, size: tuple[int, int] | None) -> str | None:
+def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
+    """What is wrong with an image that should have a size ``(width, height)``."""
     try:
         with Image.open(path) as image:
             image.load()
             found = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f'{path}: cannot be decoded ({error})'
+    except _UNREADABLE as error:
+        return f'{path}: does not open ({error})'
     if size is not None and found != tuple(size):
         return f'{path}: {found[0]} x {found[1]}, annotated as {size[0]} x {size[1]}'
     return None
 
 
-def _mask_problem(image: Path, mask: Path) -> str | None:
+def read_mask(path: Path) -> np.ndarray:
+    """Labels ``(H, W)`` of a mask.
+
+    Raises:
+        DataError: It does not open, or has more than one channel.
+    """
     try:
-        with Image.open(mask) as content:
-            mode, size = content.mode, content.size
-            labels = np.asarray(content)
-    except (OSError, ValueError, SyntaxError) as error:
-        return f'{mask}: cannot be decoded ({error})'
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except _UNREADABLE as error:
+        raise DataError(f'{path}: does not open ({error})') from error
     if labels.ndim != 2:
-        return f'{mask}: mode {mode}, expected one channel of labels'
-    if labels.max(initial=0) > ADE20K_CLASSES:
-        return f'{mask}: label {labels.max()}, expected 0..{ADE20K_CLASSES}'
-    return _image_problem(image, size)
+        raise DataError(f'{path}: {labels.shape}, expected one channel of labels')
+    return labels
 
 
-def _parallel(look: Callable, jobs: Iterable, workers: int) -> Iterator[str | None]:
-    """Apply ``look`` in threads (decoding releases the lock), a few jobs ahead."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting: list = []
-        for job in jobs:
-            waiting.append(pool.submit(look, job))
-            if len(waiting) >= 4 * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+# A look at each layout. They return the number of images and what each class has.
 
 
-def _collect(findings: Findings, results: Iterable[str | None]) -> None:
-    for problem in results:
-        findings.looked_at += 1
-        if problem is not None:
-            findings.errors.append(problem)
+def _look_at_folders(found: Findings, folder: Path, classes: Sequence[str]) -> tuple:
+    names = sorted(file_names(folder, IMAGE_SUFFIXES))
+    counts = dict.fromkeys(classes, 0)
+    for name in names:
+        label = name.split('/')[0]
+        if label in counts:
+            counts[label] += 1
+        elif '/' in name:
+            found.errors.append(f'{folder / name}: its folder is not a class')
+    jobs = [(folder / name,) for name in names]
+    found.errors += filter(None, found.each(image_problem, jobs, folder))
+    return len(names), counts
+
+
+def _look_at_coco(
+    found: Findings, folder: Path, file: Path, classes: Sequence[str]
+) -> tuple:
+    content = read_coco(file)
+    images = {image['id']: image for image in content['images']}
+    names = {category['id']: category['name'] for category in content['categories']}
+    counts = dict.fromkeys(names.values(), 0)
+    if classes and list(counts) != classes:
+        found.errors.append(
+            f'{file}: categories or their order differ from the training'
+        )
+    if len(images) != len(content['images']):
+        found.errors.append(f'{file}: an image id is given twice')
+    seen, without_area = set(), 0
+    annotations = content['annotations']
+    for item in found.progress(annotations, len(annotations), str(file)):
+        found.looked_at += 1
+        where = f'{file}: annotation {item.get("id")}'
+        if item.get('id') in seen:
+            found.errors.append(f'{where}: its id is given twice')
+        seen.add(item.get('id'))
+        without_area += 'area' not in item
+        if item.get('image_id') not in images:
+            found.errors.append(f'{where}: no image {item.get("image_id")}')
+        elif item.get('category_id') not in names:
+            found.errors.append(f'{where}: no category {item.get("category_id")}')
+        else:
+            counts[names[item['category_id']]] += 1
+            _look_at_shape(found, where, item, images[item['image_id']])
+    if without_area:
+        found.errors.append(
+            f"{file}: {without_area} annotations without 'area', which mmdet and the "
+            'COCO metric read; width x height does when there are no masks'
+        )
+    sizes = {i['file_name']: (i['width'], i['height']) for i in images.values()}
+    present = file_names(folder, IMAGE_SUFFIXES)
+    found.errors += [f'{folder / n}: missing' for n in sorted(sizes.keys() - present)]
+    jobs = [(folder / name, sizes[name]) for name in sorted(sizes.keys() & present)]
+    found.errors += filter(None, found.each(image_problem, jobs, folder))
+    return len(images), counts
+
+
+def _look_at_shape(found: Findings, where: str, item: dict, image: dict) -> None:
+    box, outline = item.get('bbox'), item.get('segmentation')
+    width, height = image['width'], image['height']
+    of = f'{image["file_name"]} ({width} x {height})'
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(n, int | float) and math.isfinite(n) for n in box)
+    ):
+        found.errors.append(f'{where}: bbox {box} is not [x, y, width, height]')
+    elif min(box[2:]) < 0:
+        found.errors.append(f'{where}: bbox {box} has a negative side')
+    elif min(box[2:]) == 0:
+        # Two of the published annotations are such. The data set drops them.
+        found.notes.append(f'{where}: bbox {box} is empty')
+    # Annotations are rounded: up to one pixel outside is no error.
+    elif (
+        min(box[:2]) < -1 or box[0] + box[2] > width + 1 or box[1] + box[3] > height + 1
+    ):
+        found.errors.append(f'{where}: bbox {box} outside {of}')
+    # Run lengths of another size end a training; polygons are cut at the border.
+    if isinstance(outline, dict) and outline.get('size') != [height, width]:
+        found.errors.append(
+            f'{where}: mask [height, width] {outline.get("size")} on {of}'
+        )
+
+
+def _look_at_masks(
+    found: Findings, images: Path, masks: Path, classes: Sequence[str], first: int
+) -> tuple:
+    pictures = {os.path.splitext(n)[0]: n for n in file_names(images, IMAGE_SUFFIXES)}
+    stems = {name[:-4] for name in file_names(masks, '.png')}
+    for stem in sorted(stems - set(pictures)):
+        found.errors.append(f'{masks / stem}.png: no image in {images}')
+    for stem in sorted(set(pictures) - stems):
+        found.errors.append(f'{images / pictures[stem]}: no mask in {masks}')
+    both = sorted(stems & set(pictures))
+    jobs = [(images / pictures[stem], masks / f'{stem}.png') for stem in both]
+    counts = dict.fromkeys(classes, 0)
+    strays: dict[int, list[str]] = {}
+    looks = found.each(_look_at_mask, jobs, masks)
+    for stem, (problem, pixels) in zip(both, looks, strict=False):
+        if problem:
+            found.errors.append(problem)
+        for label, count in pixels.items():
+            if first <= label < first + len(classes):
+                counts[classes[label - first]] += count
+            elif label not in (0, IGNORED):
+                strays.setdefault(label, []).append(f'{stem}.png')
+    if strays:
+        # One line for all of them: they are one mistake.
+        shown = [f'{n} in {shortened(strays[n], 3)}' for n in sorted(strays)]
+        last = first + len(classes) - 1
+        found.errors.append(
+            f'{masks}: unknown label {"; ".join(shown[:6])}. Known are {first} to {last}, '
+            f'and {IGNORED} is ignored. Correct the masks, or name every class with '
+            'classes=[...], or set reduce_zero_label=True if the classes start at 1'
+        )
+    return len(pictures), counts
+
+
+def _look_at_mask(image: Path, mask: Path) -> tuple[str | None, dict[int, int]]:
+    try:
+        labels = read_mask(mask)
+    except DataError as error:
+        return str(error), {}
+    values, counts = np.unique(labels, return_counts=True)
+    pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return image_problem(image, labels.shape[::-1]), pixels
+
+
+def _look(
+    found: Findings, split: str, places: Any, classes: Sequence[str], first: int = 0
+) -> dict[str, int]:
+    """Look at one split: class folders, COCO annotations or masks.
+
+    Args:
+        places: A folder, or a dictionary of ``images`` and ``annotations`` or ``masks``.
+        classes: Their names; of COCO empty when any will do.
+        first: Label of the first class in masks. 0 in front of it and 255 are ignored.
+    """
+    if not isinstance(places, dict):
+        where = _existing(places)
+        images, counts = _look_at_folders(found, where, classes)
+    else:
+        folder = _existing(places['images'])
+        where = _existing(places['masks' if 'masks' in places else 'annotations'])
+        if 'masks' in places:
+            images, counts = _look_at_masks(found, folder, where, classes, first)
+        else:
+            images, counts = _look_at_coco(found, folder, where, classes)
+    found.counts[split] = {'images': images, 'classes': counts}
+    # A class nobody can learn is an error; one missing elsewhere is a note.
+    listed = found.errors if split == 'train' else found.notes
+    listed += [
+        f'{where}: class {name!r} is empty' for name in counts if not counts[name]
+    ]
+    return counts
+
+
+def verify(
+    dataset: str,
+    root: str | os.PathLike,
+    splits: Iterable[str] | None = None,
+    published: bool = True,
+    **options: Any,
+) -> Findings:
+    """Verify a folder of COCO 2017, ADE20K or ImageNet-1k.
+
+    Args:
+        dataset: ``'coco'``, ``'ade20k'`` or ``'imagenet'``.
+        root: Its folder, laid out as published.
+        splits: Names such as ``'val2017'``; all by default.
+        published: Compare the counts with those of the published archives.
+        options: Fields of :class:`Findings`.
+
+    Raises:
+        DataError: A folder or an annotation file is not there, or damaged.
+    """
+    found, root = Findings(**options), Path(root)
+    for split in splits or PUBLISHED[dataset]:
+        file = root / 'annotations' / f'instances_{split}.json'
+        if dataset == 'coco':
+            places: Any = {'images': root / split, 'annotations': file}
+            counts = _look(found, split, places, [])
+            second = {'annotations': sum(counts.values())}
+        elif dataset == 'ade20k':
+            folder = root / 'images' / split
+            places = {'images': folder, 'masks': root / 'annotations' / split}
+            _look(found, split, places, [str(n) for n in range(1, 151)], first=1)
+            second = {}
+        else:
+            counts = _look(found, split, root / split, folder_classes(root / split))
+            second = {'class folders': len(counts)}
+        numbers = {'images': found.counts[split]['images'], **second}
+        expected = PUBLISHED[dataset].get(split, ()) if published else ()
+        for (what, number), right in zip(numbers.items(), expected, strict=False):
+            if number != right:
+                found.errors.append(
+                    f'{split}, {what}: expected {right}, found {number}'
+                )
+    return found
+
+
+def folder_classes(folder: str | Path) -> list[str]:
+    """Class names of an image folder: its sub-folders, sorted."""
+    return sorted(path.name for path in _existing(folder).iterdir() if path.is_dir())
+
+
+def coco_classes(annotations: str | Path) -> list[str]:
+    """Class names of a COCO file in its order, by which the framework numbers them."""
+    return [
+        category['name'] for category in read_coco(_existing(annotations))['categories']
+    ]
+
+
+def mask_classes(data: dict[str, Any]) -> list[str]:
+    """Class names of masks: ``classes`` of the data, else the labels found.
+
+    Label 0 is the first class, or background when ``reduce_zero_label`` is true. What
+    comes after a gap is taken for a mistake, and the check names the file.
+    """
+    if data.get('classes'):
+        return list(data['classes'])
+    labels: set[int] = set()
+    for path in sorted(_existing(data['train']['masks']).glob('*.png')):
+        # A mask that does not open is listed by the check, not here.
+        with contextlib.suppress(DataError):
+            labels.update(np.unique(read_mask(path)).tolist())
+    first = last = 1 if data.get('reduce_zero_label') else 0
+    while last in labels - {IGNORED}:
+        last += 1
+    return [f'class {label}' for label in range(first, last)]
+
+
+def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
+    """Check a user's data.
+
+    Args:
+        data: ``classification=dict(train=folder)``,
+            ``detection=dict(train=dict(images=folder, annotations=file))`` and
+            ``segmentation=dict(train=dict(images=folder, masks=folder))``, with ``val``
+            and ``test`` likewise. Masks may need ``classes`` and ``reduce_zero_label``.
+
+    Raises:
+        DataError: A part or key is unknown, or a folder or file is not there.
+    """
+    result = {}
+    for part, value in data.items():
+        found = result[part] = Findings(**options)
+        try:
+            if part == 'classification':
+                classes = folder_classes(value['train'])
+            elif part == 'detection':
+                classes = coco_classes(value['train']['annotations'])
+            elif part == 'segmentation':
+                classes = mask_classes(value)
+            else:
+                raise DataError(f'own_data: unknown part {part!r}')
+            first = 1 if value.get('reduce_zero_label') else 0
+            for split in ('train', 'val', 'test'):
+                if value.get(split):
+                    _look(found, split, value[split], classes, first)
+        except KeyError as error:
+            raise DataError(f'own_data.{part}: the key {error} is missing') from error
+    return result
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
+        raise DataError(f'{path}: no such file or folder')
+    return Path(path)

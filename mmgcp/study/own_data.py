@@ -3,13 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from mmgcp.datasets.checking import IMAGE_SUFFIXES, file_names
-from mmgcp.datasets.own_data import (
-    OwnDataError,
-    coco_classes,
-    folder_classes,
-    mask_classes,
-)
+from mmgcp.datasets.checking import IMAGE_SUFFIXES, DataError, file_names
+from mmgcp.datasets.verifying import coco_classes, folder_classes, mask_classes
 from mmgcp.utils.config import innermost_dataset
 
 from .derived_config import DerivedConfig
@@ -156,5 +151,5 @@ def image_suffix(folder: str) -> str:
     suffixes = {Path(name).suffix for name in file_names(str(folder), IMAGE_SUFFIXES)}
     if len(suffixes) != 1:
         found = ', '.join(sorted(suffixes)) or 'none'
-        raise OwnDataError(f'{folder}: images of one suffix are needed, found {found}')
+        raise DataError(f'{folder}: images of one suffix are needed, found {found}')
     return suffixes.pop()

@@ -73,8 +73,8 @@ class Planner:
             parts = {key: value for key, value in own.items() if key in PARTS.values()}
             listed = self._dir('check') / 'data.json'
             faults = self._dir('check') / 'faults.json'
-            command = ['python', '-m', 'mmgcp.datasets.own_data', shown(faults)]
-            command += ['--data', shown(listed)]
+            command = ['python', self._tool('tools/check_data.py'), 'own']
+            command += [shown(listed), '--out', shown(faults)]
             if own.get('allow_faults'):
                 command.append('--allow-faults')
             files = {listed: json.dumps(parts, indent=2) + '\n'}

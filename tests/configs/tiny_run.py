@@ -17,31 +17,20 @@ from zoo import CONFIGS
 SIZES = ('scale', 'scales', 'crop_size')
 
 
-def shrink(value: Any, factor: int) -> Any:
+def shrink(value: Any, factor: int, inside: bool = False) -> Any:
     """Divide every size in a pipeline by a factor."""
     if isinstance(value, dict):
-        return ConfigDict(
-            {
-                key: _smaller(item, factor) if key in SIZES else shrink(item, factor)
-                for key, item in value.items()
-            }
-        )
+        items = value.items()
+        return ConfigDict({k: shrink(v, factor, k in SIZES) for k, v in items})
     if isinstance(value, list | tuple):
-        return [shrink(item, factor) for item in value]
-    return value
-
-
-def _smaller(value: Any, factor: int) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(_smaller(item, factor) for item in value)
-    return max(1, value // factor)
+        return type(value)(shrink(item, factor, inside) for item in value)
+    return max(1, value // factor) if inside else value
 
 
 def pretrain_config_of(checkpoint: str) -> Path:
     """The config that trains the encoder which a transfer config asks for."""
     found = sorted((CONFIGS / 'pretrain').glob(f'{Path(checkpoint).stem}_*_in1k.py'))
-    normal = [path for path in found if 'lrfast' not in path.stem]
-    return [path for path in normal if 'lradju' not in path.stem][0]
+    return found[-1]  # lrnorm, where there are several
 
 
 class EncoderFiles:
@@ -49,21 +38,19 @@ class EncoderFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.known: dict[str, Path] = {}
 
     def of(self, config: Config) -> Path:
         """Write the encoder that the pre-training of a config ends with."""
         from mmpretrain.registry import MODELS
 
         backbone = config.model.backbone
-        key = f'{backbone.type}-{backbone.get("depth") or backbone.get("arch")}'
-        if key not in self.known:
+        name = f'{backbone.type}-{backbone.get("depth") or backbone.get("arch")}.pth'
+        path = self.folder / name
+        if not path.exists():
             with DefaultScope.overwrite_default_scope('mmpretrain'):
                 encoder = MODELS.build({**backbone, 'init_cfg': None})
-            path = self.folder / f'{key}.pth'
             torch.save({'state_dict': encoder.state_dict(), 'meta': {}}, path)
-            self.known[key] = path
-        return self.known[key]
+        return path
 
 
 class Watch(Hook):
@@ -98,11 +85,11 @@ def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int)
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.update(data_root=f'{data}{os.sep}', serialize_data=False)
         loader.dataset.pipeline = shrink(loader.dataset.pipeline, factor)
-    for name in ('val', 'test'):
-        config[f'{name}_dataloader'].dataset.indices = 1
-        evaluator = config[f'{name}_evaluator']
-        if 'ann_file' in evaluator:
-            evaluator.ann_file = str(data / 'annotations' / 'instances_val2017.json')
+        if name != 'train':
+            loader.dataset.indices = 1
+            evaluator = config[f'{name}_evaluator']
+            if 'ann_file' in evaluator:
+                evaluator.ann_file = str(data / 'annotations/instances_val2017.json')
     # One step: one epoch of two images, or one iteration.
     if config.train_cfg.get('type') == 'IterBasedTrainLoop':
         config.train_cfg.update(max_iters=1, val_interval=10)
@@ -113,11 +100,11 @@ def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int)
         config.train_dataloader.dataset.indices = 2
     if config.default_scope == 'mmdet':
         _keep_detections(config.model)
-    config.model.backbone.setdefault('init_cfg', dict(type='mmgcp.PretrainedEncoder'))
+    if config.default_scope == 'mmpretrain':
+        config.model.backbone.init_cfg = dict(type='mmgcp.PretrainedEncoder')
     config.model.backbone.init_cfg.checkpoint = str(encoder)
     config.default_hooks.checkpoint = None
-    config.work_dir = str(work_dir)
-    config.launcher = 'none'
+    config.work_dir, config.launcher = str(work_dir), 'none'
     return config
 
 
@@ -129,9 +116,9 @@ def _keep_detections(model: ConfigDict) -> None:
         stages = model.train_cfg.rcnn
         for stage in stages if isinstance(stages, list) else [stages]:
             stage.sampler.num = 32
-    if 'num_queries' in model:
-        model.num_queries = 100  # there are fewer positions than its 900 to select
     final = model.test_cfg.get('rcnn', model.test_cfg)
-    final.update(score_thr=0.0, max_per_img=10)
+    final.max_per_img = 10
     if model.type == 'DINO':
-        final.pop('score_thr')
+        model.num_queries = 100  # there are fewer positions than its 900 to select
+    else:
+        final.score_thr = 0.0

@@ -1,4 +1,4 @@
-"""A user's own data: what is wrong with it, and the configs that use it."""
+"""Configs that train on a user's own data."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgcp.datasets.own_data import (
-    OwnDataError,
-    check_classification,
-    check_detection,
-    check_segmentation,
-    main,
-    mask_classes,
-)
 from mmgcp.study.derived_config import DerivedConfig
 from mmgcp.study.own_data import on_own_data, shortened, with_num_classes
 
@@ -74,95 +66,6 @@ def masks(tmp_path):
             'masks': str(file.parent),
         }
     return data
-
-
-def edit(file, change):
-    content = json.loads(Path(file).read_text())
-    change(content)
-    Path(file).write_text(json.dumps(content))
-
-
-def test_good_data_has_no_faults(classes, boxes, masks):
-    found = check_classification(classes)
-    assert found.errors == []
-    assert found.counts['train'] == {'images': 2, 'classes': 2}
-    found = check_detection(boxes)
-    assert found.errors == []
-    assert found.counts['train']['boxes'] == {'cat': 1, 'dog': 1}
-    found = check_segmentation(masks)
-    assert found.errors == []
-    # 5 rows of 20 are class 1, less the ignored pixel.
-    assert found.counts['train']['pixels'] == {'class 0': 100, 'class 1': 99}
-
-
-def test_broken_and_empty_classes_are_listed(classes):
-    Path(classes['train'], 'cat/0.png').write_bytes(b'no image')
-    Path(classes['train'], 'fish').mkdir()
-    image(Path(classes['val'], 'bird/0.png'))
-    errors = '\n'.join(check_classification(classes).errors)
-    assert 'cat/0.png: does not open' in errors
-    assert 'train/fish: class without an image' in errors
-    assert 'val/bird: not a class of' in errors
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (lambda c: c['annotations'][0].update(bbox=[15, 1, 8, 5]), 'outside a.png'),
-        (lambda c: c['annotations'][0].update(bbox=[1, 1, 0, 5]), 'is empty'),
-        (lambda c: c['annotations'][0].update(category_id=3), 'no category 3'),
-        (lambda c: c['annotations'][0].update(image_id=3), 'no image 3'),
-        (lambda c: c['annotations'][0].pop('area'), "1 annotations without 'area'"),
-        (lambda c: c['annotations'].pop(), "class 'dog' is empty"),
-        (lambda c: c['images'][0].update(width=30), '20 x 10, annotated as 30 x 10'),
-        (lambda c: c['images'][0].update(file_name='b.png'), 'b.png: does not open'),
-        (lambda c: c['categories'].reverse() or c['categories'][0].update(name='x'),
-         'categories differ'),
-    ],
-)  # fmt: skip
-def test_bad_boxes_are_listed(boxes, change, message):
-    edit(boxes['train']['annotations'], change)
-    assert message in '\n'.join(check_detection(boxes).errors)
-
-
-def test_bad_masks_are_listed(masks):
-    masks['classes'] = ['ground', 'sky', 'sea']
-    file = Path(masks['train']['masks'], 'a.png')
-    labels = np.asarray(Image.open(file)).copy()
-    labels[9, 9] = 77
-    Image.fromarray(labels).save(file)
-    image(Path(masks['train']['images'], 'b.jpg'))
-    Image.new('RGB', (20, 10)).save(Path(masks['val']['masks'], 'a.png'))
-    errors = '\n'.join(check_segmentation(masks).errors)
-    assert 'a.png: label 77, known are 0 to 2 and 255' in errors
-    assert 'b.jpg: no mask in' in errors
-    assert "class 'sea' is empty" in errors
-    assert 'expected one channel of labels' in errors
-
-
-def test_zero_may_be_background(masks):
-    masks['reduce_zero_label'] = True
-    assert mask_classes(masks) == ['class 1']
-    assert check_segmentation(masks).errors == []
-
-
-def test_missing_parts_are_named(masks, boxes):
-    with pytest.raises(OwnDataError, match='nowhere: no such folder'):
-        check_classification({'train': 'nowhere'})
-    boxes['train']['annotations'] = 'none.json'
-    with pytest.raises(OwnDataError, match=r'none\.json: no such file'):
-        check_detection(boxes)
-
-
-def test_command_fails_on_faults_and_lists_them(tmp_path, boxes, capsys):
-    edit(boxes['val']['annotations'], lambda c: c['annotations'][0].update(bbox=[0, 0]))
-    data, out = tmp_path / 'data.json', tmp_path / 'faults.json'
-    data.write_text(json.dumps({'detection': boxes}))
-    with pytest.raises(OwnDataError, match='1 faults in the data'):
-        main([str(out), '--data', str(data)])
-    assert 'is not [x, y, width, height]' in capsys.readouterr().out
-    assert len(json.loads(out.read_text())['detection']['errors']) == 1
-    main([str(out), '--data', str(data), '--allow-faults'])
 
 
 def test_detection_config_on_own_data(boxes):

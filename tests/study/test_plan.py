@@ -146,7 +146,7 @@ def test_data_that_lack_an_image_are_missing(tmp_path, monkeypatch):
     make_scenes(scenes, ScenesSpec(**sizes))
     monkeypatch.setenv('MMGCP_SCENES', str(scenes))
     config = tmp_path / 'detector.py'
-    base = ROOT / 'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py'
+    base = ROOT / 'configs/detection/faster-rcnn_r18-w8_fpn_scenes.py'
     config.write_text(f'_base_ = {str(base)!r}\n')
     file = write(
         tmp_path,

@@ -21,33 +21,30 @@ test_pipeline = [
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(
-            img_path='images/training', seg_map_path='annotations/training'
+
+
+def loader(split, pipeline, batch_size, **sampler):
+    return dict(
+        batch_size=batch_size,
+        num_workers=4,
+        persistent_workers=True,
+        sampler=sampler,
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            data_prefix=dict(
+                img_path=f'images/{split}', seg_map_path=f'annotations/{split}'
+            ),
+            pipeline=pipeline,
         ),
-        pipeline=train_pipeline,
-    ),
+    )
+
+
+train_dataloader = loader(
+    'training', train_pipeline, batch_size=4, type='InfiniteSampler', shuffle=True
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(
-            img_path='images/validation', seg_map_path='annotations/validation'
-        ),
-        pipeline=test_pipeline,
-    ),
+val_dataloader = loader(
+    'validation', test_pipeline, batch_size=1, type='DefaultSampler', shuffle=False
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

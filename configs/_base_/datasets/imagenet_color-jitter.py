@@ -1,5 +1,5 @@
 # The ShuffleNetV2 recipe: color jitter 0.4, 16 GPUs x 64 = the recipe's batch 1024.
-_base_ = './imagenet_pillow.py'
+_base_ = './imagenet.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -7,42 +7,29 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 
-# No flip and no crop: the generator already varies scale, rotation, colour and
+# No flip and no crop: the generator already varies scale, rotation, color and
 # background, and a mirrored digit is not a digit.
 pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 
-train_dataloader = dict(
-    batch_size=32,
-    # Decoding 48 x 48 pixels costs less than handing them over from a worker.
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, data_prefix='train', pipeline=pipeline
-    ),
-)
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix='val',
-        test_mode=True,
-        pipeline=pipeline,
-    ),
-)
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix='test',
-        test_mode=True,
-        pipeline=pipeline,
-    ),
-)
+
+def loader(split, batch_size, shuffle=False, **options):
+    return dict(
+        batch_size=batch_size,
+        # Decoding 48 x 48 pixels costs less than handing them over from a worker.
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            data_prefix=split,
+            pipeline=pipeline,
+            **options,
+        ),
+    )
+
+
+train_dataloader = loader('train', batch_size=32, shuffle=True)
+val_dataloader = loader('val', batch_size=64, test_mode=True)
+test_dataloader = loader('test', batch_size=64, test_mode=True)
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator

@@ -20,53 +20,48 @@ test_pipeline = [
     ),
 ]
 
+
+def dataset(split, **options):
+    return dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file=f'annotations/instances_{split}.json',
+        data_prefix=dict(img=f'{split}/'),
+        backend_args=backend_args,
+        **options,
+    )
+
+
+def test_loader(split):
+    return dict(
+        batch_size=8,
+        num_workers=0,
+        drop_last=False,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dataset(split, test_mode=True, pipeline=test_pipeline),
+    )
+
+
+def evaluator(split):
+    return dict(
+        type='CocoMetric',
+        ann_file=f'{data_root}annotations/instances_{split}.json',
+        metric='bbox',
+        format_only=False,
+        backend_args=backend_args,
+    )
+
+
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'),
+    dataset=dataset(
+        'train',
         filter_cfg=dict(filter_empty_gt=True, min_size=8),
         pipeline=train_pipeline,
-        backend_args=backend_args,
     ),
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-        backend_args=backend_args,
-    ),
-)
-test_dataloader = {
-    **val_dataloader,
-    'dataset': {
-        **val_dataloader['dataset'],
-        'ann_file': 'annotations/instances_test.json',
-        'data_prefix': dict(img='test/'),
-    },
-}
-val_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/instances_val.json',
-    metric='bbox',
-    format_only=False,
-    backend_args=backend_args,
-)
-test_evaluator = {
-    **val_evaluator,
-    'ann_file': data_root + 'annotations/instances_test.json',
-}
+val_dataloader, test_dataloader = test_loader('val'), test_loader('test')
+val_evaluator, test_evaluator = evaluator('val'), evaluator('test')

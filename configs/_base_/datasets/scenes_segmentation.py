@@ -23,50 +23,30 @@ train_pipeline = [
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = train_pipeline
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        img_suffix='.png',
-        reduce_zero_label=True,
-        data_prefix=dict(
-            img_path='images/training', seg_map_path='annotations/training'
+
+def loader(split, shuffle=False):
+    return dict(
+        batch_size=8,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            metainfo=metainfo,
+            img_suffix='.png',
+            reduce_zero_label=True,
+            data_prefix=dict(
+                img_path=f'images/{split}', seg_map_path=f'annotations/{split}'
+            ),
+            pipeline=train_pipeline,
         ),
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        img_suffix='.png',
-        reduce_zero_label=True,
-        data_prefix=dict(
-            img_path='images/validation', seg_map_path='annotations/validation'
-        ),
-        pipeline=test_pipeline,
-    ),
-)
-test_dataloader = {
-    **val_dataloader,
-    'dataset': {
-        **val_dataloader['dataset'],
-        'data_prefix': dict(img_path='images/test', seg_map_path='annotations/test'),
-    },
-}
+    )
+
+
+train_dataloader = loader('training', shuffle=True)
+val_dataloader = loader('validation')
+test_dataloader = loader('test')
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -11,8 +11,7 @@ model = dict(
         out_type='featmap',
         drop_path_rate=0.1,
         init_cfg=dict(
-            type='mmgcp.PretrainedEncoder',
-            checkpoint='checkpoints/sovit-small-dropcov.pth',
+            type='mmgcp.PretrainedEncoder', checkpoint='checkpoints/sovit-small-cls.pth'
         ),
     ),
     decode_head=dict(in_channels=[384, 384, 384, 384]),

@@ -1,0 +1,16 @@
+# Initialized as published: torchvision's network leaves everything as torch makes it.
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='ShuffleNetV2', widen_factor=1.0, init_cfg=dict(type='mmgcp.TorchDefault')
+    ),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=1024,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1, 5),
+        init_cfg=dict(type='mmgcp.TorchDefault'),
+    ),
+)

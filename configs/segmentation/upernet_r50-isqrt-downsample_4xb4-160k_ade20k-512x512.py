@@ -1,0 +1,8 @@
+# iSQRT-COV, pre-trained with the stride of 2 that the last stage has here too.
+_base_ = './upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(checkpoint='checkpoints/resnet50-isqrt-downsample.pth'),
+    )
+)

@@ -1,0 +1,53 @@
+"""Errors of single samples that name their files, in the middle of a training."""
+
+from typing import Any
+
+from mmengine.dataset import Compose
+
+from .checking import DataError
+
+IGNORED = 255
+WAY_OUT = 'tools/check_data.py lists all such files'
+
+
+class NamingPipeline(Compose):
+    """The steps of a data set's pipeline. What fails in them names the sample."""
+
+    def __init__(self, steps: list, classes: int) -> None:
+        super().__init__(None)
+        self.transforms, self.classes = steps, classes
+
+    def __call__(self, data: dict) -> Any:
+        """Run the steps.
+
+        Raises:
+            DataError: A file does not open, or a mask has a label without a class.
+        """
+        image, mask = data.get('img_path'), data.get('seg_map_path')
+        try:
+            result = super().__call__(data)
+        except (OSError, SyntaxError) as error:  # Pillow raises both for broken files
+            files = ' or '.join(str(path) for path in (image, mask) if path)
+            raise DataError(f'{files} does not open: {error}. {WAY_OUT}') from error
+        sample = result.get('data_samples') if isinstance(result, dict) else None
+        if sample is not None and 'gt_sem_seg' in sample:
+            labels = sample.gt_sem_seg.data
+            strays = labels[(labels >= self.classes) & (labels != IGNORED)]
+            if len(strays):
+                label = int(strays[0]) + bool(data.get('reduce_zero_label'))
+                raise DataError(
+                    f'{mask}: label {label}, but metainfo.classes of the data set has '
+                    f'{self.classes} classes. {WAY_OUT}'
+                )
+        return result
+
+
+def name_samples(dataset: Any) -> None:
+    """Make a built data set, or those inside a wrapper, name the files that fail."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner[0] is not None:
+        for each in inner:
+            name_samples(each)
+    elif isinstance(getattr(dataset, 'pipeline', None), Compose):
+        classes = len((dataset.metainfo or {}).get('classes') or ())
+        dataset.pipeline = NamingPipeline(dataset.pipeline.transforms, classes)
