@@ -93,8 +93,6 @@ def render(report: dict[str, Any], folder: Path, name: str) -> str:
         result_rows=lambda table: result_rows(table, study),
         cost_head=COST_HEAD,
         cost_rows=lambda task: _cost_rows(report, task),
-        cost_note=_cost_note,
-        data_faults=_data_faults(report['own_data'] or {}),
         seconds=format_seconds,
         image=lambda file: _data_uri('image/png', (folder / file).read_bytes()),
         json_uri=lambda content: _data_uri(
@@ -167,32 +165,6 @@ def _cost_rows(report: dict, task: str) -> list[list[str]]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value]
     return fmean(known) if known else None
-
-
-def _cost_note(costs: dict | None) -> str:
-    """Under which conditions the costs were measured."""
-    if not costs:
-        return 'Counts and speeds side by side were not measured (step not done).'
-    row = next(iter(costs['models'].values()))
-    return (
-        f'Multiply-adds: inference of one image, input {row["input_shape"]}, matrix '
-        'products and convolutions including those of the covariance. Inference and '
-        f'training step: the models in turns, alone on the machine, {costs["device"]}, '
-        f'{costs["threads"]} threads, batch {row["inference_batch_size"]} and '
-        f'{row["training_batch_size"]}, median of {costs["rounds"]} turns. Training as '
-        'run: from the logs, beside whatever else ran, data loading included.'
-    )
-
-
-def _data_faults(own_data: dict) -> list[str]:
-    """What the check of own data counted and found, one line each."""
-    lines = []
-    for part, found in own_data.items():
-        for split, counts in found['counts'].items():
-            lines.append(f'{part}, {split}: {counts["images"]} images')
-        lines += [f'{part}: fault: {text}' for text in found['errors']]
-        lines += [f'{part}: note: {text}' for text in found['notes']]
-    return lines
 
 
 def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:

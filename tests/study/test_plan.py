@@ -159,7 +159,7 @@ tasks = dict(boxes=dict(config={str(config)!r}, metrics={{'coco/bbox_mAP': 'AP'}
     image = scenes / 'detection/train/000001.png'
     image.unlink()
     [note] = plan(load_study(file), tmp_path / 'w')[1].missing
-    assert note.startswith('train_dataloader.dataset (CocoDataset): ')
+    assert 'CocoDataset: expected the 2 images' in note
     assert '1 missing, such as 000001.png' in note
     assert f'python tools/make_scenes.py {scenes}' in note
 
