@@ -1,7 +1,7 @@
 """Read and check a study's configuration file."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ _KEYS: dict[str, tuple[type, Any]] = {
 }
 _WAYS = ('pretrain', 'checkpoint', 'source', 'init_cfg')
 _ENTRY_KEYS = {
-    'encoders': {*_WAYS, 'label', 'overrides', 'metrics', 'backbone'},
-    'tasks': {'label', 'config', 'metrics', 'overrides', 'nproc', 'encoders'},
+    'encoders': (*_WAYS, 'label', 'overrides', 'metrics', 'backbone'),
+    'tasks': ('label', 'config', 'metrics', 'overrides', 'nproc', 'encoders'),
 }
 ANALYSES = (
     'landscape',
@@ -47,24 +47,14 @@ ANALYSES = (
 
 
 def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
-    """Read a study configuration.
+    """Read a study file (``docs/studies.md``) into a dictionary with every key filled.
 
-    Args:
-        path: A Python file; ``docs/studies.md`` says what it holds.
-        options: Changes by dotted key, as ``--cfg-options`` gives them.
-
-    Returns:
-        Plain dictionary with every key filled.
-
-    Raises:
-        StudyError: A key or value is wrong.
+    ``options`` are changes by dotted key, as ``--cfg-options`` gives them.
     """
     path = Path(path)
     given = load_config(path, options).to_dict()
     given = {key: value for key, value in given.items() if not key.startswith('_')}
-    for key in given:
-        if key not in _KEYS:
-            raise StudyError(f'{path}: unknown key {key!r}; known: {", ".join(_KEYS)}')
+    _check_names(str(path), 'key', given, _KEYS)
     study = {
         key: default if given.get(key) is None else given[key]
         for key, (_, default) in _KEYS.items()
@@ -101,12 +91,7 @@ def select(
     for key, names in (('encoders', encoders), ('tasks', tasks)):
         if names is None:
             continue
-        unknown = [name for name in names if name not in study[key]]
-        if unknown:
-            raise StudyError(
-                f'--{key} {" ".join(unknown)}: not in {study["file"]}, '
-                f'which has {", ".join(study[key])}'
-            )
+        _check_names(f'--{key}', f'name for {study["file"]}', names, study[key])
         study[key] = {name: study[key][name] for name in study[key] if name in names}
     if analyses is not None:
         study['analyses'] = list(ANALYSES) if analyses == ['all'] else list(analyses)
@@ -139,12 +124,7 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
         raise StudyError(
             f'{where} = {entry!r} must be a dict; remove the line to leave it out'
         )
-    unknown = sorted(set(entry) - _ENTRY_KEYS[key])
-    if unknown:
-        raise StudyError(
-            f'{where}: unknown key {unknown[0]!r}; '
-            f'known: {", ".join(sorted(_ENTRY_KEYS[key]))}'
-        )
+    _check_names(where, 'key', entry, _ENTRY_KEYS[key])
     if key == 'encoders':
         ways = [way for way in _WAYS if way in entry]
         if len(ways) != 1:
@@ -158,7 +138,9 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
             raise StudyError(f'{where} needs {needed!r}')
 
 
-def _check_names(where: str, what: str, names: list[str], known: Collection) -> None:
+def _check_names(
+    where: str, what: str, names: Iterable[str], known: Collection
+) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise StudyError(

@@ -11,11 +11,6 @@ from mmgcp.utils.config import load_config
 from .step import StudyError
 
 
-@cache
-def _read(path: str) -> dict[str, Any]:
-    return load_config(path).to_dict()
-
-
 def find(path: str, root: Path) -> Path:
     """A file named in a study: below the working folder, else below ``root``."""
     for candidate in (Path(path), root / path):
@@ -59,15 +54,17 @@ def difference(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-class DerivedConfig:
-    """A config of the project, ``base``, with a study's changes on top.
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    return load_config(path).to_dict()
 
-    ``values`` is the whole config as a plain dictionary.
-    """
+
+class DerivedConfig:
+    """The config file ``base`` with a study's changes; ``values`` is the whole."""
 
     def __init__(self, base: Path, values: dict[str, Any] | None = None) -> None:
         self.base = base
-        self.values = _read(str(base)) if values is None else values
+        self.values = _read(base) if values is None else values
 
     def changed(self, changes: dict[str, Any]) -> 'DerivedConfig':
         """The config with nested ``changes``; ``_delete_`` works as in a config."""
@@ -77,7 +74,7 @@ class DerivedConfig:
         """Source of a config file in ``folder``: ``_base_`` and what differs."""
         base = os.path.relpath(self.base.resolve(), folder.resolve())
         lines = [f'_base_ = [{base!r}]']
-        for key, value in difference(_read(str(self.base)), self.values).items():
+        for key, value in difference(_read(self.base), self.values).items():
             body = pprint.pformat(value, width=80, sort_dicts=False)
             lines.append(f'{key} = {body}')
         return '\n'.join(lines) + '\n'
@@ -102,8 +99,7 @@ class DerivedConfig:
         hook = (self.values.get('default_hooks') or {}).get('checkpoint') or {}
         if hook.get('by_epoch', True) != by_epoch:
             raise StudyError(
-                f'{self.base}: default_hooks.checkpoint.by_epoch does not fit '
-                'train_cfg, so the name of the last checkpoint is not known'
+                f'{self.base}: default_hooks.checkpoint.by_epoch does not fit train_cfg'
             )
         return f'epoch_{length}.pth' if by_epoch else f'iter_{length}.pth'
 

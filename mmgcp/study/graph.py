@@ -12,7 +12,6 @@ from .resources import Resources
 from .step import TRAININGS, Step, StudyError, hash_steps, launched
 
 _SNAKEFILE = Path(__file__).with_name('templates') / 'Snakefile'
-_NEEDED = ('device', 'sustained_tflops', 'training_factor', 'gmacs', 'train_images')
 
 
 def print_plan(
@@ -51,6 +50,7 @@ def write_graph(
     """Write the graph as JSON and, beside it, a Snakefile that reads it."""
     if file.suffix != '.json':
         raise StudyError(f'--export-graph {file}: give the name of a .json file')
+    resources.check(steps)
     results = {step.name: step.result for step in steps}
     content = [
         {
@@ -58,7 +58,7 @@ def write_graph(
             'kind': step.kind,
             'after': step.deps,
             'command': shlex.join(launched(step.command, step.processes)),
-            'inputs': [*map(results.get, step.deps), *step.inputs],
+            'inputs': sorted({*step.inputs, *(results[name] for name in step.deps)}),
             'outputs': [step.result],
             'log': step.log,
             'files': {str(path): text for path, text in step.files.items()},
@@ -74,41 +74,34 @@ def write_graph(
 def accelerator_hours(
     study: dict[str, Any], steps: list[Step], done: set[str]
 ) -> list[str]:
-    """Estimate the hours of all trainings that are still to do.
+    """Lines that estimate the hours of all trainings that are still to do.
 
     hours = images * epochs * multiply-adds * 2 * ``training_factor``
     / ``sustained_tflops``. The assumptions are in the study, and are printed.
     """
     assumed = study['assumptions']
-    for key in _NEEDED:
-        if key not in assumed:
-            raise StudyError(f'{study["file"]}: assumptions has no {key!r}')
     hours: dict[str, list[float]] = {}
-    for step in steps:
-        if step.kind not in TRAININGS or step.name in done:
-            continue
-        task = step.meta['task']
-        if task not in assumed['gmacs'] or task not in assumed['train_images']:
-            raise StudyError(
-                f'{study["file"]}: assumptions.gmacs and train_images need {task!r}'
-            )
-        images = (step.meta['max_iters'] or 0) * step.meta['batch_size']
-        if step.meta['max_epochs']:
-            images = step.meta['max_epochs'] * assumed['train_images'][task]
-        work = images * assumed['gmacs'][task] * 2e9 * assumed['training_factor']
-        rate = assumed['sustained_tflops'] * 1e12
-        hours.setdefault(task, []).append(work / rate / 3600)
-    lines = [
-        'Accelerator hours of the trainings to do, an estimate:',
-        f'  assumed: {assumed["device"]} sustains {assumed["sustained_tflops"]} TFLOP/s; '
-        f'a training step costs {assumed["training_factor"]} x the multiply-adds of '
-        'inference; one multiply-add is 2 FLOPs; data loading keeps up; evaluation '
-        'not counted',
-    ]
+    try:
+        lines = [
+            'Accelerator hours of the trainings to do, an estimate:',
+            f'  assumed: {assumed["device"]} sustains {assumed["sustained_tflops"]} '
+            f'TFLOP/s; a training step costs {assumed["training_factor"]} x the '
+            'multiply-adds of inference; one multiply-add is 2 FLOPs; data loading keeps '
+            'up; evaluation not counted',
+        ]
+        for step in steps:
+            if step.kind in TRAININGS and step.name not in done:
+                task, meta = step.meta['task'], step.meta
+                images = (meta['max_iters'] or 0) * meta['batch_size']
+                images += (meta['max_epochs'] or 0) * assumed['train_images'][task]
+                flops = 2e9 * assumed['gmacs'][task] * assumed['training_factor']
+                rate = 3600e12 * assumed['sustained_tflops']
+                hours.setdefault(task, []).append(images * flops / rate)
+    except KeyError as error:
+        raise StudyError(f'{study["file"]}: assumptions lack {error}') from error
     for task, each in hours.items():
         lines.append(
             f'  {task}: {len(each)} trainings x {each[0]:.1f} h = {sum(each):.0f} h '
             f'({assumed["gmacs"][task]} G multiply-adds per image)'
         )
-    lines.append(f'  together: {sum(map(sum, hours.values())):.0f} h')
-    return lines
+    return [*lines, f'  together: {sum(map(sum, hours.values())):.0f} h']

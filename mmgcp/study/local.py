@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .step import Step, StudyError, launched
@@ -24,8 +25,7 @@ def _end_with_parent() -> None:
 class LocalJob:
     """A running process in a process group of its own.
 
-    The process and its children hold a lock on its log, so that a study started again
-    after a SIGKILL sees whether any of them is left.
+    It and its children hold a lock on the log until the last of them has ended.
     """
 
     problem = ''
@@ -51,21 +51,20 @@ class LocalJob:
         self.name = f'process {self.process.pid}'
 
     def poll(self) -> int | None:
+        """Exit status, or None while it runs."""
         return self.process.poll()
 
-    def _signal(self, number: int) -> None:
+    def interrupt(self, number: int = signal.SIGTERM) -> None:
+        """Ask the process and its children to end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
-    def interrupt(self) -> None:
-        self._signal(signal.SIGTERM)
-
-    def stop(self, grace: float = 10.0) -> None:
+    def stop(self) -> None:
         """End the process and its children: SIGTERM, later SIGKILL."""
         self.interrupt()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(grace)
-        self._signal(signal.SIGKILL)
+            self.process.wait(timeout=10)
+        self.interrupt(signal.SIGKILL)
         self.process.wait()
 
 
@@ -79,8 +78,8 @@ class LocalBackend:
     Args:
         jobs: Steps at a time.
         cwd: Folder in which the commands run.
-        cpus: Processors to divide; those of this process by default.
-        devices: Accelerators to hand out, one per process; empty on a CPU.
+        cpus: Processors to divide; all of them by default.
+        devices: Accelerators, one per process; none on a CPU.
     """
 
     poll_seconds = 0.25
@@ -88,16 +87,12 @@ class LocalBackend:
     patience = 30.0
 
     def __init__(
-        self,
-        jobs: int,
-        cwd: Path,
-        cpus: int | None = None,
-        devices: list[str] | None = None,
+        self, jobs: int, cwd: Path, cpus: int = 0, devices: Sequence[str] = ()
     ) -> None:
         self.jobs = jobs
         self.cwd = cwd
         self.cpus = cpus or usable_cpus()
-        self.devices = list(devices or [])
+        self.devices = devices
         self.taken: dict[str, list[str]] = {}
 
     def _free(self) -> list[str]:
@@ -117,11 +112,8 @@ class LocalBackend:
         return enough and len(running) < self.jobs
 
     def environment(self, step: Step) -> dict[str, str]:
-        """Threads of a step, and how they wait.
-
-        Passive waiting stops idle threads of one step from taking the processor of
-        another; a step that runs alone is faster without.
-        """
+        """Variables of a step. Passive waiting keeps idle threads of one step off the
+        processor of another; a step that runs alone is faster without."""
         alone = step.exclusive or self.jobs == 1
         share = self.cpus if alone else self.cpus // self.jobs
         threads = str(max(1, share // step.processes))

@@ -1,6 +1,5 @@
 """Point a framework config at the user's own data: paths, classes, length."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,21 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
         changes['data_preprocessor'] = {'num_classes': len(classes)}
     for split in ('train', 'val', 'test'):
         old = innermost_dataset(config.values[f'{split}_dataloader']['dataset'])
+        new = {'_delete_': True, 'pipeline': old['pipeline']}
         if part == 'classification':
-            new, evaluator = _class_folders(data, split, classes)
+            new |= {
+                'type': 'CustomDataset',
+                'data_root': _absolute(data[split]),
+                'classes': classes,
+            }
+            evaluator: dict[str, Any] = {'topk': (1,)}
         elif part == 'detection':
-            new, evaluator = _coco_file(data, split, classes)
+            new |= _coco_file(data[split], split, classes)
+            evaluator = {'ann_file': new['ann_file']}
         else:
-            new, evaluator = _masks(data, split, classes, old['pipeline'])
-        new = {'_delete_': True, 'pipeline': old['pipeline'], **new}
+            reduced = bool(data.get('reduce_zero_label'))
+            new |= _masks(data[split], reduced, classes, old['pipeline'])
+            evaluator = {}
         changes[f'{split}_dataloader'] = {'dataset': new}
         if split != 'train':
             changes[f'{split}_evaluator'] = evaluator
@@ -107,60 +114,42 @@ def _absolute(path: str) -> str:
     return str(Path(path).resolve())
 
 
-def _class_folders(data: dict, split: str, classes: list[str]) -> tuple[dict, dict]:
-    """The data set of a split, and what its evaluator needs."""
-    folder = _absolute(data[split])
-    dataset = {'type': 'CustomDataset', 'data_root': folder, 'classes': classes}
-    return dataset, {'topk': (1,)}
-
-
-def _coco_file(data: dict, split: str, classes: list[str]) -> tuple[dict, dict]:
-    annotations = _absolute(data[split]['annotations'])
+def _coco_file(data: dict, split: str, classes: list[str]) -> dict:
     dataset = {
         'type': 'CocoDataset',
         'metainfo': {'classes': tuple(classes)},
-        'ann_file': annotations,
-        'data_prefix': {'img': _absolute(data[split]['images']) + '/'},
+        'ann_file': _absolute(data['annotations']),
+        'data_prefix': {'img': _absolute(data['images']) + '/'},
         'test_mode': split != 'train',
     }
     if split == 'train':
         dataset['filter_cfg'] = {'filter_empty_gt': True, 'min_size': 1}
-    return dataset, {'ann_file': annotations}
+    return dataset
 
 
-def _masks(
-    data: dict, split: str, classes: list[str], pipeline: list[dict]
-) -> tuple[dict, dict]:
-    reduced = {'reduce_zero_label': bool(data.get('reduce_zero_label'))}
-    dataset = {
+def _masks(data: dict, reduced: bool, classes: list[str], pipeline: list[dict]) -> dict:
+    zero = {'reduce_zero_label': reduced}
+    return {
         'type': 'BaseSegDataset',
         'metainfo': {'classes': tuple(classes)},
-        'img_suffix': image_suffix(data[split]['images']),
+        'img_suffix': image_suffix(data['images']),
         'seg_map_suffix': '.png',
         'data_prefix': {
-            'img_path': _absolute(data[split]['images']),
-            'seg_map_path': _absolute(data[split]['masks']),
+            'img_path': _absolute(data['images']),
+            'seg_map_path': _absolute(data['masks']),
         },
         'pipeline': [
-            {**step, **reduced} if step['type'] == 'LoadAnnotations' else step
+            {**step, **zero} if step['type'] == 'LoadAnnotations' else step
             for step in pipeline
         ],
-        **reduced,
+        **zero,
     }
-    return dataset, {}
 
 
 def image_suffix(folder: str) -> str:
-    """The one suffix that all images of a folder have.
-
-    Raises:
-        DataError: There are none, or they have different suffixes.
-    """
-    names = file_names(str(folder), IMAGE_SUFFIXES)
-    suffixes = Counter(Path(name).suffix for name in names)
+    """The one suffix that all images of a folder have."""
+    suffixes = {Path(name).suffix for name in file_names(str(folder), IMAGE_SUFFIXES)}
     if len(suffixes) != 1:
-        found = ', '.join(f'{n} {suffix}' for suffix, n in suffixes.items())
-        raise DataError(
-            f'{folder}: images of one suffix are needed, found {found or "none"}'
-        )
-    return next(iter(suffixes))
+        found = ', '.join(sorted(suffixes)) or 'none'
+        raise DataError(f'{folder}: images of one suffix are needed, found {found}')
+    return suffixes.pop()

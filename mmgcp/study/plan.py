@@ -10,12 +10,16 @@ from mmgcp.weights.reading import read_checkpoint
 
 from .derived_config import DerivedConfig, find, shown
 from .own_data import PARTS, on_own_data
-from .step import KINDS, TRAININGS, Step, StudyError
+from .step import KINDS, TRAININGS, Step, StudyError, digest
 
 PRETRAIN = 'pretrain'
 _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 #: Reads the logs of every seed; the others look at the models of the first.
 _ANALYSES_OF_ALL_SEEDS = ('convergence',)
+
+
+#: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
+Encoder = tuple[dict | None, list[str], list[Path]]
 
 
 class Planner:
@@ -50,18 +54,16 @@ class Planner:
             for name in study['encoders']
         }
         for task, entry in study['tasks'].items():
-            for seed in study['seeds']:
-                for name in study['encoders']:
-                    if name in entry.get('encoders', [name]):
-                        self._transfer(task, name, seed, *encoders[name, seed])
+            for (name, seed), encoder in encoders.items():
+                if name in entry.get('encoders', [name]):
+                    self._transfer(task, name, seed, encoder)
             if study['pictures']:
-                count = ['--count', str(study['pictures'])]
-                self._side_by_side('pictures', task, '.', 'pictures.json', count)
-        for task in task_names(study, self.steps):
-            if study['costs']:
-                self._side_by_side('costs', task, 'costs.json', 'costs.json', [])
+                self._side_by_side('pictures', task)
+        tasks = task_names(study, self.steps)
+        for task in tasks if study['costs'] else []:
+            self._side_by_side('costs', task)
         for analysis in study['analyses']:
-            for task in task_names(study, self.steps):
+            for task in tasks:
                 self._analysis(analysis, task)
         return self.steps
 
@@ -76,30 +78,26 @@ class Planner:
             if own.get('allow_faults'):
                 command.append('--allow-faults')
             files = {listed: json.dumps(parts, indent=2) + '\n'}
-            self._first = [self._add('check', 'check', command, faults, files=files)]
+            self._add('check', 'check', command, faults, files=files)
         elif data:
             tool, *options = data['command']
             command = ['python', self._tool(tool), *map(str, options)]
-            self._first = [self._add('data', 'data', command, Path(data['result']))]
+            self._add('data', 'data', command, Path(data['result']))
+        self._first = [step.name for step in self.steps]
 
-    def _encoder(self, name: str, seed: int) -> tuple[dict | None, list[str], list]:
-        """Plan what makes an encoder.
-
-        Returns:
-            ``init_cfg`` of the backbone, the steps to wait for, the files to hash.
-        """
+    def _encoder(self, name: str, seed: int) -> Encoder:
+        """Plan what makes an encoder."""
         entry = self.study['encoders'][name]
         if 'init_cfg' in entry:
             return entry['init_cfg'], self._first, []
         if 'checkpoint' in entry:
-            file = entry['checkpoint']
-            inputs = self._weights(file, f'encoder file of {name}')
-            return _init(file), self._first, inputs
+            inputs = self._weights(entry['checkpoint'], f'encoder file of {name}')
+            return _init(entry['checkpoint']), self._first, inputs
+        meta: dict[str, Any] = {}
         if 'source' in entry:
             step, source, deps = f'convert/{name}', entry['source'], self._first
             note = f'official weights of {name}; see docs/convert.md'
             inputs = self._weights(source, note)
-            meta: dict[str, Any] = {}
         else:
             config = self._config(entry['pretrain'], entry.get('overrides', {}))
             config = config.changed({'randomness': {'seed': seed}})
@@ -112,30 +110,22 @@ class Planner:
             tool = self._tool('tools/convert_checkpoint.py')
             command = ['python', tool, shown(source), shown(target), '--to', 'encoder']
             kind = step.partition('/')[0]
-            self._add(step, kind, command, target, meta, deps=deps, inputs=inputs)
+            self._add(step, kind, command, target, deps=deps, inputs=inputs, meta=meta)
         return _init(target), [step], [target]
 
-    def _transfer(
-        self,
-        task: str,
-        name: str,
-        seed: int,
-        init: dict | None,
-        deps: list[str],
-        inputs: list[Path],
-    ) -> None:
+    def _transfer(self, task: str, name: str, seed: int, encoder: Encoder) -> None:
         entry = self.study['tasks'][task]
         file = entry['config'].format(encoder=name)
         config = self._config(file, entry.get('overrides', {}))
         if 'backbone' not in config.values.get('model', {}):
             raise StudyError(f'{config.base}: model has no backbone')
+        init, deps, inputs = encoder
         backbone = {'init_cfg': None if init is None else {'_delete_': True, **init}}
         backbone.update(self.study['encoders'][name].get('backbone', {}))
         changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
-        config = config.changed(changes)
         meta = {'task': task, 'encoder': name, 'seed': seed}
         step = f'{task}/{name}/seed{seed}'
-        self._train(step, 'transfer', config, deps, inputs, meta)
+        self._train(step, 'transfer', config.changed(changes), deps, inputs, meta)
 
     def _train(
         self,
@@ -147,30 +137,32 @@ class Planner:
         meta: dict[str, Any],
     ) -> Path:
         """Plan a training and the evaluation of its last checkpoint."""
+        if not self._first:
+            self._note_missing_data(config)
         folder = self._dir(name)
         file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
-        by_epoch, length = config.schedule()
         task = meta['task']
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
         launcher = ['--launcher', 'pytorch'] if nproc > 1 else []
-        if not self._first:
-            self._note_missing_data(config)
-        meta = {**meta, 'config': shown(config.base), 'scope': config.scope}
+        by_epoch, length = config.schedule()
+        meta = {
+            **meta,
+            'config': shown(config.base),
+            'scope': config.scope,
+            'max_epochs': length if by_epoch else None,
+            'max_iters': None if by_epoch else length,
+            'batch_size': config.batch_size() * nproc,
+        }
         command = ['python', self._tool('tools/train.py'), shown(file)]
+        command += ['--work-dir', shown(folder), *launcher]
         self._add(
             name,
             kind,
-            [*command, '--work-dir', shown(folder), *launcher],
+            command,
             checkpoint,
-            {
-                **meta,
-                'group': task,
-                'max_epochs': length if by_epoch else None,
-                'max_iters': None if by_epoch else length,
-                'batch_size': config.batch_size() * nproc,
-            },
             deps=deps,
             inputs=inputs,
+            meta=meta,
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
@@ -180,55 +172,56 @@ class Planner:
         metrics = self._dir(test) / 'metrics.json'
         command = ['python', self._tool('tools/test.py'), shown(file)]
         command += [shown(checkpoint), '--work-dir', shown(metrics.parent)]
+        command += ['--out', shown(metrics), *launcher]
         self._add(
             test,
             'evaluate',
-            [*command, '--out', shown(metrics), *launcher],
+            command,
             metrics,
-            {
-                **meta,
-                'group': f'{task}-test',
-                'metrics': list(metrics_of(self.study, task)),
-            },
             deps=[name],
             inputs=[checkpoint],
             processes=nproc,
+            meta={**meta, 'metrics': list(metrics_of(self.study, task))},
         )
         return checkpoint
 
-    def _side_by_side(
-        self, kind: str, task: str, out: str, result: str, options: list[str]
-    ) -> None:
+    def _side_by_side(self, kind: str, task: str) -> None:
         """Plan pictures or costs of the models of one task and the first seed."""
-        name = f'{kind}/{task}'
-        command = ['python', '-m', f'mmgcp.study.{kind}', shown(self._dir(name) / out)]
-        command += [*options, '--models']
-        trained = self._trainings(task, first_seed=True)
+        name, trained = f'{kind}/{task}', self._trainings(task, first_seed=True)
+        command = ['python', '-m', f'mmgcp.study.{kind}']
+        if kind == 'pictures':
+            count = str(self.study['pictures'])
+            command += [shown(self._dir(name)), '--count', count, '--models']
+        else:
+            command += [shown(self._dir(name) / 'costs.json'), '--models']
         for step in trained:
             config = shown(step.work_dir / 'config.py')
             command.append(f'{step.meta["encoder"]}={config}={shown(step.result)}')
-        self._after(trained, name, kind, command, result, {'task': task})
+        self._after(trained, name, kind, command, f'{kind}.json', task=task)
 
     def _analysis(self, analysis: str, task: str) -> None:
         """Plan an analysis of one task, all encoders in one picture."""
-        trained = self._trainings(task, analysis not in _ANALYSES_OF_ALL_SEEDS)
         name = f'analysis/{analysis}/{task}'
+        trained = self._trainings(task, analysis not in _ANALYSES_OF_ALL_SEEDS)
         command = ['python', self._tool(f'tools/analysis/{analysis}.py')]
         for step in trained:
             command += [shown(step.work_dir / 'config.py'), shown(step.result)]
         command += ['--labels', *(step.meta['encoder'] for step in trained)]
         command += ['--out', shown(self._dir(name))]
         command += map(str, self.study['analysis_options'].get(analysis, []))
-        meta = {'analysis': analysis, 'task': task}
-        self._after(trained, name, 'analysis', command, f'{analysis}.json', meta)
+        result = f'{analysis}.json'
+        self._after(
+            trained, name, 'analysis', command, result, task=task, analysis=analysis
+        )
 
     def _trainings(self, task: str, first_seed: bool) -> list[Step]:
+        seeds = self.study['seeds'][:1] if first_seed else self.study['seeds']
         return [
             step
             for step in self.steps
             if step.kind in TRAININGS
             and step.meta['task'] == task
-            and not (first_seed and step.meta['seed'] != self.study['seeds'][0])
+            and step.meta['seed'] in seeds
         ]
 
     def _after(
@@ -238,38 +231,22 @@ class Planner:
         kind: str,
         command: list[str],
         result: str,
-        meta: dict[str, Any],
+        **meta: str,
     ) -> None:
         """Plan a step that looks at trained models, if there are any."""
+        deps = [step.name for step in trained]
+        inputs = [step.result for step in trained]
         if trained:
-            self._add(
-                name,
-                kind,
-                command,
-                self._dir(name) / result,
-                {**meta, 'group': name},
-                deps=[step.name for step in trained],
-                inputs=[step.result for step in trained],
-                exclusive=kind == 'costs',
-            )
+            file = self._dir(name) / result
+            self._add(name, kind, command, file, deps=deps, inputs=inputs, meta=meta)
 
     def _add(
-        self,
-        name: str,
-        kind: str,
-        command: list[str],
-        result: Path,
-        meta: dict[str, Any] | None = None,
-        **settings: Any,
-    ) -> str:
-        meta = {'group': kind, **(meta or {})}
+        self, name: str, kind: str, command: list[str], result: Path, **settings: Any
+    ) -> None:
+        step = Step(name, kind, command, result, self._dir(name), **settings)
         expected = {**KINDS, **self.study['expected_seconds']}
-        settings['expected_seconds'] = expected.get(meta['group'], expected[kind])
-        folder = self._dir(name)
-        self.steps.append(
-            Step(name, kind, command, result, folder, meta=meta, **settings)
-        )
-        return name
+        step.expected_seconds = expected.get(step.group, expected[kind])
+        self.steps.append(step)
 
     def _dir(self, name: str) -> Path:
         return self.folder / 'steps' / name
@@ -296,20 +273,15 @@ class Planner:
         return self._weights_seen[file]
 
     def _note_missing_data(self, config: DerivedConfig) -> None:
-        """Note what keeps the data sets of a config from being complete, each thing
-        once: encoders and seeds share them, and COCO takes a while to look at."""
-        for loader in LOADERS:
-            dataset = (config.values.get(loader) or {}).get('dataset')
-            key = json.dumps(dataset, sort_keys=True, default=str)
-            if key in self._datasets_seen:
-                continue
+        """Note once why the data sets of a config are not complete; encoders and seeds
+        share them, and COCO takes a while to look at."""
+        key = digest([config.values.get(loader) for loader in LOADERS])
+        if key not in self._datasets_seen:
             self._datasets_seen.add(key)
             try:
-                check_config(config.values, (loader,))
+                check_config(config.values)
             except DataError as error:
-                # Without the loader's name three splits say the same.
-                note = str(error).partition('.dataset')[2].lstrip('. ')
-                note = note.replace('\n', ' ')
+                note = str(error).replace('\n', ' ')
                 if note not in self.missing:
                     self.missing.append(note)
 

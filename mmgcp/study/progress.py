@@ -3,7 +3,6 @@
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -81,15 +80,8 @@ class Display:
         self.all = self.bars.add_task('study', total=len(steps), detail='')
         self.running: dict[str, tuple[Step, TaskID]] = {}
         self.waiting = {step.name: step for step in steps}
-        self.took: dict[tuple, list[float]] = {}
+        self.took: dict[str, list[float]] = {}
         self.last_beat = time.monotonic()
-
-    def __enter__(self) -> 'Display':
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.bars.stop()
 
     def set(self, step: Step, state: str, detail: str, seconds: float = 0.0) -> None:
         """Say that a step is running, done, failed, skipped, or ready again."""
@@ -104,7 +96,7 @@ class Display:
         else:
             self.bars.advance(self.all)
         if state == 'done':
-            self.took.setdefault(_group(step), []).append(seconds)
+            self.took.setdefault(step.group, []).append(seconds)
         counts = self.bars.tasks[0]
         text = f'[{counts.completed:.0f}/{counts.total:.0f}] {step.name}: {state}'
         self._print(f'{text} {detail}'.rstrip(), 'red' if state == 'failed' else None)
@@ -139,15 +131,11 @@ class Display:
 
     def expect(self, step: Step) -> float:
         """Mean of what such steps took; before the first one, the plan's guess."""
-        took = self.took.get(_group(step))
+        took = self.took.get(step.group)
         return sum(took) / len(took) if took else step.expected_seconds
 
     def _print(self, text: str, style: str | None = None) -> None:
         self.console.print(text, style=style, markup=False, highlight=False)
-
-
-def _group(step: Step) -> tuple:
-    return step.kind, step.meta.get('group')
 
 
 def format_seconds(seconds: float) -> str:

@@ -40,7 +40,7 @@ def write_report(
 ) -> dict[str, Any]:
     """Write ``report.json``, ``report.md``, ``report.html`` and ``figures/``.
 
-    Steps that are not done are named in it, and give no numbers.
+    Steps that are not done, and what is ``missing`` on this machine, are named in it.
 
     Returns:
         The content of ``report.json``.
@@ -85,44 +85,20 @@ def render(report: dict[str, Any], folder: Path, name: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    study = report['study']
     return environment.get_template(name).render(
         report=report,
-        study=report['study'],
-        tasks=[_task(report, task) for task in report['study']['tasks']],
-        open_steps=[step for step in report['steps'] if step['state'] != 'done'],
-        data_faults=_data_faults(report),
+        study=study,
+        result_head=result_head(study),
+        result_rows=lambda table: result_rows(table, study),
         cost_head=COST_HEAD,
-        result_head=result_head(report['study']),
+        cost_rows=lambda task: _cost_rows(report, task),
         seconds=format_seconds,
         image=lambda file: _data_uri('image/png', (folder / file).read_bytes()),
         json_uri=lambda content: _data_uri(
             'application/json', json.dumps(content).encode()
         ),
     )
-
-
-def _task(report: dict, task: str) -> dict[str, Any]:
-    """What both templates say about a task."""
-    study = report['study']
-    pictures = report['pictures'].get(task)
-    return {
-        'name': task,
-        'label': study['tasks'][task]['label'],
-        'configs': study['tasks'][task]['config'],
-        'tables': [
-            {'label': table['label'], 'rows': result_rows(table, study)}
-            for table in report['results'][task].values()
-        ],
-        'figures': [
-            (file, title)
-            for file, title in report['figures'].items()
-            if file.startswith(f'figures/{task}-')
-        ],
-        'costs': _cost_rows(report, task),
-        'cost_note': _cost_note(report['costs'].get(task)),
-        'pictures': pictures,
-        'names': list(pictures['models']) if pictures else [],
-    }
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -189,32 +165,6 @@ def _cost_rows(report: dict, task: str) -> list[list[str]]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value]
     return fmean(known) if known else None
-
-
-def _cost_note(costs: dict | None) -> str:
-    """Under which conditions the costs were measured."""
-    if not costs:
-        return 'Counts and speeds side by side were not measured (step not done).'
-    row = next(iter(costs['models'].values()))
-    return (
-        f'Multiply-adds: inference of one image, input {row["input_shape"]}, matrix '
-        'products and convolutions including those of the covariance. Inference and '
-        f'training step: the models in turns, alone on the machine, {costs["device"]}, '
-        f'{costs["threads"]} threads, batch {row["inference_batch_size"]} and '
-        f'{row["training_batch_size"]}, median of {costs["rounds"]} turns. Training as '
-        'run: from the logs, beside whatever else ran, data loading included.'
-    )
-
-
-def _data_faults(report: dict) -> list[str]:
-    """What the check of own data counted and found, one line each."""
-    lines = []
-    for part, found in (report['own_data'] or {}).items():
-        for split, counts in found['counts'].items():
-            lines.append(f'{part}, {split}: {counts["images"]} images')
-        lines += [f'{part}: fault: {text}' for text in found['errors']]
-        lines += [f'{part}: note: {text}' for text in found['notes']]
-    return lines
 
 
 def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:

@@ -21,13 +21,10 @@ _NO_METRICS = ('time', 'data_time', 'step', 'memory')
 
 
 def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
-    """Gather results, curves, costs and where each number comes from.
+    """Gather the content of ``report.json``.
 
     A step that is not done is listed as such and gives no numbers. ``results`` depends
     on configs, data and seeds alone; what is measured in seconds is elsewhere.
-
-    Returns:
-        The content of ``report.json``.
     """
     hashes = hash_steps(steps)
     done = [step for step in steps if step.is_done(hashes[step.name])]

@@ -25,41 +25,29 @@ _SLURM_JOBS = 1000
 
 def run_study(
     config: str,
-    root: str | Path,
+    root: Path,
+    cfg_options: dict | None = None,
     work_dir: str | None = None,
-    seeds: int | None = None,
-    encoders: list[str] | None = None,
-    tasks: list[str] | None = None,
-    analyses: list[str] | None = None,
     jobs: int | None = None,
-    nproc: int | None = None,
     dry_run: bool = False,
     report_only: bool = False,
     slurm: list[str] | None = None,
     retries: int = 0,
     export_graph: str | None = None,
-    cfg_options: dict | None = None,
+    **selection: Any,
 ) -> int:
-    """Plan a study, run what is not done and write its report.
+    """Plan a study, run what is not done and write its report; 1 when a step failed.
 
     The arguments are the options of ``tools/study.py``; ``root`` is the folder that
     holds ``tools`` and ``configs``.
-
-    Returns:
-        0, or 1 when a step failed.
-
-    Raises:
-        StudyError: Something is missing, or another study runs in the folder.
     """
-    study = load_study(config, cfg_options)
-    study = select(study, seeds, encoders, tasks, analyses, nproc)
+    study = select(load_study(config, cfg_options), **selection)
     if jobs is not None and jobs < 1:
         raise StudyError(f'--jobs {jobs}: at least one job is needed')
     folder = Path(shown(work_dir or study['work_dir']))
-    planner = Planner(study, folder, Path(root))
+    planner = Planner(study, folder, root)
     steps = planner.plan()
     resources = Resources(study['resources'], slurm or [])
-    resources.check(steps)
     console = Console(soft_wrap=True)
     if export_graph is not None:
         write_graph(study, steps, resources, Path(export_graph))
@@ -77,27 +65,20 @@ def run_study(
             'Get them (docs/studies.md), or leave out what needs them with '
             '--encoders and --tasks'
         )
+    backend: Backend
+    if slurm is not None:
+        resources.check(steps)
+        backend = SlurmBackend(folder, Path.cwd(), resources, jobs or _SLURM_JOBS)
+    else:
+        devices = visible_devices()
+        room = min(_MOST_JOBS, usable_cpus())
+        if devices:
+            room = max(1, len(devices) // study['nproc'])
+        backend = LocalBackend(jobs or room, Path.cwd(), devices=devices)
     with only_study_in(folder):
-        backend = _backend(study, folder, jobs, slurm is not None, resources)
         display = Display(steps, backend.jobs, console)
         state = Scheduler(steps, backend, display, retries).run()
         return _finish(study, steps, [], folder, console, state)
-
-
-def _backend(
-    study: dict[str, Any],
-    folder: Path,
-    jobs: int | None,
-    slurm: bool,
-    resources: Resources,
-) -> Backend:
-    here = Path.cwd()
-    if slurm:
-        jobs = jobs or _SLURM_JOBS
-        return SlurmBackend(folder / 'slurm', here, resources, jobs)
-    devices = visible_devices()
-    room = len(devices) // study['nproc'] if devices else min(_MOST_JOBS, usable_cpus())
-    return LocalBackend(jobs or max(1, room), here, devices=devices)
 
 
 def _finish(
@@ -122,14 +103,14 @@ def _finish(
         markup=False,
         highlight=False,
     )
-    failed = [step for step in steps if state.get(step.name) == 'failed']
-    for step in failed:
-        text = f'failed: {step.name}; read {step.log}'
-        console.print(text, style='red', markup=False)
+    for step in steps:
+        if state.get(step.name) == 'failed':
+            text = f'failed: {step.name}; read {step.log}'
+            console.print(text, style='red', markup=False)
     skipped = [name for name, value in state.items() if value == 'skipped']
     if skipped:
         console.print(f'not run because of that: {", ".join(skipped)}', markup=False)
-    return 1 if failed else 0
+    return 1 if 'failed' in state.values() else 0
 
 
 def _table(title: str, entry: dict, study: dict[str, Any]) -> Table:

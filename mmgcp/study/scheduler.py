@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -23,6 +22,9 @@ from .local import LocalBackend, LocalJob
 from .progress import Display, format_seconds, last_lines
 from .slurm import SlurmBackend, SlurmJob
 from .step import Step, StudyError, digest, fingerprint, hash_steps, launched
+
+#: A disk with less is full: no checkpoint fits.
+_LEAST_BYTES = 50e6
 
 Backend = LocalBackend | SlurmBackend
 Job = LocalJob | SlurmJob
@@ -55,15 +57,14 @@ class Scheduler:
         self.running: dict[str, tuple[Step, Job, dict]] = {}
 
     def run(self) -> dict[str, str]:
-        """Run everything that is not done.
+        """Run everything that is not done; ends all steps when it is interrupted.
 
         Returns:
             The final state of each step: ``done``, ``failed`` or ``skipped``.
-
-        Raises:
-            KeyboardInterrupt: SIGINT or SIGTERM arrived; the steps were ended.
         """
-        with _sigterm_interrupts(), self.display:
+        # SIGTERM ends the study like Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with self.display.bars:
             try:
                 self._start_ready()
                 while self.running:
@@ -120,6 +121,8 @@ class Scheduler:
         try:
             job = job or self._new_attempt(step, history)
         except StudyError as error:
+            history['attempts'][-1].update(ended=_now(), problem=str(error))
+            step.write_history(history)
             return self._set(step, 'failed', str(error))
         self.running[step.name] = step, job, history
         self._set(step, 'running', job.name)
@@ -179,8 +182,6 @@ class Scheduler:
         # A killed attempt has no end; its time is not known and not guessed.
         seconds = sum(attempt.get('seconds', 0.0) for attempt in attempts)
         record = {
-            'name': step.name,
-            'kind': step.kind,
             'hash': self.hashes[step.name],
             'command': launched(step.command, step.processes),
             'env': attempts[-1]['env'],
@@ -190,7 +191,6 @@ class Scheduler:
             'ended': attempts[-1]['ended'],
             'seconds': seconds,
             'attempts': len(attempts),
-            'meta': step.meta,
         }
         write_json(step.record_file, record)
         return self._set(step, 'done', format_seconds(seconds), seconds)
@@ -208,7 +208,9 @@ def _problem(step: Step, status: int) -> str:
     if status:
         lines = last_lines(step.log)
         last = lines[-1] if lines and not lines[-1].startswith('# ') else 'no output'
-        return f'exit status {status}: {last[:200]}'
+        full = shutil.disk_usage(step.work_dir).free < _LEAST_BYTES
+        hint = f' (the disk of {step.work_dir} is full)' if full else ''
+        return f'exit status {status}: {last[:200]}{hint}'
     if not step.result.exists():
         return f'it ended without writing {step.result}'
     measured = read_json(step.result) if 'metrics' in step.meta else {}
@@ -248,17 +250,3 @@ def only_study_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the study like Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shlex
 import signal
 import subprocess
 import time
@@ -26,10 +25,9 @@ class Command:
     """A step's command on the nodes that Slurm chose.
 
     Slurm warns before a job reaches its time limit or makes room for another one.
-    submitit then calls :meth:`checkpoint` and puts the job back into the queue under the
-    same number, where a training goes on from its last checkpoint. What became of the
-    job is in ``job.json`` in the step's folder: its number, the checkpoint at each
-    start, the exit status.
+    submitit then calls :meth:`checkpoint` and puts the job back into the queue, where a
+    training goes on from its last checkpoint. ``job.json`` in the step's folder holds
+    the number of the job, the checkpoint at each start and the exit status.
     """
 
     def __init__(
@@ -47,59 +45,57 @@ class Command:
 
         os.chdir(self.cwd)
         here = submitit.JobEnvironment()
-        first = here.global_rank == 0
         record = read_job(self.step, here.job_id)
         if record['status'] is not None:  # put back into the queue after its end
             return record['status']
         again = int(os.environ.get('SLURM_RESTART_COUNT', '0'))
-        starts = [*record['starts'][:again], self.step.checkpoint()]
-        record['starts'] = starts
-        if first:
+        record['starts'] = [*record['starts'][:again], self.step.checkpoint()]
+        if here.global_rank == 0:
             write_json(job_file(self.step), record)
-        command = list(self.command)
-        if starts[-1] is not None and '--resume' not in command:
-            command.append('--resume')
-        if len(here.hostnames) > 1:
-            layout = _layout(here, self.step.processes, again)
-            command = launched(command, self.step.processes, *layout)
-        else:
-            command = launched(command, self.step.processes)
-        with open(self.step.log if first else os.devnull, 'a', encoding='utf-8') as log:
-            try:
-                status = self._run(command, log, again, starts[-3:])
-            except Exception as error:  # submitit does not start the job again
+        try:
+            status = self._run(here, record['starts'], again)
+        except Exception as error:  # raised by submitit: it does not requeue the job
+            with open(self.step.log, 'a', encoding='utf-8') as log:
                 print(error, file=log)
-                status = 1
-        if first:
+            status = 1
+        if here.global_rank == 0:
             write_json(job_file(self.step), {**record, 'status': status})
         return status
 
-    def _run(self, command: list[str], log: Any, again: int, starts: list) -> int:
-        if again:
-            print(f'# start {again + 1} $ {shlex.join(command)}', file=log, flush=True)
-        if len(starts) == 3 and len(set(starts)) == 1:
-            print(
-                'no checkpoint was written in two attempts: raise timeout_min, or save '
-                'more often (default_hooks.checkpoint.interval)',
-                file=log,
+    def _run(self, here: Any, starts: list[str | None], again: int) -> int:
+        command = list(self.command)
+        if starts[-1] is not None and '--resume' not in command:
+            command.append('--resume')
+        layout = _layout(here, self.step.processes, again)
+        command = launched(command, self.step.processes, *layout)
+        file = self.step.log if here.global_rank == 0 else os.devnull
+        with open(file, 'a', encoding='utf-8') as log:
+            if again:
+                print(f'# start {again + 1} $', *command, file=log, flush=True)
+            if starts[-3:] == 3 * starts[-1:]:
+                print(
+                    'no checkpoint was written in two attempts: raise timeout_min, or '
+                    'save more often (default_hooks.checkpoint.interval)',
+                    file=log,
+                )
+                return 1
+            signal.signal(signal.SIGTERM, self._note_end)
+            env = {**os.environ, **self.env}
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env
             )
-            return 1
-        signal.signal(signal.SIGTERM, self._end)
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **self.env},
-        )
-        while self.process.poll() is None:
+            while self.process.poll() is None:
+                time.sleep(0.2)
+        # When Slurm ends a job to start it again later, the command's status says
+        # nothing about the step: wait for the end.
+        deadline = time.monotonic() + _KILL_WAIT
+        while self.ending and time.monotonic() < deadline:
+            if cancelled_file(self.step).exists():
+                break
             time.sleep(0.2)
-        if self.ending:
-            # Slurm ends or requeues this job; that is no exit status of the step.
-            time.sleep(_KILL_WAIT)
         return self.process.returncode
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
+    def _note_end(self, number: int, frame: FrameType | None) -> None:
         self.ending = True
 
     def checkpoint(self) -> Any:
@@ -117,13 +113,15 @@ class Command:
 
 def _layout(here: Any, processes: int, again: int) -> list[str]:
     """Options of torchrun on one of several nodes; the first is the meeting point."""
-    host = os.environ.get('MASTER_ADDR', here.hostnames[0])
-    port = 20000 + int(here.raw_job_id) % 10000
+    nodes = here.hostnames
+    if len(nodes) == 1:
+        return []
+    host = os.environ.get('MASTER_ADDR', nodes[0])
     return [
-        f'--nnodes={len(here.hostnames)}',
-        f'--nproc_per_node={processes // len(here.hostnames)}',
+        f'--nnodes={len(nodes)}',
+        f'--nproc_per_node={processes // len(nodes)}',
         '--rdzv-backend=c10d',
-        f'--rdzv-endpoint={host}:{port}',
+        f'--rdzv-endpoint={host}:{20000 + int(here.raw_job_id) % 10000}',
         f'--rdzv-id={here.raw_job_id}.{again}',
         f'--rdzv-conf=is_host={here.global_rank == 0}',
     ]
@@ -133,10 +131,13 @@ def job_file(step: Step) -> Path:
     return step.work_dir / 'job.json'
 
 
+def cancelled_file(step: Step) -> Path:
+    return step.work_dir / 'cancelled'
+
+
 def read_job(step: Step, number: str) -> dict[str, Any]:
-    """What a job wrote down; as for a job that has not started when it is another's."""
-    file = job_file(step)
-    found = read_json(file) if file.is_file() else {}
+    """What a job wrote down, or what it would have before it started."""
+    found = read_json(job_file(step)) if job_file(step).is_file() else {}
     if found.get('job') == number:
         return found
     return {'job': number, 'starts': [], 'status': None}
@@ -156,14 +157,12 @@ class SlurmJob:
 
     def poll(self) -> int | None:
         """Exit status, or None while the job waits or runs."""
+        gone = self._gone()
         record = read_job(self.step, self.job.job_id)
         self.requeues = max(0, len(record['starts']) - 1)
-        if record['status'] is None and self._gone():
-            # What it wrote last may have been on its way.
-            record = read_job(self.step, self.job.job_id)
-            if record['status'] is None:
-                self.problem = self._why()
-                return 1
+        if gone and record['status'] is None:
+            self.problem = self._why()
+            return 1
         return record['status']
 
     def _gone(self) -> bool:
@@ -173,49 +172,50 @@ class SlurmJob:
         queue = self.backend.queue()
         if queue is None or self.job.job_id in queue:
             self.absent_since = None
-            return False
-        if self.absent_since is None:
+        elif self.absent_since is None:
             self.absent_since = self.backend.looks
-        return self.backend.looks > self.absent_since
+        return self.absent_since not in (None, self.backend.looks)
 
     def _why(self) -> str:
-        command = ['scontrol', '--oneliner', 'show', 'job', self.job.job_id]
-        state = None
-        if self.backend.cluster == 'slurm':
-            found = subprocess.run(command, capture_output=True, text=True, check=False)
-            state = re.search(r'JobState=(\S+)', found.stdout)
         text = f'{self.name} ended without a result'
-        text += f' ({state.group(1)})' if state else ''
-        paths = self.job.paths
-        if not (paths.stdout.exists() or paths.stderr.exists()):
+        if self.backend.cluster == 'slurm':
+            shown = _answer('scontrol', '--oneliner', 'show', 'job', self.job.job_id)
+            if state := re.search(r'JobState=(\S+)', shown or ''):
+                text += f' ({state.group(1)})'
+        if not (self.job.paths.stdout.exists() or self.job.paths.stderr.exists()):
             text += f' and wrote nothing: do the nodes see {self.backend.folder}?'
         return text
 
     def interrupt(self) -> None:
+        """Ask the cluster to end the job."""
+        cancelled_file(self.step).touch()
         self.job.cancel(check=False)
 
     def stop(self) -> None:
         """Cancel the job and wait until the cluster has ended it."""
-        self.interrupt()
-        deadline = time.monotonic() + _KILL_WAIT
-        while time.monotonic() < deadline and self.backend.cluster == 'slurm':
-            if self.job.job_id not in (self.backend.queue(fresh=True) or ()):
-                return
-            time.sleep(1)
+        if self.backend.cluster == 'slurm':
+            self.interrupt()
+            deadline = time.monotonic() + _KILL_WAIT
+            while self.job.job_id in (self.backend.queue(fresh=True) or ()):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(1)
+
+
+def _answer(*command: str) -> str | None:
+    """Output of a command of Slurm, None when it fails."""
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if found.returncode else found.stdout
 
 
 class SlurmBackend:
     """Submits steps.
 
     Args:
-        folder: Where submitit keeps what it hands to the jobs.
-        cwd: Folder in which the commands run, on a file system that all nodes see.
-        resources: What the steps ask for; ``cluster=local`` takes the same path
-            without a cluster.
+        folder: The study's; submitit keeps what it hands to the jobs below it.
+        cwd: Folder in which the commands run; all nodes must see both.
+        resources: What the steps ask for; ``cluster=local`` needs no cluster.
         jobs: Steps submitted at a time.
-
-    Raises:
-        StudyError: submitit is missing or does not know an option.
     """
 
     poll_seconds = 2.0
@@ -225,13 +225,9 @@ class SlurmBackend:
     def __init__(
         self, folder: Path, cwd: Path, resources: Resources, jobs: int
     ) -> None:
-        try:
-            import submitit
-        except ModuleNotFoundError:
-            raise StudyError(
-                "--slurm needs submitit: pip install 'mmgcp[study]'"
-            ) from None
-        self.folder = folder.absolute()
+        import submitit
+
+        self.folder = folder.absolute() / 'slurm'
         self.cwd = cwd
         self.jobs = jobs
         self.resources = resources
@@ -260,16 +256,15 @@ class SlurmBackend:
 
     def start(self, step: Step, command: list[str]) -> SlurmJob:
         import submitit
-        from submitit.core.utils import FailedSubmissionError, UncompletedJobError
+        from submitit.core.utils import UncompletedJobError
 
         options = self.resources.of(step)
         limit = options.pop('max_num_timeout', _TIMEOUTS)
         if self.cluster != 'slurm':
             del options['nodes']
-        options = {
-            key if key in self._general else f'slurm_{key}': value
-            for key, value in options.items()
-        }
+        special = [key for key in options if key not in self._general]
+        options.update({f'slurm_{key}': options.pop(key) for key in special})
+        cancelled_file(step).unlink(missing_ok=True)
         work = Command(step, command, self.environment(step), self.cwd)
         try:
             executor = submitit.AutoExecutor(
@@ -277,10 +272,8 @@ class SlurmBackend:
             )
             executor.update_parameters(name=step.name.replace('/', '_'), **options)
             job = executor.submit(work)
-        except (FailedSubmissionError, UncompletedJobError) as error:
-            raise StudyError(f'Slurm refused it: {error}') from error
-        except (RuntimeError, AssertionError) as error:
-            raise StudyError(f'--slurm: {error}') from error
+        except (RuntimeError, AssertionError, UncompletedJobError) as error:
+            raise StudyError(f'cannot be submitted: {error}') from error
         return SlurmJob(self, step, job)
 
     def attach(self, step: Step, name: str) -> SlurmJob | None:
@@ -305,9 +298,8 @@ class SlurmBackend:
         ``squeue`` needs no accounting data base, which small clusters do not have.
         """
         if fresh or time.monotonic() - self._looked > self.look_seconds:
-            command = ['squeue', '--noheader', '--me', '--format', '%i']
-            found = subprocess.run(command, capture_output=True, text=True, check=False)
-            self._queue = None if found.returncode else set(found.stdout.split())
+            numbers = _answer('squeue', '--noheader', '--me', '--format', '%i')
+            self._queue = None if numbers is None else set(numbers.split())
             self._looked = time.monotonic()
             self.looks += 1
         return self._queue

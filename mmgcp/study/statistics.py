@@ -21,14 +21,10 @@ def summarize(values: Mapping[int, float]) -> dict[str, Any]:
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float]
 ) -> dict[str, Any] | None:
-    """Difference to the baseline over the seeds that both have.
+    """Difference to the baseline over the seeds that both have, None without any.
 
     The interval is that of Student's t with n - 1 degrees of freedom for the mean
     of the paired differences. With one seed it is unknown, not zero.
-
-    Returns:
-        ``seeds``, ``mean``, ``interval``, ``includes_zero`` and ``verdict``; None
-        when no seed is common to both.
     """
     seeds = [seed for seed in values if seed in baseline]
     if not seeds:

@@ -37,13 +37,7 @@ def digest(content: Any) -> str:
 
 
 def fingerprint(path: str | Path, known: dict | None = None) -> dict:
-    """Hash and size of a file.
-
-    Args:
-        path: File to hash.
-        known: What this function returned for the file before; trusted when size and
-            time are the same.
-    """
+    """Hash of a file; one that is ``known`` holds while size and time are the same."""
     stat = os.stat(path)
     found = {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}
     if known and all(known.get(key) == value for key, value in found.items()):
@@ -57,56 +51,34 @@ def fingerprint(path: str | Path, known: dict | None = None) -> dict:
 
 @dataclass
 class Step:
-    """One command line of a study.
+    """One command line of a study."""
 
-    Args:
-        name: Unique, also the folder below the study's ``steps``.
-        kind: One of ``KINDS``.
-        command: Argument list, without what starts several processes.
-        result: The file that the command leaves when it succeeded.
-        work_dir: Folder of the step's log, record and files.
-        deps: Names of the steps that have to be done before.
-        inputs: Files it reads that are worth hashing (checkpoints, manifests).
-        files: Text files to write before the command runs, by path.
-        content: Anything else that decides the result, e.g. the merged config.
-        resume_mark: File that says a killed attempt can be continued with
-            ``--resume``; it changes with every checkpoint.
-        exclusive: Run with no other step beside it (measures time).
-        processes: Processes of the command, started by torchrun.
-        expected_seconds: First guess for the display.
-        meta: What the report wants to know (encoder, task, seed, ...).
-    """
-
-    name: str
-    kind: str
-    command: list[str]
-    result: Path
-    work_dir: Path
-    deps: list[str] = field(default_factory=list)
-    inputs: list[Path] = field(default_factory=list)
-    files: dict[Path, str] = field(default_factory=dict)
-    content: Any = None
-    resume_mark: Path | None = None
-    exclusive: bool = False
-    processes: int = 1
+    name: str  # unique, and the folder below the study's `steps`
+    kind: str  # one of KINDS
+    command: list[str]  # without what starts several processes
+    result: Path  # the file that the command leaves when it succeeded
+    work_dir: Path  # folder of log, record and files
+    deps: list[str] = field(default_factory=list)  # steps that have to be done before
+    inputs: list[Path] = field(default_factory=list)  # files it reads, to be hashed
+    files: dict[Path, str] = field(default_factory=dict)  # to be written before it runs
+    content: Any = None  # what else decides the result, such as the merged config
+    resume_mark: Path | None = None  # there when `--resume` can go on; changes then
+    processes: int = 1  # started by torchrun
     expected_seconds: float = 60.0
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)  # encoder, task, seed, ...
 
     def __post_init__(self) -> None:
+        self.group = self.name.partition('/')[0]  # its steps take equally long
+        self.exclusive = self.kind == 'costs'  # measures time: runs alone
         self.log = self.work_dir / 'log.txt'
         self.record_file = self.work_dir / 'step.json'
+        self.history_file = self.work_dir / 'attempts.json'
 
     def hash(self, hashes: dict[str, str]) -> str:
         """Hash of the step and, through ``hashes``, of all steps before it."""
-        return digest(
-            {
-                'command': self.command,
-                'processes': self.processes,
-                'content': self.content,
-                'files': {str(path): text for path, text in self.files.items()},
-                'deps': {name: hashes[name] for name in self.deps},
-            }
-        )
+        files = {str(path): text for path, text in self.files.items()}
+        deps = {name: hashes[name] for name in self.deps}
+        return digest([self.command, self.processes, self.content, files, deps])
 
     def record(self) -> dict:
         """What was recorded when the step was done; empty before."""
@@ -114,11 +86,10 @@ class Step:
 
     def history(self) -> dict:
         """The attempts so far: ``{'key': ..., 'attempts': [...]}``, or empty."""
-        file = self.work_dir / 'attempts.json'
-        return read_json(file) if file.is_file() else {}
+        return read_json(self.history_file) if self.history_file.is_file() else {}
 
     def write_history(self, history: dict) -> None:
-        write_json(self.work_dir / 'attempts.json', history)
+        write_json(self.history_file, history)
 
     def checkpoint(self) -> str | None:
         """The checkpoint to go on from; differs after every one that was written."""

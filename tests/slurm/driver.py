@@ -26,7 +26,6 @@ def make_step(folder, name, kind='pretrain', processes=1, deps=(), command=()):
         work_dir,
         deps=list(deps),
         processes=processes,
-        exclusive=kind == 'costs',
         resume_mark=work_dir / 'last_checkpoint',
     )
 
@@ -37,7 +36,7 @@ if __name__ == '__main__':
     steps = [make_step(folder, **settings) for settings in json.loads(listed)]
     resources = Resources({}, options)
     resources.check(steps)
-    backend = SlurmBackend(folder / 'slurm', Path.cwd(), resources, 4)
+    backend = SlurmBackend(folder, Path.cwd(), resources, 4)
     backend.poll_seconds, backend.look_seconds = 0.3, 2.0
     display = Display(steps, 4)
     state = Scheduler(steps, backend, display, int(retries)).run()

@@ -1,6 +1,7 @@
 """Counts to LENGTH, a checkpoint a second; resumes, and dies once after DEATH.
 
-``python fake_training.py FOLDER LENGTH [DEATH]``. Several processes count together.
+``python fake_training.py FOLDER LENGTH [DEATH] [--resume]``. Several processes count
+together. A death of -1 means: write no checkpoint.
 """
 
 import os
@@ -30,7 +31,7 @@ for count in range(start + 1, length + 1):
         total = torch.ones(1)
         distributed.all_reduce(total)
         assert total == distributed.get_world_size()
-    if first:
+    if first and death >= 0:
         mark.write_text(str(count))
     print(count, flush=True)
     if count == death and not start:

@@ -1,8 +1,6 @@
 """From a study file to the graph of its steps."""
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,9 @@ from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.derived_config import DerivedConfig
 from mmgcp.study.plan import Planner
+from mmgcp.study.run import run_study
 from mmgcp.study.step import Step, StudyError, launched
+from mmgcp.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SCENES = ROOT / 'configs/studies/scenes.py'
@@ -159,20 +159,19 @@ tasks = dict(boxes=dict(config={str(config)!r}, metrics={{'coco/bbox_mAP': 'AP'}
     image = scenes / 'detection/train/000001.png'
     image.unlink()
     [note] = plan(load_study(file), tmp_path / 'w')[1].missing
-    assert note.startswith('(CocoDataset): ')
+    assert 'CocoDataset: expected the 2 images' in note
     assert '1 missing, such as 000001.png' in note
     assert f'python tools/make_scenes.py {scenes}' in note
 
 
-def test_dry_run_prints_and_writes_nothing(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/study.py')]
-    config = ROOT / 'configs/studies/imagenet_coco_ade20k.py'
-    command += [str(config), '--dry-run', '--work-dir', str(tmp_path / 'w')]
-    command += ['--tasks', 'faster_rcnn', '--seeds', '1']
-    text = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=tmp_path
-    ).stdout
-    assert not (tmp_path / 'w').exists()
+FULL_SIZE = str(ROOT / 'configs/studies/imagenet_coco_ade20k.py')
+
+
+def test_dry_run_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_study(FULL_SIZE, ROOT, dry_run=True, tasks=['faster_rcnn'], seeds=1) == 0
+    assert list(tmp_path.iterdir()) == []
+    text = capsys.readouterr().out
     assert 'faster_rcnn/gcp-m/seed0  [to do]  after convert/gcp-m' in text
     assert 'tools/train.py' in text
     assert 'downloads/resnet50-isqrt.pth: official weights of gcp-d' in text
@@ -180,14 +179,29 @@ def test_dry_run_prints_and_writes_nothing(tmp_path):
     assert 'assumed: ' in text
 
 
-def test_a_study_that_lacks_something_does_not_start(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/study.py')]
-    command += [str(ROOT / 'configs/studies/imagenet_coco_ade20k.py')]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert found.returncode == 1
-    assert 'missing on this machine' in found.stderr
-    assert 'Traceback' not in found.stderr
+def test_a_study_that_lacks_something_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match='missing on this machine'):
+        run_study(FULL_SIZE, ROOT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_encoder_file_is_found_before_anything_trains(tmp_path):
+    damaged = tmp_path / 'encoder.pth'
+    damaged.write_bytes(b'PK' + bytes(100))
+    file = write(
+        tmp_path,
+        f"""
+_base_ = {str(SCENES)!r}
+encoders = dict(_delete_=True, gap=dict(checkpoint={str(damaged)!r}))
+""",
+    )
+    [note] = plan(load_study(file), tmp_path)[1].missing
+    assert note.startswith(f'{damaged}')
+    assert 'encoder file of gap' not in note
+    damaged.unlink()
+    [note] = plan(load_study(file), tmp_path)[1].missing
+    assert note == f'{damaged}: encoder file of gap'
 
 
 def test_accelerator_hours_by_hand(tmp_path):
@@ -222,6 +236,8 @@ def test_accelerator_hours_by_hand(tmp_path):
         ("encoders = dict(a=dict(pretran='x'))", "unknown key 'pretran'"),
         ('tasks = dict()', 'tasks must name at least one'),
         ("tasks = dict(a=dict(config='x'))", "tasks.a needs 'metrics'"),
+        ('tasks = dict(a=None)', 'tasks.a = None must be a dict'),
+        ("encoders = {'..': dict(init_cfg=None)}", 'cannot be a folder name'),
         ("analyses = ['lanscape']", "unknown analysis 'lanscape'"),
     ],
 )
@@ -236,7 +252,9 @@ def test_wrong_keys_are_named(tmp_path, change, message):
 
 
 def test_wrong_names_on_the_command_line_are_named(study):
-    with pytest.raises(StudyError, match='--encoders gapp: not in .* gap, isqrt'):
+    with pytest.raises(
+        StudyError, match="--encoders: unknown .* 'gapp'; known: gap, isqrt"
+    ):
         select(study, encoders=['gapp'])
     with pytest.raises(StudyError, match='--seeds 0'):
         select(study, seeds=0)
@@ -245,7 +263,7 @@ def test_wrong_names_on_the_command_line_are_named(study):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(StudyError, match='no such study'):
+    with pytest.raises(UserError, match='no such config'):
         load_study(tmp_path / 'nothing.py')
     file = write(
         tmp_path,

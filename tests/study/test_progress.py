@@ -47,8 +47,8 @@ def test_log_without_output_is_starting(tmp_path):
 
 
 def test_time_left_is_learned_from_what_ran(tmp_path):
-    steps = [make_step(tmp_path, f'a{i}', expected_seconds=100.0) for i in range(3)]
-    steps.append(make_step(tmp_path, 'b', expected_seconds=7.0, meta={'group': 'x'}))
+    steps = [make_step(tmp_path, f'a/{i}', expected_seconds=100.0) for i in range(3)]
+    steps.append(make_step(tmp_path, 'b', expected_seconds=7.0))
     display = Display(steps, jobs=2, console=Console(file=io.StringIO()))
     assert display.left() == (3 * 100 + 7) / 2
     display.set(steps[0], 'done', '', 40.0)
@@ -72,7 +72,8 @@ def test_terminal_shows_each_step_and_the_time_left(tmp_path):
     for step in steps:
         step.work_dir.mkdir(parents=True)
     steps[1].log.write_text('Iter(train) [ 250/1000]  lr: 1e-3')
-    with Display(steps, 1, console) as display:
+    display = Display(steps, 1, console)
+    with display.bars:
         display.set(steps[0], 'done', '')
         display.set(steps[1], 'running', '')
         display.refresh()

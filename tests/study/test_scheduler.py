@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,13 +31,13 @@ COUNT = textwrap.dedent("""
 """)
 
 
-def make_step(folder, name, value='1', deps=(), code=COUNT, **options):
+def make_step(folder, name, value='1', deps=(), code=COUNT, kind='fake', **options):
     work_dir = folder / 'steps' / name
     inputs = [folder / 'steps' / dep / 'out.txt' for dep in deps]
     command = ['python', '-c', code, str(work_dir / 'out.txt'), value]
     return Step(
         name=name,
-        kind='fake',
+        kind=kind,
         command=[*command, *map(str, inputs)],
         result=work_dir / 'out.txt',
         work_dir=work_dir,
@@ -46,11 +47,11 @@ def make_step(folder, name, value='1', deps=(), code=COUNT, **options):
     )
 
 
-def run(steps, folder, jobs=2):
+def run(steps, folder, jobs=2, retries=0):
     console = Console(file=io.StringIO(), soft_wrap=True)
     backend = LocalBackend(jobs, folder, cpus=2)
     backend.poll_seconds = 0.01
-    state = Scheduler(steps, backend, Display(steps, jobs, console)).run()
+    state = Scheduler(steps, backend, Display(steps, jobs, console), retries).run()
     return state, console.file.getvalue()
 
 
@@ -157,6 +158,50 @@ def test_resumes_only_when_nothing_changed(tmp_path):
     assert record['attempts'] == 2
 
 
+DIES = textwrap.dedent("""
+    import pathlib, sys
+    folder = pathlib.Path(sys.argv[1]).parent
+    mark = folder / 'mark'
+    count = int(mark.read_text()) if '--resume' in sys.argv else 0
+    if count < int(sys.argv[2]):
+        mark.write_text(str(count + 1))
+    if count + 1 < 3:
+        sys.exit('died on purpose')
+    (folder / 'out.txt').write_text('3')
+""")
+
+
+@pytest.mark.parametrize(
+    ('retries', 'checkpoints', 'state', 'attempts'),
+    [(2, '3', 'done', 3), (1, '3', 'failed', 2), (9, '1', 'failed', 2)],
+)
+def test_retries_while_checkpoints_advance(
+    tmp_path, retries, checkpoints, state, attempts
+):
+    step = make_step(tmp_path, 'train', checkpoints, code=DIES)
+    step.resume_mark = step.work_dir / 'mark'
+    assert run([step], tmp_path, retries=retries)[0] == {'train': state}
+    assert len(step.history()['attempts']) == attempts
+
+
+@pytest.mark.parametrize(
+    ('measured', 'message'),
+    [
+        ('{"mIoU": null}', 'mIoU in .*out.txt is not finite'),
+        ('{"mIoU": NaN}', 'mIoU in .*out.txt is not finite'),
+        ('{"mIou": 1.0, "aAcc": 2.0}', "has no metric 'mIoU'; it has aAcc, mIou"),
+    ],
+)
+def test_metrics_that_say_nothing_fail_the_step(tmp_path, measured, message):
+    code = 'import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])'
+    step = make_step(tmp_path, 'test', measured, code=code)
+    step.meta['metrics'] = ['mIoU']
+    state, text = run([step], tmp_path, retries=1)
+    assert state == {'test': 'failed'}
+    assert re.search(message, text)
+    assert not step.record_file.exists()
+
+
 def test_exclusive_step_runs_alone(tmp_path):
     code = textwrap.dedent("""
         import sys, pathlib, time
@@ -164,7 +209,7 @@ def test_exclusive_step_runs_alone(tmp_path):
         start = time.time(); time.sleep(0.2)
         out.write_text(f'{start} {time.time()}')
     """)
-    steps = [make_step(tmp_path, 'alone', code=code, exclusive=True)]
+    steps = [make_step(tmp_path, 'alone', code=code, kind='costs')]
     steps += [make_step(tmp_path, name, code=code) for name in 'ab']
     state, _ = run(steps, tmp_path, jobs=3)
     assert set(state.values()) == {'done'}

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from mmgcp.study.progress import Display
+from mmgcp.study.resources import Resources
 from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.slurm import SlurmBackend
 from mmgcp.study.step import StudyError
@@ -18,7 +19,8 @@ pytest.importorskip('submitit')
 
 
 def run(steps, folder, **options):
-    backend = SlurmBackend(folder / 'slurm', folder, {'cluster': 'local', **options}, 8)
+    resources = Resources({'cluster': 'local', **options})
+    backend = SlurmBackend(folder, folder, resources, 8)
     backend.poll_seconds = 0.05
     display = Display(steps, 8, Console(file=io.StringIO()))
     return Scheduler(steps, backend, display).run()
@@ -26,7 +28,7 @@ def run(steps, folder, **options):
 
 def test_steps_run_as_jobs(tmp_path):
     steps = fake_steps(tmp_path, seeds=[0])[:2]
-    state = run(steps, tmp_path, cpus_per_task='1', timeout_min='5')
+    state = run(steps, tmp_path, cpus_per_task=1, timeout_min=5)
     assert set(state.values()) == {'done'}
     assert read_json(steps[1].result) == {'mIoU': 10.0}
     record = read_json(steps[0].record_file)
@@ -47,4 +49,4 @@ def test_failing_job_names_its_log(tmp_path):
 
 def test_unknown_option_is_named(tmp_path):
     with pytest.raises(StudyError, match='partitoin'):
-        SlurmBackend(tmp_path, tmp_path, {'cluster': 'local', 'partitoin': 'x'}, 1)
+        SlurmBackend(tmp_path, tmp_path, Resources({'partitoin': 'x'}), 1)
