@@ -5,6 +5,7 @@ FROM nvidia/cuda:12.8.1-cudnn-devel-ubuntu22.04
 
 ENV DEBIAN_FRONTEND=noninteractive \
     PIP_NO_CACHE_DIR=1 \
+    UV_NO_CACHE=1 \
     MMGCP_CACHE=/opt/mmgcp-cache \
     # mmcv's CUDA operators are compiled although no GPU is visible while building.
     FORCE_CUDA=1 \

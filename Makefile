@@ -2,6 +2,7 @@
 # make test    set-up, then all tests          (make test STACK=openmmlab: second stack)
 # make lint    set-up, then ruff and mypy
 # make docs    set-up, then the pages, in docs/_build
+# make pins    writes the versions that set-up installs, requirements/*.txt, anew
 # make clean   removes what the targets made here; the cache of compiled wheels stays
 #
 # ARGS="..."   is passed on: make study ARGS="--seeds 3", make test ARGS="-k layers"
@@ -20,14 +21,14 @@ FOLDER := $(or $(VENV),$(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK)))
 RUN := $(FOLDER)/bin/python
 ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3 || command -v python))
 
-.PHONY: help setup study test test-slurm lint docs clean
+.PHONY: help setup study test test-slurm lint docs pins clean
 
 help:
-	@sed -n '1,10s/^# \{0,1\}//p' Makefile
+	@sed -n '1,11s/^# \{0,1\}//p' Makefile
 
 setup:
 	@test -n "$(ANY_PYTHON)" || { echo "No python3 on PATH; install Python 3.10 to 3.12."; exit 1; }
-	@"$(ANY_PYTHON)" tools/setup_env.py --stack "$(STACK)" --extras "$(EXTRAS)" \
+	@"$(ANY_PYTHON)" tools/setup_env.py --stack "$(STACK)" --extras $(EXTRAS) \
 	  $(if $(VENV),--venv "$(VENV)") $(if $(PYTHON),--python "$(PYTHON)")
 
 study: setup
@@ -49,6 +50,15 @@ lint: setup
 docs: EXTRAS = dev
 docs: setup
 	@"$(RUN)" -m sphinx -W --keep-going -q -b html docs docs/_build
+
+# One file for Python 3.10 to 3.12; the second stack has 3.10 only.
+PINS := -m uv pip compile pyproject.toml --extra dev --python-version 3.10 --upgrade \
+  --no-annotate --no-emit-package mmgcp --custom-compile-command "make pins" --quiet
+pins: export UV_PYTHON_DOWNLOADS = never
+pins: setup
+	"$(RUN)" $(PINS) --universal --extra onedl requirements/onedl.in -o requirements/onedl.txt
+	"$(RUN)" $(PINS) --python-platform linux --extra openmmlab requirements/openmmlab.in \
+	  --build-constraint requirements/openmmlab.in -o requirements/openmmlab.txt
 
 clean:
 	rm -rf .venv .venv-openmmlab docs/_build build dist *.egg-info mmgcp/.mim .pytest_cache .ruff_cache .mypy_cache

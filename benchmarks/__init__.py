@@ -1,1 +1,1 @@
-"""Time and memory of the parts, always against something in the same process."""
+"""Time and memory beside the published algorithms: ``python -m benchmarks``."""

@@ -1,9 +1,9 @@
 """The published algorithms written plainly: what speed and values are held against.
 
 These follow the arithmetic of the released fast-MPN-COV and DropCov networks step by
-step (explicit centring matrix, a stored slot per Newton-Schulz step, ten products per
+step (explicit centering matrix, a stored slot per Newton-Schulz step, ten products per
 step in the backward pass, a loop over the samples for the trace), with their result
-of shape ``(B, K, 1)`` and their behaviour on degenerate input. Nothing of the package
+of shape ``(B, K, 1)`` and their behavior on degenerate input. Nothing of the package
 uses them.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class OfficialCovariance(torch.autograd.Function):
-    """``X J X'`` with the centring matrix ``J`` formed for every sample."""
+    """``X J X'`` with the centering matrix ``J`` formed for every sample."""
 
     @staticmethod
     def forward(ctx, x):
@@ -23,21 +23,21 @@ class OfficialCovariance(torch.autograd.Function):
         n = height * width
         x = x.reshape(batch, channels, n)
         # Built in float32 whatever the dtype of x, as published.
-        centring = torch.full((n, n), -1.0 / n / n) + torch.eye(n) / n
-        centring = centring.view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
-        ctx.save_for_backward(x, centring)
+        centering = torch.full((n, n), -1.0 / n / n) + torch.eye(n) / n
+        centering = centering.view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
+        ctx.save_for_backward(x, centering)
         ctx.spatial = (height, width)
-        return x.bmm(centring).bmm(x.transpose(1, 2))
+        return x.bmm(centering).bmm(x.transpose(1, 2))
 
     @staticmethod
     def backward(ctx, grad):
-        x, centring = ctx.saved_tensors
+        x, centering = ctx.saved_tensors
         grad = grad + grad.transpose(1, 2)
-        return grad.bmm(x).bmm(centring).reshape(*x.shape[:2], *ctx.spatial)
+        return grad.bmm(x).bmm(centering).reshape(*x.shape[:2], *ctx.spatial)
 
 
 class OfficialSquareRoot(torch.autograd.Function):
-    """Coupled Newton-Schulz iteration with trace pre- and post-normalisation."""
+    """Coupled Newton-Schulz iteration with trace pre- and post-normalization."""
 
     @staticmethod
     def forward(ctx, x, steps):
@@ -87,7 +87,7 @@ class OfficialSquareRoot(torch.autograd.Function):
                 new_z = 0.5 * (yz.bmm(dz) - y.bmm(dy).bmm(y) - dz.bmm(zy))
                 dy, dz = new_y, new_z
             da = 0.5 * (dy.bmm(eye3 - a) - dz - a.bmm(dy))
-        # Published with the transpose; the covariance before it symmetrises.
+        # Published with the transpose; the covariance before it symmetrizes.
         da = da.transpose(1, 2)
         out = da / trace.view(batch, 1, 1).expand_as(x)
         inner = (da * x).sum(dim=1).sum(dim=1)

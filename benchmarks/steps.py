@@ -1,84 +1,132 @@
 """Whole steps of configs: training, prediction, and the data that feeds them."""
 
-import argparse
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import nn
 
 from mmgcp.registry import MODELS
+from mmgcp.utils.config import load_config, required
+from mmgcp.utils.errors import UserError
 
-from .samples import synthetic_batch
 from .timing import Variant
 
-# Share of the step of a ResNet-50 at 224 x 224 that pooling may take.
-SHARES = {'NewtonSchulz': 0.015, 'AdaptiveChannelDropout': 0.0025}
 # Image side when --size is not given and the pipeline does not tell.
 SIDES = {'mmpretrain': 224, 'mmdet': 512, 'mmseg': 512}
 
 
-def config_groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
-    """Groups to measure for every kind that takes configs."""
-    configs = [load(path) for path in args.config]
-    if args.kind == 'pretrain-step':
-        # Heads of one recipe: all against the first.
-        first = configs[0].stem
-        yield (
-            'pre-training step',
-            [v for c in configs for v in _pretrain(c, args, c.stem, first)],
-        )
-    elif args.kind == 'transfer-step':
-        for config in configs:
-            yield f'training step, {config.stem}', _last_stages(config, args)
-    elif args.kind == 'evaluation':
-        for scope, group in _by_scope(configs).items():
-            first = group[0].stem
-            yield (
-                f'prediction, {scope}',
-                [_predict(c, args, c.stem, first) for c in group],
-            )
-    else:
-        for config in configs:
-            yield f'throughput, {config.stem}', _throughput(config, args)
+class Steps:
+    """A config with a random model, and the steps that can be timed.
 
-
-def load(path: str) -> Config:
-    """Read a config and remember its file name as ``stem``.
+    Args:
+        path: The config.
+        device: Where the model is.
+        batch: Images per step; those of the config by default.
+        size: Side of the images; that of the training crops by default.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        UserError: The config has no scope of a framework that is known here.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'{path}: no such config. Run from the root of the repository, or give '
-            '--config'
+
+    def __init__(
+        self, path: str, device: str, batch: int | None, size: int | None = None
+    ) -> None:
+        self.name, self.config = Path(path).stem, load_config(path)
+        self.scope = required(self.config, 'default_scope')
+        if self.scope not in SIDES:
+            raise UserError(
+                f'{path}: default_scope={self.scope!r} has no steps to time. Use a '
+                f'config of {", ".join(SIDES)}'
+            )
+        self.device = device
+        self.batch = batch or self.config.train_dataloader.batch_size
+        self.size = size or _crop(self.config) or SIDES[self.scope]
+
+    def model(self) -> nn.Module:
+        """A new model, with the random weights of its constructors."""
+        init_default_scope(self.scope)
+        torch.manual_seed(0)
+        return MODELS.build(self.config.model).to(self.device)
+
+    def _training_step(self, model: nn.Module) -> Callable[[dict], object]:
+        model.train()
+        optimizer = build_optim_wrapper(model, self.config.optim_wrapper)
+        return lambda data: model.train_step(data, optimizer)
+
+    def _images(self) -> dict:
+        return synthetic_batch(self.config, self.batch, self.size)
+
+    def train(self, name: str, baseline: str) -> Variant:
+        """One training step."""
+        data, step = self._images(), self._training_step(self.model())
+        return Variant(name, lambda: step(data), baseline, self.batch)
+
+    def train_with_pooling(self, baseline: str) -> list[Variant]:
+        """One training step, and for a covariance head its pooling alone."""
+        data, model = self._images(), self.model()
+        step = self._training_step(model)
+        whole = Variant(self.name, lambda: step(data), baseline, self.batch)
+        if self.config.model.neck.type != 'mmgcp.GlobalCovariancePooling':
+            return [whole]
+        maps: list[torch.Tensor] = []
+        hook = model.neck.reduction.register_forward_hook(
+            lambda module, inputs, output: maps.append(output.detach())
         )
-    config = Config.fromfile(path)
-    config.stem = Path(path).stem
-    return config
+        step(data)
+        hook.remove()
+        x = maps[0].requires_grad_()
 
+        def pool():
+            x.grad = None
+            model.neck.pool(x).sum().backward()
 
-def build(config: Config, device: str) -> torch.nn.Module:
-    """Build the model of a config, with the random weights of its constructors."""
-    init_default_scope(config.default_scope)
-    torch.manual_seed(0)
-    return MODELS.build(config.model).to(device)
+        return [whole, Variant(f'pooling of {self.name}', pool, self.name)]
 
+    def last_stages(self, stages: list[str]) -> list[Variant]:
+        """One training step for each form of the last stage."""
+        variants = []
+        for stage in stages:
+            self.config.model.backbone.last_stage = stage
+            first = f'last_stage={stages[0]}'
+            variants.append(self.train(f'last_stage={stage}', first))
+        return variants
 
-def _by_scope(configs: list[Config]) -> dict[str, list[Config]]:
-    groups: dict[str, list[Config]] = {}
-    for config in configs:
-        groups.setdefault(config.default_scope, []).append(config)
-    return groups
+    def predict(self, baseline: str) -> Variant:
+        """One batch through the model, boxes and masks included."""
+        data, model = self._images(), self.model().eval()
 
+        def step():
+            with torch.no_grad():
+                model.test_step(data)
 
-def _batch(config: Config, args: argparse.Namespace) -> tuple[dict, int]:
-    number = args.batch or config.train_dataloader.batch_size
-    size = args.size or _crop(config) or SIDES[config.default_scope]
-    return synthetic_batch(config, number, size), number
+        return Variant(self.name, step, baseline, self.batch)
+
+    def with_loading(self) -> list[Variant]:
+        """The training step on one fixed batch, loading alone, and both in turn.
+
+        The loader runs without workers: its time is then what one core spends on it.
+        """
+        init_default_scope(self.scope)
+        loading = self.config.train_dataloader.copy()
+        loading.update(num_workers=0, persistent_workers=False, batch_size=self.batch)
+        loading.pop('prefetch_factor', None)
+        loader = Runner.build_dataloader(loading, seed=0)
+        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+        step, fixed = self._training_step(self.model()), next(batches)
+        return [
+            Variant('step', lambda: step(fixed), 'step', self.batch),
+            Variant('loading', lambda: next(batches), 'step', self.batch),
+            Variant(
+                'loading and step', lambda: step(next(batches)), 'step', self.batch
+            ),
+        ]
 
 
 def _crop(config: Config) -> int | None:
@@ -94,113 +142,45 @@ def _crop(config: Config) -> int | None:
     return found
 
 
-def _training_step(
-    config: Config, model: torch.nn.Module
-) -> Callable[[dict], dict[str, torch.Tensor]]:
-    from mmengine.optim import build_optim_wrapper
+def synthetic_batch(config: Config, batch: int, size: int) -> dict:
+    """Images of noise with annotations, for the ``data_preprocessor`` of a config."""
+    rng = np.random.default_rng(0)
+    classes = _find(config.model, 'num_classes')
+    if config.default_scope == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
 
-    model.train()
-    optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    return lambda data: model.train_step(data, optimizer)
+        return demo_mm_inputs(
+            batch,
+            [(3, size, size)] * batch,
+            num_items=[8] * batch,
+            num_classes=classes,
+            with_mask='mask_head' in str(config.model),
+        )
+    images = torch.from_numpy(rng.integers(0, 256, (batch, 3, size, size), np.uint8))
+    if config.default_scope == 'mmpretrain':
+        from mmpretrain.structures import DataSample
 
+        labels = rng.integers(0, classes, batch)
+        samples = [DataSample().set_gt_label(int(label)) for label in labels]
+        return dict(inputs=images, data_samples=samples)
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
 
-def _train(
-    config: Config, args: argparse.Namespace, name: str, baseline: str
-) -> Variant:
-    data, number = _batch(config, args)
-    train = _training_step(config, build(config, args.device))
-    return Variant(name, lambda: train(data), baseline, items=number)
-
-
-def _pretrain(
-    config: Config, args: argparse.Namespace, name: str, baseline: str
-) -> list[Variant]:
-    """The step, and for a covariance head its pooling alone as a share of it."""
-    data, number = _batch(config, args)
-    model = build(config, args.device)
-    train = _training_step(config, model)
-    step = Variant(name, lambda: train(data), baseline, items=number)
-    if not hasattr(getattr(model, 'neck', None), 'pool'):
-        return [step]
-    maps: list[torch.Tensor] = []
-    hook = model.neck.reduction.register_forward_hook(
-        lambda module, inputs, output: maps.append(output.detach())
-    )
-    train(data)
-    hook.remove()
-    x = maps[0].requires_grad_()
-    size = args.size or _crop(config)
-    wanted = _share(config) if size == 224 else None
-    targets = {} if wanted is None else {'time': wanted}
-
-    def pool():
-        x.grad = None
-        model.neck.pool(x).sum().backward()
-
-    return [step, Variant(f'pooling of {name}', pool, name, targets=targets)]
-
-
-def _share(config: Config) -> float | None:
-    """Goal of the pooling of a ResNet-50 config."""
-    if config.model.backbone.get('depth') != 50:
-        return None
-    parts = [config.model.neck.get(key) or {} for key in ('dropout', 'normalization')]
-    found = [SHARES[part['type']] for part in parts if part.get('type') in SHARES]
-    return found[0] if len(found) == 1 else None
-
-
-def _last_stages(config: Config, args: argparse.Namespace) -> list[Variant]:
-    variants = []
-    first = f'last_stage={args.last_stage[0]}'
-    for stage in args.last_stage:
-        changed = config.copy()
-        changed.model.backbone.last_stage = stage
-        variants.append(_train(changed, args, f'last_stage={stage}', first))
-    return variants
-
-
-def _predict(
-    config: Config, args: argparse.Namespace, name: str, baseline: str
-) -> Variant:
-    data, number = _batch(config, args)
-    model = build(config, args.device).eval()
-
-    def step():
-        with torch.no_grad():
-            model.test_step(data)
-
-    return Variant(name, step, baseline, items=number)
-
-
-def _throughput(config: Config, args: argparse.Namespace) -> list[Variant]:
-    """The step on one fixed batch, loading in this process, and both in turn.
-
-    The loader runs without workers: its time is then what one core spends on it.
-    """
-    from mmengine.runner import Runner
-
-    init_default_scope(config.default_scope)
-    loading = config.train_dataloader.copy()
-    loading.update(num_workers=0, persistent_workers=False)
-    loading.pop('prefetch_factor', None)
-    loading.batch_size = args.batch or loading.batch_size
-    loader = Runner.build_dataloader(loading, seed=0)
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    train = _training_step(config, build(config, args.device))
-    fixed = next(batches)
-    number = loading.batch_size
-
-    def both():
-        train(next(batches))
-
-    return [
-        Variant('step', lambda: train(fixed), 'step', items=number),
-        Variant(
-            'loading',
-            lambda: next(batches),
-            'step',
-            items=number,
-            dataset=loader.dataset,
-        ),
-        Variant('loading and step', both, 'step', items=number),
+    shape = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'), (size, size))
+    maps = torch.from_numpy(rng.integers(0, classes, (batch, 1, size, size)))
+    samples = [
+        SegDataSample(metainfo=shape, gt_sem_seg=PixelData(data=each)) for each in maps
     ]
+    return dict(inputs=list(images), data_samples=samples)
+
+
+def _find(node, key: str):
+    """First value of ``key`` anywhere in a config."""
+    if isinstance(node, dict):
+        if key in node:
+            return node[key]
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        found = (_find(child, key) for child in node)
+        return next((value for value in found if value is not None), None)
+    return None

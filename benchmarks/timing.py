@@ -4,13 +4,12 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
+from torch.profiler import DeviceType, ProfilerActivity, profile
 
-# One line per memory event of the profiler.
-_MEMORY = '[memory]'
+from mmgcp.utils.progress import track
 
 
 @dataclass
@@ -21,39 +20,33 @@ class Variant:
         name: Shown in the table.
         step: Does the work once.
         baseline: Name of the variant its ratio is taken against.
-        items: Images per step, for images per second; None leaves the column empty.
-        targets: What the ratios should not exceed, by column (``time``, ``peak``).
-        dataset: What the step loads from, if it loads.
+        images: Images per step, if images per second are to be shown.
     """
 
     name: str
     step: Callable[[], object]
     baseline: str
-    items: int | None = None
-    targets: dict = field(default_factory=dict)
-    dataset: Any = None
+    images: int | None = None
 
 
 def clock(device: str) -> Callable[[Callable], float]:
     """A function that gives the seconds a step takes on a device."""
-    if device != 'cuda':
 
-        def seconds(step):
-            start = time.perf_counter()
-            step()
-            return time.perf_counter() - start
-    else:
+    def on_cpu(step):
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
 
-        def seconds(step):
-            begin = torch.cuda.Event(enable_timing=True)
-            end = torch.cuda.Event(enable_timing=True)
-            begin.record()
-            step()
-            end.record()
-            end.synchronize()
-            return begin.elapsed_time(end) / 1e3
+    def on_gpu(step):
+        begin = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
+        begin.record()
+        step()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
 
-    return seconds
+    return on_gpu if device == 'cuda' else on_cpu
 
 
 def peak_bytes(step: Callable, device: str = 'cpu') -> int:
@@ -65,8 +58,6 @@ def peak_bytes(step: Callable, device: str = 'cpu') -> int:
         step()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    from torch.profiler import ProfilerActivity, profile
-
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
@@ -74,7 +65,7 @@ def peak_bytes(step: Callable, device: str = 'cpu') -> int:
     events = [
         e
         for e in run.profiler.kineto_results.events()
-        if e.name() == _MEMORY and e.device_type() == torch.profiler.DeviceType.CPU
+        if e.name() == '[memory]' and e.device_type() == DeviceType.CPU
     ]
     events.sort(key=lambda e: e.start_ns() if hasattr(e, 'start_ns') else e.start_us())
     held = peak = 0
@@ -84,13 +75,19 @@ def peak_bytes(step: Callable, device: str = 'cpu') -> int:
     return peak
 
 
+def most_expensive(step: Callable, number: int) -> str:
+    """torch's table of the ``number`` operators with the most time of their own."""
+    with profile(activities=[ProfilerActivity.CPU]) as run:
+        step()
+    return run.key_averages().table(sort_by='self_cpu_time_total', row_limit=number)
+
+
 def measure(
     variants: list[Variant],
     rounds: int,
     warmup: int = 2,
     device: str = 'cpu',
     memory: bool = True,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict]:
     """Time the variants in turn, ``rounds`` times, after ``warmup`` rounds.
 
@@ -103,13 +100,11 @@ def measure(
     """
     seconds = clock(device)
     times: dict[str, list[float]] = {v.name: [] for v in variants}
-    total = warmup + rounds
-    for number in range(total):
+    for number in track(range(warmup + rounds), 'rounds', warmup + rounds):
         for variant in variants if number % 2 else reversed(variants):
             spent = seconds(variant.step)
             if number >= warmup:
                 times[variant.name].append(spent)
-        progress(number + 1, total)
     peaks = {v.name: peak_bytes(v.step, device) for v in variants} if memory else {}
     return [_row(v, times, peaks) for v in variants]
 
@@ -117,29 +112,21 @@ def measure(
 def _row(variant: Variant, times: dict, peaks: dict) -> dict:
     own, base = times[variant.name], times[variant.baseline]
     ratios = [a / b for a, b in zip(own, base, strict=True)]
-    low, middle, high = quartiles(ratios)
+    quartiles = ratios * 3  # of a single round
+    if len(ratios) > 1:
+        quartiles = statistics.quantiles(ratios, n=4, method='inclusive')
     row = {
         'name': variant.name,
         'baseline': variant.baseline,
         'milliseconds': 1e3 * statistics.median(own),
-        'best_milliseconds': 1e3 * min(own),
-        'ratio': middle,
-        'ratio_quartiles': [low, high],
+        'ratio': quartiles[1],
+        'ratio_quartiles': [quartiles[0], quartiles[2]],
         'rounds': len(own),
-        'targets': variant.targets,
     }
     if peaks:
-        row['peak_mib'] = peaks[variant.name] / 2**20
         reference = peaks[variant.baseline]
+        row['peak_mib'] = peaks[variant.name] / 2**20
         row['peak_ratio'] = peaks[variant.name] / reference if reference else None
-    if variant.items:
-        row['images_per_second'] = variant.items / statistics.median(own)
+    if variant.images:
+        row['images_per_second'] = variant.images / statistics.median(own)
     return row
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method='inclusive')
-    return low, middle, high

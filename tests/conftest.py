@@ -1,7 +1,13 @@
 """What every test shares: quiet waiting threads and a fresh default scope."""
 
+import contextlib
+import logging
 import os
+import runpy
 import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 # Before torch is imported: waiting threads that spin stall a shared machine.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -14,6 +20,8 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 
 import pytest  # noqa: E402
 
+TOOLS = Path(__file__).parents[1] / 'tools'
+
 
 @pytest.fixture(autouse=True)
 def _same_start():
@@ -25,10 +33,77 @@ def _same_start():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True)
-def _no_leaking_scope():
-    """A test that builds a Runner leaves a default scope behind for the next one."""
-    yield
-    from mmengine.registry import DefaultScope
+def forget_runners():
+    """Forget what mmengine's Runners leave behind: loggers, visualizers, scopes.
 
-    DefaultScope._instance_dict.clear()
+    Two Runners of one config in one second would share them.
+    """
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for logger in MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            if isinstance(handler, logging.FileHandler):
+                # What it still holds may not fit the disk, as at any exit.
+                with contextlib.suppress(OSError):
+                    handler.close()
+    visualizers = [Visualizer, *Visualizer.__subclasses__()]
+    for kind in (MMLogger, MessageHub, DefaultScope, *visualizers):
+        kind._instance_dict.clear()
+
+
+@pytest.fixture(name='forget_runners')
+def _forget_runners():
+    return forget_runners
+
+
+@pytest.fixture(autouse=True)
+def _no_runner_is_left():
+    yield
+    forget_runners()
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_tool(capsys, monkeypatch, forget_runners):
+    """Run ``tools/NAME.py`` with arguments as the command line would."""
+
+    def run(name, *arguments):
+        path = TOOLS / f'{name}.py'
+        argv = [str(path), *(str(argument) for argument in arguments)]
+        monkeypatch.setattr(sys, 'argv', argv)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(path), run_name='__main__')
+        forget_runners()
+        captured = capsys.readouterr()
+        return Done(left.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def scenes_folder(tmp_path_factory):
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+
+    folder = tmp_path_factory.mktemp('data') / 'scenes'
+    spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)
+    make_scenes(folder, spec)
+    return folder
+
+
+@pytest.fixture
+def scenes(scenes_folder, monkeypatch):
+    """The scenes that the configs find in their environment variable."""
+    monkeypatch.setenv('MMGCP_SCENES', str(scenes_folder))
+    return scenes_folder

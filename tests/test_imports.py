@@ -1,6 +1,7 @@
-"""Imports run one way, and importing the package stays cheap."""
+"""Imports go down the tiers, without a circle, and look-ups import what they must."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +9,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'mmgcp'
-#: What each part may import of the package besides itself.
-ALLOWED = {
-    'layers': set(),
-    'utils': {'registry', 'version', 'datasets'},
-    'models': {'layers', 'registry', 'utils'},
-    'weights': {'layers', 'models', 'registry', 'utils', 'version'},
-    'datasets': {'layers', 'models', 'registry', 'utils', 'version'},
-}
+#: Lowest first. Parts of a tier may import each other as long as there is no circle.
+TIERS = (
+    {'version', 'registry', 'layers', 'utils'},
+    {'models'},
+    {'weights', 'datasets', 'engine'},
+    {'analysis', 'visualization', 'export'},
+    {'study'},
+)
+TIER = {part: number for number, parts in enumerate(TIERS) for part in parts}
 
 
 def imported_parts(path):
-    """Sub-packages of mmgcp that a file imports anywhere in it."""
+    """Parts of mmgcp that a file imports anywhere, type checking included."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             # `from ..x import y` counts levels from the package of the file.
@@ -33,31 +35,65 @@ def imported_parts(path):
             continue
         for name in names:
             parts = name.split('.')
-            if parts[0] == 'mmgcp' and len(parts) > 1:
+            if parts[0] == 'mmgcp' and len(parts) > 1 and parts[1] in TIER:
                 yield parts[1]
 
 
-@pytest.mark.parametrize('part', sorted(ALLOWED))
-def test_imports_run_one_way(part):
-    for path in sorted((PACKAGE / part).rglob('*.py')):
-        up = set(imported_parts(path)) - ALLOWED[part] - {part, '__version__'}
-        assert not up, f'{path.relative_to(PACKAGE)} imports {sorted(up)}'
+def graph():
+    found = {}
+    for path in PACKAGE.rglob('*.py'):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+        if part in TIER:
+            found.setdefault(part, set()).update(set(imported_parts(path)) - {part})
+    return found
 
 
-@pytest.mark.parametrize('part', ['study', 'analysis'])
-def test_nothing_below_imports_the_top(part):
-    for below in ALLOWED:
-        for path in (PACKAGE / below).rglob('*.py'):
-            assert part not in set(imported_parts(path)), path
+def test_every_part_has_a_tier():
+    parts = {
+        path.stem for path in PACKAGE.iterdir() if not path.name.startswith(('_', '.'))
+    }
+    assert parts == set(TIER)
+
+
+def test_imports_go_down():
+    for part, imported in graph().items():
+        up = {name for name in imported if TIER[name] > TIER[part]}
+        assert not up, f'{part} imports {sorted(up)}'
+    graphlib.TopologicalSorter(graph()).prepare()  # raises at a circle
+
+
+def modules_after(code):
+    out = subprocess.run(
+        [sys.executable, '-c', f'{code}\nimport sys; print(*sys.modules)'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(out.stdout.split())
 
 
 def test_layers_import_torch_alone():
-    foreign = ['mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'scipy', 'sklearn']
+    found = {name.split('.')[0] for name in modules_after('import mmgcp.layers')}
+    assert not found & {'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'scipy'}
+
+
+@pytest.mark.parametrize(
+    ('registry', 'name', 'parts'),
+    [
+        ('MODELS', 'GCPResNet', {'models', 'layers', 'utils'}),
+        ('WEIGHT_INITIALIZERS', 'PretrainedEncoder', {'weights', 'utils'}),
+        ('HOOKS', 'EpochSeedHook', {'engine', 'utils'}),
+        ('PARAM_SCHEDULERS', 'PolynomialLR', {'engine', 'utils'}),
+        ('OPTIM_WRAPPERS', 'CPUAmpOptimWrapper', {'engine', 'utils'}),
+        ('TRANSFORMS', 'Corrupt', {'datasets', 'utils'}),
+    ],
+)
+def test_a_look_up_imports_what_it_must(registry, name, parts):
     code = (
-        'import sys, mmgcp.layers; '
-        f'print([name for name in {foreign!r} if name in sys.modules])'
+        f'from mmengine.registry import {registry}\n'
+        f"assert {registry}.get('mmgcp.{name}') is not None"
     )
-    out = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True
-    ).stdout
-    assert out.strip() == '[]'
+    found = modules_after(code)
+    ours = {module.split('.')[1] for module in found if module.startswith('mmgcp.')}
+    assert ours & set(TIER) <= parts | {'registry', 'version'}
+    assert not found & {'mmgcp.weights.convert', 'mmgcp.datasets.scenes', 'sklearn'}

@@ -8,7 +8,7 @@ def main(argv=None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='any config of mmpretrain, mmdet or mmseg')
     parser.add_argument('--out', default='samples', help='folder of the pictures')
-    parser.add_argument('--count', type=int, default=12, help='how many samples')
+    parser.add_argument('--count', type=int, default=12, help='number of samples')
     parser.add_argument(
         '--repeats', type=int, default=1, help='draws of the augmentation of each'
     )
@@ -16,7 +16,6 @@ def main(argv=None) -> None:
         '--original', action='store_true', help="put the file's picture in front"
     )
     parser.add_argument('--seed', type=int, default=0, help='chooses the samples')
-    parser.add_argument('--columns', type=int, default=4, help='pictures in a row')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
 
@@ -29,7 +28,6 @@ def main(argv=None) -> None:
         repeats=args.repeats,
         original=args.original,
         seed=args.seed,
-        columns=args.columns,
         options=args.cfg_options,
     )
     print(f'{written[0]} and {len(written) - 1} pictures')

@@ -20,12 +20,6 @@ def main(argv=None) -> None:
         'for tools/test.py; detector: a model of mmdet 3.x',
     )
     parser.add_argument(
-        '--layout',
-        metavar='NAME',
-        help='layout of the source, recognised from its names unless given; '
-        '--layout list prints all',
-    )
-    parser.add_argument(
         '--ema', action='store_true', help='take the averaged weights of a timm file'
     )
     parser.add_argument(
@@ -37,29 +31,20 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--hash-name',
         action='store_true',
-        help='put eight digits of the sha256 of the tensors into the name',
-    )
-    parser.add_argument(
-        '--max-size',
-        type=float,
-        default=8,
-        metavar='GIB',
-        help='refuse files that are, or unpack to, more',
+        help='put eight digits of the sha256 of the new file into its name',
     )
     parser.add_argument('--verbose', action='store_true', help='print every name')
     args = parser.parse_args(argv)
 
-    from mmgcp.weights import convert_checkpoint
+    from mmgcp.weights.convert import convert_checkpoint
 
     result = convert_checkpoint(
         args.src,
         args.dst,
         to=args.to,
-        layout=args.layout,
         ema=args.ema,
         trust=args.trust,
         hash_name=args.hash_name,
-        max_bytes=int(args.max_size * 1024**3),
     )
     print(result.text(args.verbose))
     print(result.path)

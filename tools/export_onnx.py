@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Write a model as ONNX once onnxruntime answers as PyTorch does.
 
-The file takes RGB pictures (B, 3, H, W), float32 from 0 to 255; normalisation is
-inside. Classifiers and segmenters give logits, encoders their feature maps.
+The file takes RGB pictures (B, 3, H, W), float32 from 0 to 255; normalization is
+inside. Classifiers and segmentors give logits, encoders their feature maps.
 """
 
 from mmgcp.utils.cli import ArgumentParser, add_cfg_options, run_main
@@ -34,7 +34,6 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--images', help="pictures to check with; scikit-learn's two photographs"
     )
-    parser.add_argument('--opset', type=int, default=17, help='version of operators')
     parser.add_argument(
         '--tolerance',
         type=float,
@@ -49,7 +48,7 @@ def main(argv=None) -> None:
 
     from mmgcp.export.onnx_export import export_onnx
 
-    done = export_onnx(
+    shapes, differences = export_onnx(
         args.config,
         args.checkpoint,
         args.out,
@@ -57,15 +56,14 @@ def main(argv=None) -> None:
         size=args.size,
         free_size=args.free_size,
         images=args.images,
-        opset=args.opset,
         tolerance=args.tolerance,
         options=args.cfg_options,
         trust=args.trust,
     )
-    print(f'{done.path}  takes (B, 3, {done.size[0]}, {done.size[1]})')
-    for name, shape in done.outputs.items():
-        print(f'  {name:12}{shape}')
-    for name, value in done.differences.items():
+    print(args.out)
+    for name, shape in shapes.items():
+        print(f'  {name:12}({", ".join(["B", *map(str, shape[1:])])})')
+    for name, value in differences.items():
         print(f'  differs from PyTorch on {name} by {value:.1e} of the largest value')
 
 

@@ -29,9 +29,10 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     from mmgcp.utils.device import pick_device
+    from mmgcp.visualization.files import MediaError
     from mmgcp.visualization.predict import pairs_of, predict
 
-    written = predict(
+    written, failed = predict(
         args.input,
         pairs_of(args.models, args.labels),
         args.out,
@@ -43,6 +44,9 @@ def main(argv=None) -> None:
     )
     for path in written:
         print(path)
+    if failed:
+        message = f'{len(failed)} of {len(written) + len(failed)} pictures failed'
+        raise MediaError('\n'.join([message, *failed]))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Strip a checkpoint of its training state and name it by the sha256 of its tensors."""
+"""Strip a checkpoint of its training state and name it by the sha256 of the file."""
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 
@@ -11,19 +11,18 @@ def main(argv=None) -> None:
         'dst', nargs='?', help='NAME.pth gives NAME-<8 digits>.pth; beside SRC'
     )
     parser.add_argument(
-        '--ema', action='store_true', help='take the averaged weights (ema_state_dict)'
-    )
-    parser.add_argument(
-        '--trust', action='store_true', help='read pickled objects of the checkpoint'
+        '--trust',
+        action='store_true',
+        help='build any Python object in the file, which can run any code',
     )
     args = parser.parse_args(argv)
 
     from mmgcp.export.publish import publish_checkpoint
 
-    done = publish_checkpoint(args.src, args.dst, args.ema, args.trust)
+    done = publish_checkpoint(args.src, args.dst, args.trust)
     print(f'{done.path}')
-    print(f'sha256 of {done.tensors} tensors  {done.sha256}')
-    print(f'bytes  {done.bytes_before} -> {done.bytes_after}')
+    print(f'sha256   {done.sha256}')
+    print(f'tensors  {done.tensors}')
     print(f'dropped  {", ".join(done.dropped) or "nothing"}')
 
 

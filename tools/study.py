@@ -31,8 +31,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--slurm',
         nargs='*',
-        metavar='KEY=VALUE',
-        help='submit the steps: partition=gpu gpus_per_node=8 timeout_min=1440 ...',
+        metavar='[KIND:]KEY=VALUE',
+        help='submit the steps: partition=gpu pretrain:timeout_min=1440 ...',
+    )
+    parser.add_argument(
+        '--retries',
+        type=int,
+        default=0,
+        metavar='N',
+        help='resume a training that died, if it had written a new checkpoint',
+    )
+    parser.add_argument(
+        '--export-graph',
+        metavar='FILE.json',
+        help='write the graph as JSON, and a Snakefile that reads it',
     )
     parser.add_argument(
         '--dry-run', action='store_true', help='print the graph and every command'

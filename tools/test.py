@@ -7,6 +7,7 @@ from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,
     add_launcher_option,
+    add_trust_option,
     run_main,
 )
 
@@ -19,16 +20,17 @@ def main(argv=None) -> None:
     parser.add_argument('--out', metavar='JSON', help='file for the metrics')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     add_cfg_options(parser)
+    add_trust_option(parser)
     add_launcher_option(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
-    from mmgcp.engine.runner import evaluate
-    from mmgcp.weights.trained_model import check_checkpoint
+    from mmgcp.engine.distributed import leave_group
+    from mmgcp.engine.training import evaluate
 
-    check_checkpoint(options['checkpoint'])
     evaluate(**options)
+    leave_group()
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,
     add_launcher_option,
+    add_trust_option,
     run_main,
 )
 
@@ -28,20 +29,20 @@ def main(argv=None) -> None:
         help='scale the learning rate to the total batch size',
     )
     add_cfg_options(parser)
+    add_trust_option(parser)
     add_launcher_option(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
-    from mmgcp.engine.runner import train
+    from mmgcp.engine.distributed import leave_group
+    from mmgcp.engine.training import train
 
-    resume = options['resume']
-    if resume not in (None, 'auto') and os.path.exists(resume):
-        from mmgcp.weights.trained_model import check_checkpoint
-
-        check_checkpoint(resume)
     train(**options)
+    leave_group()
 
 
 if __name__ == '__main__':
-    run_main(main, on_interrupt='Go on from the last checkpoint with --resume')
+    run_main(
+        main, on_interrupt='Go on from the last checkpoint with', resume='--resume'
+    )

@@ -12,7 +12,7 @@ model = dict(
         num_heads=6,
         head_dims=24,
         # No published weights to fit: what the paper means, not what its code does.
-        official=False,
+        match_released_code=False,
     ),
     head=dict(type='mmgcp.TokenFusionHead', second_order_channels=3456),
 )

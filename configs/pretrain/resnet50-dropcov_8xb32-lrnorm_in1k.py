@@ -10,7 +10,7 @@ model = dict(
         type='mmgcp.GlobalCovariancePooling',
         in_channels=2048,
         reduced_channels=128,
-        dropout=dict(type='AdaptiveChannelDropout'),
+        dropout=dict(type='DropCov'),
     ),
     head=dict(in_channels=8256),
 )

@@ -4,7 +4,7 @@ _base_ = './sovit-small-cls_8xb128_in1k.py'
 
 model = dict(
     backbone=dict(out_type='raw'),
-    # `official` is left at its default: the published classifier weights then give the
+    # `match_released_code` is left at its default: the published classifier weights then give the
     # published logits.
     neck=dict(
         _delete_=True,

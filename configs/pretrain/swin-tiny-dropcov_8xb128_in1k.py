@@ -10,7 +10,7 @@ model = dict(
         num_heads=6,
         head_dims=24,
         # No published weights to fit: what the paper means, not what its code does.
-        official=False,
+        match_released_code=False,
     ),
     head=dict(
         _delete_=True,

@@ -16,17 +16,17 @@ data = dict(
 encoders = dict(
     gap=dict(
         label='GAP',
-        pretrain='configs/pretrain/resnet18-w16-gap_scenes.py',
+        pretrain='configs/pretrain/resnet18-w8-gap_scenes.py',
         backbone=dict(last_stage='stride'),
     ),
     isqrt=dict(
         label='iSQRT-COV',
-        pretrain='configs/pretrain/resnet18-w16-isqrt_scenes.py',
+        pretrain='configs/pretrain/resnet18-w8-isqrt_scenes.py',
         backbone=dict(last_stage='maxpool'),
     ),
     dropcov=dict(
         label='DropCov',
-        pretrain='configs/pretrain/resnet18-w16-dropcov_scenes.py',
+        pretrain='configs/pretrain/resnet18-w8-dropcov_scenes.py',
         backbone=dict(last_stage='maxpool'),
     ),
 )
@@ -34,12 +34,12 @@ encoders = dict(
 tasks = dict(
     detection=dict(
         label='detection and instance segmentation',
-        config='configs/detection/mask-rcnn_r18-w16_fpn_scenes.py',
+        config='configs/detection/mask-rcnn_r18-w8_fpn_scenes.py',
         metrics={'coco/bbox_mAP': 'box AP (%)', 'coco/segm_mAP': 'mask AP (%)'},
     ),
     segmentation=dict(
         label='semantic segmentation',
-        config='configs/segmentation/fpn_r18-w16_scenes.py',
+        config='configs/segmentation/fpn_r18-w8_scenes.py',
         metrics={'mIoU': 'mIoU (%)', 'aAcc': 'pixel accuracy (%)'},
     ),
 )

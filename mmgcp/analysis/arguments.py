@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 from mmengine.logging import MMLogger
 
-from mmgcp.utils.cli import ArgumentParser, add_cfg_options
-from mmgcp.utils.device import pick_device
+from mmgcp.engine.distributed import is_main, start
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_device_option,
+    add_launcher_option,
+)
 
-from mmgcp.engine.distributed import start
-from .runs import RunSpec, run_specs
+from .sample import RunSpec, Settings, run_specs
 
 
-def parser(description: str, seed: bool = True) -> ArgumentParser:
-    """Parser with the runs, their labels and where the result goes."""
+def parser(description: str) -> ArgumentParser:
+    """Parser with the runs, their labels, the launcher and the output folder."""
     result = ArgumentParser(description=description)
     result.add_argument(
         'runs',
@@ -25,16 +29,17 @@ def parser(description: str, seed: bool = True) -> ArgumentParser:
     result.add_argument('--labels', nargs='+', help='name of each run')
     result.add_argument('--out', required=True, help='folder of the JSON and the PNG')
     add_cfg_options(result)
-    result.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='none',
-        help='how the processes were started',
-    )
-    if seed:
-        result.add_argument('--seed', type=int, default=0, help='seed of all choices')
-        result.add_argument('--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_launcher_option(result)
     return result
+
+
+def add_model_options(result: ArgumentParser) -> None:
+    """Options of an analysis that loads the models."""
+    result.add_argument('--seed', type=int, default=0, help='seed of all choices')
+    result.add_argument(
+        '--trust', action='store_true', help='read pickled objects of the checkpoints'
+    )
+    add_device_option(result)
 
 
 def add_sample_options(result: ArgumentParser, split: str = 'train') -> None:
@@ -51,32 +56,27 @@ def add_sample_options(result: ArgumentParser, split: str = 'train') -> None:
         default=split,
         help='whose data loader of the config the sample comes from',
     )
-    result.add_argument('--device', help='such as cpu or cuda:0 (default: the best)')
+    add_model_options(result)
 
 
 def begin(args: argparse.Namespace) -> list[RunSpec]:
-    """Join the process group and return the runs to analyse."""
-    if 'LOCAL_RANK' not in os.environ:
-        os.environ['LOCAL_RANK'] = str(getattr(args, 'local_rank', 0))
-    if getattr(args, 'device', None) is not None:
-        pick_device(args.device)
+    """Join the process group and return the runs to analyze."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     start(args.launcher)
-    # Building a model logs every tensor it initialises.
+    # Evaluators print their tables through the current logger.
     if not MMLogger.check_instance_created('mmgcp.analysis'):
         MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')
     return run_specs(args.runs, args.labels)
 
 
-def sample_arguments(args: argparse.Namespace) -> dict:
-    """Keyword arguments for what :func:`add_sample_options` added."""
-    names = ('images', 'batch_size', 'split', 'device', 'seed')
-    found = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return {**found, 'options': args.cfg_options}
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings that were given."""
+    names = ('images', 'batch_size', 'split', 'seed', 'device', 'trust')
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return Settings(**given, options=args.cfg_options)
 
 
 def report(result: dict, out: str, lines: Sequence[str]) -> None:
     """Say in a few lines what was found and where it is."""
-    from mmgcp.engine.distributed import is_main
-
     if is_main():
         print(*lines, f'{out}/{result["analysis"]}.json and .png', sep='\n')

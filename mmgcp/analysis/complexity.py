@@ -1,73 +1,60 @@
-"""Parameters, multiply-adds and activation memory of a model, part by part.
+"""What does a model cost: parameters, multiply-adds and activation memory, by part?
 
-Multiply-adds are counted from the operators that one forward pass runs, so a
-covariance, every product of a Newton-Schulz iteration and an eigendecomposition
-are in it, whatever module they hide in. The image is a real one of the test set,
-or noise of a given size; a two-stage detector's count depends on its proposals,
-so their number is in the output. Activation memory is what autograd keeps for the
-backward pass of that forward pass, in training mode, without the loss, per image.
-
-For a classifier the same encoder is also counted under every pooling head.
+Multiply-adds are counted from the operators that one forward pass runs, so a covariance,
+every product of a Newton-Schulz iteration and an eigendecomposition are in it. Activation
+memory is what autograd keeps for the backward pass of that forward pass, in training
+mode, without the loss, per image.
 """
 
 import copy
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from .flops import count_flops, count_kept_bytes
-from .head_costs import pooling_heads
+from mmgcp.engine.distributed import gather, mine
 from mmgcp.engine.loss import prepare
-from mmgcp.utils.files import write_json
-from .output import colour, figure, save_figure
-from mmgcp.engine.distributed import gather, is_main, mine
 from mmgcp.utils.progress import progress
 from mmgcp.utils.random_state import seeded
-from .runs import Run, RunSpec, load_run, sample_batches
+
+from .output import color, figure, write_result
+from .sample import Run, RunSpec, Settings, load_run, sample_batches
 
 
 def complexity(
     specs: Sequence[RunSpec],
     out: str | Path,
+    settings: Settings = Settings(),  # noqa: B008
     shape: tuple[int, int] | None = None,
-    reduced_channels: int | None = None,
-    seed: int = 0,
-    options: dict | None = None,
-    device: str | None = None,
 ) -> dict:
-    """Count every run and compare them in one picture.
+    """Count every run; return and draw what ``complexity.json`` holds.
 
     With several processes the runs are split among them.
 
     Args:
-        specs (Sequence[RunSpec]): The runs; a checkpoint changes nothing but a
-            detector's proposals, so ``'none'`` will do.
-        out (str | Path): Folder of ``complexity.json`` and ``complexity.png``.
-        shape (tuple[int, int], optional): Height and width of a noise image.
-            Defaults to an image of the test set.
-        reduced_channels (int, optional): Channels in front of the covariance
-            in the table of pooling heads. Defaults to those of the model's own
-            head, or 64.
-        seed (int): Seed of image and initialisation.
-        options (dict, optional): Config overrides.
-        device (str, optional): Where to run.
-
-    Returns:
-        dict: What ``complexity.json`` holds.
+        specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
+        out: Folder of the JSON and the PNG.
+        settings: Device, seed and config overrides.
+        shape: Height and width of the image. Defaults to those of a test image.
     """
     rows = []
     with progress() as bar:
         task = bar.add_task('complexity', total=len(mine(specs)))
         for spec in mine(specs):
             start = time.perf_counter()
-            run = load_run(spec, options, device, seed)
-            row = measure(run, shape, reduced_channels, seed)
-            seconds = time.perf_counter() - start
-            rows.append({**run.describe(), **row, 'seconds': seconds})
+            run = load_run(spec, settings)
+            size = shape or image_size(run, 'test', settings.seed)
+            with seeded(settings.seed):
+                row = {**spec.describe(run.framework), **count(run, size)}
+            rows.append({**row, 'seconds': time.perf_counter() - start})
             bar.advance(task)
     rows = gather(rows)
     result = {
@@ -76,120 +63,181 @@ def complexity(
         'multiply-add is one',
         'runs': rows,
     }
-    if is_main():
-        write_json(Path(out) / 'complexity.json', result)
-        save_figure(draw(rows), Path(out) / 'complexity.png')
-    return result
+    return write_result(result, out, draw(rows))
 
 
-def measure(
-    run: Run,
-    shape: tuple[int, int] | None,
-    reduced_channels: int | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Count one model on one image."""
-    model = run.model
-    parts = dict(model.named_children())
-    parts.pop('data_preprocessor', None)
-    inputs, samples = one_image(run, shape, seed)
-    proposals: list[int] = []
-    with torch.no_grad():
-        call = forward_call(run, inputs, samples, proposals)
-        flops, flops_of = count_flops(call, parts)
-    model.train().requires_grad_(True)
-    # Batch norm refuses a single value per channel, so training needs two.
-    double = torch.cat([inputs, inputs]), samples and samples + copy.deepcopy(samples)
-    with seeded(seed):
-        call = forward_call(run, *double, [])
-        kept, kept_of = count_kept_bytes(call, model, parts)
-    kept //= 2
-    kept_of = {name: value // 2 for name, value in kept_of.items()}
-    model.eval()
-    image = list(inputs.shape)
-    parameters = sum(p.numel() for p in model.parameters())
-    row: dict[str, Any] = {
-        'image': image,
-        'parameters': parameters,
-        'multiply_adds': flops // 2,
-        'activation_bytes': kept,
-        'parts': {
-            name: {
-                'parameters': sum(p.numel() for p in part.parameters()),
-                'multiply_adds': flops_of[name] // 2,
-                'activation_bytes': kept_of[name],
-            }
-            for name, part in parts.items()
-        },
-    }
-    row['parts']['rest'] = {
-        'parameters': parameters - sum(p['parameters'] for p in row['parts'].values()),
-        'multiply_adds': flops // 2 - sum(flops_of.values()) // 2,
-        'activation_bytes': kept - sum(kept_of.values()),
-    }
-    if proposals:
-        row['proposals'] = proposals[0]
-    if run.scope == 'mmpretrain':
-        row['pooling_heads'] = pooling_heads(run, image, reduced_channels)
-    return row
+def image_size(run: Run, split: str, seed: int) -> tuple[int, int]:
+    """Height and width of an image of a data set behind its pipeline."""
+    batch = sample_batches(run, split, 1, 1, seed, shared=False).batches[0]
+    height, width = prepare(run.model, batch)['inputs'].shape[2:]
+    return height, width
 
 
-def one_image(
-    run: Run, shape: tuple[int, int] | None, seed: int
-) -> tuple[Tensor, list | None]:
-    """An image ``(1, 3, H, W)``, and its sample where a detector wants one."""
-    if shape is None:
-        batch = sample_batches(run, 'test', 1, 1, seed, shared=False).batches[0]
-        data = prepare(run.model, batch)
-        return data['inputs'], data['data_samples']
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(1, 3, *shape, generator=generator).to(run.device)
-    return inputs, [_detection_sample(shape)] if run.scope == 'mmdet' else None
+def count(run: Run, size: tuple[int, int]) -> dict[str, Any]:
+    """Parameters, multiply-adds and activation bytes of one image, by part.
 
-
-def forward_call(
-    run: Run, inputs: Tensor, samples: list | None, proposals: list[int]
-) -> Callable[[], Any]:
-    """A forward pass without loss and post-processing.
+    A two-stage detector is counted with as many boxes as its config allows per image,
+    so that the count depends on the architecture and not on what the detector finds.
 
     Args:
-        run (Run): Its model is run.
-        inputs (Tensor): ``(B, 3, H, W)``.
-        samples (list, optional): Data samples of a detector.
-        proposals (list[int]): Receives the number of proposals per image of a
-            two-stage detector.
+        run: Its model is counted, and left as it was.
+        size: Height and width of the image.
     """
-    model = run.model
-    if run.scope != 'mmdet':
+    # Training mode moves the statistics of batch norms.
+    run = replace(run, model=copy.deepcopy(run.model))
+    parts = dict(run.model.named_children())
+    parts.pop('data_preprocessor', None)
+    row: dict[str, Any] = {'image': [1, 3, *size]}
+    if hasattr(run.model, 'rpn_head'):
+        row['boxes_per_image'] = boxes_per_image(run.model)
+    run.model.eval()
+    with torch.no_grad():
+        flops, flops_of = count_flops(forward_call(run, size, 1), parts)
+    run.model.train().requires_grad_(True)
+    # Batch norm refuses a single value per channel, so training needs two images.
+    kept, kept_of = count_kept_bytes(forward_call(run, size, 2), run.model, parts)
+    rows = {
+        name: {
+            'parameters': sum(p.numel() for p in part.parameters()),
+            'multiply_adds': flops_of.get(name, flops) // 2,
+            'activation_bytes': kept_of.get(name, kept) // 2,
+        }
+        for name, part in {**parts, 'whole': run.model}.items()
+    }
+    whole = rows.pop('whole')
+    rest = {key: whole[key] - sum(part[key] for part in rows.values()) for key in whole}
+    return {**row, **whole, 'parts': {**rows, 'rest': rest}}
+
+
+def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], Any]:
+    """A forward pass of noise, without loss and post-processing."""
+    model: Any = run.model
+    inputs = torch.randn(images, 3, *size, device=run.device)
+    if run.framework != 'mmdet':
         return lambda: model(inputs, mode='tensor')
-    if getattr(model, 'rpn_head', None) is None:
+    from mmdet.structures import DetDataSample
+
+    names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    info = {**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
+    samples = [DetDataSample(metainfo=info) for _ in range(images)]
+    if not hasattr(model, 'rpn_head'):
         return lambda: model(inputs, samples, mode='tensor')
-    return _two_stage(model, inputs, samples, proposals)
+    box = inputs.new_tensor([0, 0, size[1], size[0]])
+    boxes = InstanceData(bboxes=box.expand(boxes_per_image(model), 4))
 
-
-def _two_stage(
-    model: nn.Module, inputs: Tensor, samples: list | None, proposals: list[int]
-) -> Callable[[], Any]:
     def call() -> Any:
         features = model.extract_feat(inputs)
-        with_rpn = model.rpn_head.predict(features, samples, rescale=False)
-        proposals[:] = map(len, with_rpn)
-        return model.roi_head.forward(features, with_rpn, samples)
+        model.rpn_head(features)
+        return model.roi_head.forward(features, [boxes] * images, samples)
 
     return call
 
 
-def _detection_sample(shape: tuple[int, int]):
-    from mmdet.structures import DetDataSample
+def boxes_per_image(model: nn.Module) -> int:
+    """The largest number of proposals that a two-stage detector's config allows."""
+    return int(model.rpn_head.test_cfg.get('max_per_img', 1000))
 
-    meta = {
-        'img_shape': shape,
-        'ori_shape': shape,
-        'pad_shape': shape,
-        'batch_input_shape': shape,
-        'scale_factor': (1.0, 1.0),
-    }
-    return DetDataSample(metainfo=meta)
+
+def _shape(value: Any) -> Sequence[int]:
+    # Releases of torch differ in whether a formula gets tensors or shapes.
+    return getattr(value, 'shape', value)
+
+
+def _eigh_flops(matrix: Any, *_args: Any, **_kwargs: Any) -> int:
+    """About 9 n^3 for eigenvalues and vectors (Golub and Van Loan, 8.3)."""
+    *batch, size, _ = _shape(matrix)
+    return math.prod(batch) * 9 * size**3
+
+
+def _added_product_flops(_input: Any, a: Any, b: Any, *_: Any, **__: Any) -> int:
+    return 2 * math.prod(_shape(a)) * _shape(b)[-1]
+
+
+# The counter knows convolutions and out-of-place matrix products, but not these.
+EXTRA_OPERATORS = {
+    torch.ops.aten._linalg_eigh: _eigh_flops,
+    torch.ops.aten.baddbmm_: _added_product_flops,
+    torch.ops.aten.addmm_: _added_product_flops,
+}
+
+
+def count_flops(
+    call: Callable[[], Any], parts: dict[str, nn.Module]
+) -> tuple[int, dict[str, int]]:
+    """Floating-point operations of a call, in all and inside each part.
+
+    Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
+    two. Additions, normalization, pooling, activation, RoIAlign and NMS are not, as
+    usual. Parts are not nested.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
+    inside = dict.fromkeys(parts, 0)
+    with counter, measured_parts(parts, counter.get_total_flops, inside):
+        call()
+    return counter.get_total_flops(), inside
+
+
+def count_kept_bytes(
+    call: Callable[[], Any], model: nn.Module, parts: dict[str, nn.Module]
+) -> tuple[int, dict[str, int]]:
+    """Bytes that autograd keeps for the backward pass of a call, in all and by part.
+
+    Each storage counts once, where it is kept first; parameters and buffers, which
+    exist anyway, do not.
+    """
+    own = {t.untyped_storage().data_ptr() for t in model.parameters()}
+    own |= {t.untyped_storage().data_ptr() for t in model.buffers()}
+    # Holding on to the tensors keeps an address from being used twice.
+    kept: dict[int, Tensor] = {}
+    total = [0]
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own and storage.data_ptr() not in kept:
+            kept[storage.data_ptr()] = tensor
+            total[0] += storage.nbytes()
+        return tensor
+
+    inside = dict.fromkeys(parts, 0)
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with torch.enable_grad(), hooks, measured_parts(parts, lambda: total[0], inside):
+        call()
+    return total[0], inside
+
+
+@contextmanager
+def measured_parts(
+    parts: dict[str, nn.Module], counter: Callable[[], int], inside: dict[str, int]
+) -> Iterator[None]:
+    """Add to ``inside`` what ``counter`` grows by within each part.
+
+    Heads of detectors and segmentors are not always called as modules: their
+    ``loss`` or ``predict`` methods are. What runs in a child of a part counts
+    for the part; what runs in its methods only does not.
+    """
+    depth: dict[str, int] = dict.fromkeys(parts, 0)
+    handles = []
+    for name, part in parts.items():
+        entered: list[int] = []
+
+        def enter(_module, _inputs, name=name, entered=entered) -> None:
+            if depth[name] == 0:
+                entered.append(counter())
+            depth[name] += 1
+
+        def leave(_module, _inputs, _output, name=name, entered=entered) -> None:
+            depth[name] -= 1
+            if depth[name] == 0:
+                inside[name] += counter() - entered.pop()
+
+        for module in part.modules():
+            handles.append(module.register_forward_pre_hook(enter))
+            handles.append(module.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def draw(rows: Sequence[dict]):
@@ -207,7 +255,7 @@ def draw(rows: Sequence[dict]):
         base = [0.0] * len(rows)
         for index, name in enumerate(names):
             values = [row['parts'].get(name, {}).get(key, 0) / unit for row in rows]
-            axis.bar(place, values, bottom=base, color=colour(index), label=name)
+            axis.bar(place, values, bottom=base, color=color(index), label=name)
             base = [b + v for b, v in zip(base, values, strict=True)]
         labels = [row['label'] for row in rows]
         axis.set_xticks(place, labels, rotation=45, ha='right', fontsize='small')

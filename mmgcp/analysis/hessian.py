@@ -1,211 +1,256 @@
-"""Products with the Hessian of a loss, and what they say about its spectrum."""
+"""The loss of a fixed sample as a function of the weights, and its Hessian."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
-from .linear_operators import refuse_cut_graph, twice_differentiable
-from .loss import SampleLoss, flatten, unflatten
-from mmgcp.engine.distributed import local_sums, sum_over_processes
+from mmgcp.engine.distributed import sum_over_processes
+from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.random_state import seeded
 
-Product = Callable[[Tensor], Tensor]
+from .sample import Batches
 
-
-class _BatchLoss(nn.Module):
-    """A loss in the form that curvlinops wants: a model called with data."""
-
-    def __init__(self, loss: SampleLoss) -> None:
-        super().__init__()
-        self.model = loss.model
-        self._loss = [loss]  # a list keeps it from being a submodule
-
-    def forward(self, batch: dict) -> Tensor:
-        return self._loss[0].batch_loss(batch['index'])
+Map = Callable[[Tensor], Tensor]
 
 
-class _TakeLoss(nn.Module):
-    """A loss function for a model that returns its loss."""
+class SampleLoss:
+    """Mean loss of a fixed sample, its gradient, and moves of the weights.
 
-    reduction = 'mean'
+    Dropout is off, batch-norm layers use their running statistics, and random samplers
+    of a detector get the same seed at every evaluation.
 
-    def forward(self, prediction: Tensor, _target: Tensor) -> Tensor:
-        return prediction
-
-
-def curvlinops_product(loss: SampleLoss) -> Product:
-    """Exact products by curvlinops: forward over reverse differentiation.
+    Args:
+        model: A model of mmpretrain, mmdet or mmseg.
+        sample: Share of the sample that this process holds.
+        part: Prefix of the parameters that move; '' for all of them.
+        seed: Seed of each evaluation.
 
     Raises:
-        ImportError: curvlinops is not installed.
-        Exception: Whatever the model raises under ``torch.func``; a custom
-            ``autograd.Function`` (mmcv's RoIAlign, a Newton-Schulz with its own
-            backward pass) is the usual reason.
-    """
-    from curvlinops import HessianLinearOperator
-
-    parameters = loss.parameters
-    data = [
-        ({'index': i, 'images': size}, torch.zeros(1))
-        for i, size in enumerate(loss.sizes)
-    ]
-    operator = None
-    if data:
-        operator = HessianLinearOperator(
-            _BatchLoss(loss),
-            _TakeLoss(),
-            parameters,
-            data,
-            progressbar=False,
-            check_deterministic=False,
-            num_data=loss.total,
-            batch_size_fn=lambda batch: batch['images'],
-        )
-
-    def product(vector: Tensor) -> Tensor:
-        local = torch.zeros(loss.numel, dtype=torch.float64)
-        if operator is not None:
-            local = flatten(operator @ unflatten(vector, parameters), parameters)
-        return sum_over_processes(local)
-
-    return product
-
-
-def backward_product(loss: SampleLoss) -> Product:
-    """Exact products by differentiating the gradient: reverse over reverse.
-
-    The way through what ``torch.func`` cannot trace, a detector above all.
+        UserError: No parameter begins with ``part``.
     """
 
+    def __init__(
+        self, model: nn.Module, sample: Batches, part: str = '', seed: int = 0
+    ) -> None:
+        self.model = model.eval()
+        self.sizes, self.total, self.seed = sample.sizes, sample.total, seed
+        self.data = [prepare(model, batch) for batch in sample.batches]
+        self._proposals: dict = {}
+        self.parameters = [
+            p for name, p in model.named_parameters() if name.startswith(part)
+        ]
+        if not self.parameters:
+            raise UserError(f'no parameter of the model begins with {part!r}')
+        self.numel = sum(p.numel() for p in self.parameters)
+        model.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+    def batch_loss(self, index: int) -> Tensor:
+        """Loss of one of this process' batches, with its graph."""
+        with seeded(self.seed), fixed_proposals(self.model) as state:
+            state['store'], state['key'] = self._proposals, index
+            return model_loss(self.model, self.data[index])
+
+    @torch.no_grad()
+    def value(self) -> float:
+        """Mean loss over the sample of all processes."""
+        losses = [float(self.batch_loss(i)) * size for i, size in enumerate(self.sizes)]
+        total = sum_over_processes(torch.tensor(sum(losses), dtype=torch.float64))
+        return float(total) / self.total
+
+    def gradient(self) -> Tensor:
+        """Gradient of :meth:`value`, flat ``(P,)``, in double precision."""
+        total = torch.zeros(self.numel, dtype=torch.float64)
+        for index, size in enumerate(self.sizes):
+            value = self.batch_loss(index)
+            total += size * flatten(
+                torch.autograd.grad(value, self.parameters, materialize_grads=True)
+            )
+        return sum_over_processes(total) / self.total
+
+    def weights(self) -> Tensor:
+        """Current weights, flat ``(P,)``, in double precision."""
+        return flatten(self.parameters)
+
+    @contextmanager
+    def at(self, weights: Tensor) -> Iterator[None]:
+        """Evaluate at other weights ``(P,)``, then come back exactly."""
+        kept = [p.detach().clone() for p in self.parameters]
+        try:
+            self._write(unflatten(weights, self.parameters))
+            yield
+        finally:
+            self._write(kept)
+
+    @torch.no_grad()
+    def _write(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate into ``(P,)`` float64 on the CPU."""
+    return torch.cat([t.detach().reshape(-1).double().cpu() for t in tensors])
+
+
+def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Cut a flat ``(P,)`` vector into tensors shaped and typed as ``like``."""
+    pieces = vector.split([p.numel() for p in like])
+    return [v.view_as(p).to(p) for v, p in zip(pieces, like, strict=True)]
+
+
+def hessian_product(loss: SampleLoss) -> Map:
+    """Exact products with the Hessian, by differentiating the gradient.
+
+    Differences of the gradient are no substitute: they meet the kinks of ReLU and
+    max-pooling, and can be wrong by a factor of a hundred.
+
+    Raises:
+        NotTwiceDifferentiable: An operator of the model gives first derivatives only.
+    """
+
+    differentiate = partial(
+        torch.autograd.grad, inputs=loss.parameters, materialize_grads=True
+    )
+
+    def batch_product(index: int, direction: Sequence[Tensor]) -> Tensor:
+        with twice_differentiable(loss.model):
+            gradients = differentiate(loss.batch_loss(index), create_graph=True)
+            pairs = zip(gradients, direction, strict=True)
+            terms = ((g * d).sum() for g, d in pairs if g.requires_grad)
+            slope = sum(terms, torch.zeros(()))
+            refuse_cut_graph(slope)
+            return flatten(differentiate(slope))
+
     def product(vector: Tensor) -> Tensor:
-        parameters = loss.parameters
-        direction = unflatten(vector, parameters)
+        direction = unflatten(vector, loss.parameters)
         total = torch.zeros(loss.numel, dtype=torch.float64)
         for index, size in enumerate(loss.sizes):
-            with twice_differentiable(loss.model):
-                gradients = torch.autograd.grad(
-                    loss.batch_loss(index),
-                    parameters,
-                    create_graph=True,
-                    allow_unused=True,
-                )
-                terms = (
-                    (g * d).sum()
-                    for g, d in zip(gradients, direction, strict=True)
-                    if g is not None and g.requires_grad
-                )
-                slope = cast(Tensor, sum(terms))
-                refuse_cut_graph(slope)
-                second = torch.autograd.grad(slope, parameters, allow_unused=True)
-            total += size * flatten(second, parameters)
+            total += size * batch_product(index, direction)
         return sum_over_processes(total) / loss.total
 
+    # All processes find out before one of them waits for a sum.
+    reason = None
+    if loss.sizes:
+        try:
+            batch_product(0, loss.parameters)
+        except RuntimeError as error:
+            reason = (str(error).splitlines() or [''])[0]
+    for found in all_gather_object(reason):
+        if found is not None:
+            raise NotTwiceDifferentiable(found)
     return product
 
 
-def difference_product(loss: SampleLoss, step: float = 1e-6) -> Product:
-    """Products by central differences of the gradient, in double precision.
+class NotTwiceDifferentiable(UserError):
+    """There is no Hessian of this model by automatic differentiation."""
 
-    They need nothing but a gradient. But between the two points a network with
-    ReLU has kinks, which an exact product ignores and these do not: the result
-    is noisy where many units are near zero. ``step`` is the length of the move
-    in units of the norm of the weights, or of one where that is less.
+
+class _Linear(torch.autograd.Function):
+    """A linear map whose gradient is its adjoint, to any order."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, forward: Map, adjoint: Map) -> Tensor:
+        ctx.maps = forward, adjoint
+        # Compiled operators read memory as if it were contiguous, and what
+        # autograd hands over may be an expanded scalar.
+        return forward(x.contiguous())
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple:
+        forward, adjoint = ctx.maps
+        return _Linear.apply(gradient, adjoint, forward), None, None
+
+
+def linear_map(forward: Map, x: Tensor) -> Tensor:
+    """Apply a linear map that autograd can differentiate once, to any order.
+
+    The derivative of a linear map is the map, and one backward pass gives its adjoint.
     """
-    double = loss.double()
-    centre = double.weights()
-    length = step * max(float(centre.norm()), 1.0)
 
-    def product(vector: Tensor) -> Tensor:
-        norm = float(vector.norm())
-        if norm == 0:
-            return torch.zeros_like(vector)
-        offset = vector * (length / norm)
-        with double.at(centre + offset):
-            ahead = double.gradient()
-        with double.at(centre - offset):
-            behind = double.gradient()
-        return (ahead - behind) * (norm / (2 * length))
+    def adjoint(gradient: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = torch.zeros_like(x, requires_grad=True)
+            return torch.autograd.grad(forward(point), point, gradient)[0]
 
-    return product
+    return _Linear.apply(x, forward, adjoint)
 
 
-# In the order of preference.
-ENGINES = {
-    'curvlinops': (curvlinops_product, 'exact, curvlinops'),
-    'backward': (backward_product, 'exact, reverse over reverse'),
-    'differences': (
-        difference_product,
-        'central differences of the gradient in float64, noisy at kinks',
-    ),
-}
+@contextmanager
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Make RoIAlign and attention twice differentiable.
 
-
-def hessian_product(loss: SampleLoss, engine: str = 'auto') -> tuple[Product, dict]:
-    """Choose how to multiply with the Hessian.
-
-    Args:
-        loss (SampleLoss): The loss.
-        engine (str): A key of :data:`ENGINES`, or ``'auto'``: the first that can
-            differentiate this model.
-
-    Returns:
-        tuple: The product, and for the output which engine it is and why those
-        before it were not taken.
-
-    Raises:
-        ValueError: ``engine`` is unknown.
+    RoIAlign is linear in the feature map, and its boxes are constants. Of attention
+    torch's plain form is used.
     """
-    if engine not in ('auto', *ENGINES):
-        raise ValueError(f'engine={engine!r}: auto, {", ".join(ENGINES)}')
-    skipped: dict[str, str] = {}
-    for name, (make, words) in ENGINES.items():
-        if engine not in ('auto', name):
-            continue
-        product, error = _try(make, loss)
-        if error is None:
-            return cast(Product, product), {'engine': words, 'skipped': skipped}
-        if name in (engine, 'differences'):
-            raise error
-        lines = str(error).strip().splitlines()
-        skipped[name] = f'{type(error).__name__}: {lines[0] if lines else ""}'
-    raise AssertionError('unreachable: the last engine returns or raises')
 
+    def align(original, features: Tensor, rois: Tensor) -> Tensor:
+        return linear_map(lambda x: original(x, rois), features)
 
-def _try(
-    make: Callable[[SampleLoss], Product], loss: SampleLoss
-) -> tuple[Product | None, Exception | None]:
-    """Make a product and try it; all processes come to the same verdict."""
-    product, error = None, None
+    modules = [
+        module
+        for module in model.modules()
+        if type(module).__name__ == 'RoIAlign' and module.pool_mode == 'avg'
+    ]
+    switches = torch.backends.cuda  # which hold for a CPU as well
+    before = {
+        kernel: getattr(switches, f'{kernel}_sdp_enabled')()
+        for kernel in ('flash', 'mem_efficient', 'cudnn')
+        if hasattr(switches, f'enable_{kernel}_sdp')
+    }
     try:
-        product = make(loss)
-        # Before the sum over processes, where one that failed would be missed.
-        if loss.sizes:
-            with local_sums():
-                product(torch.ones(loss.numel, dtype=torch.float64))
-    except Exception as caught:  # every operator refuses in its own way
-        error = caught
-    failures = float(sum_over_processes(torch.tensor([float(error is not None)])))
-    if failures and error is None:
-        error = RuntimeError('another process failed')
-    return product, error
+        for module in modules:
+            module.forward = partial(align, module.forward)
+        for kernel in before:
+            getattr(switches, f'enable_{kernel}_sdp')(False)
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+        for kernel, enabled in before.items():
+            getattr(switches, f'enable_{kernel}_sdp')(enabled)
 
 
-def lanczos(product: Product, size: int, steps: int, seed: int, top: int) -> dict:
-    """Extreme eigenvalues by Lanczos with full re-orthogonalisation.
+def refuse_cut_graph(value: Tensor) -> None:
+    """Raise if a derivative went through an operator that gives only one.
+
+    Such an operator leaves an error node in the graph. It raises when autograd runs
+    through it, but a search for given inputs stops in front of it, and the term would
+    silently be missing.
+    """
+    seen, waiting = set(), [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().endswith('Error'):
+            raise RuntimeError(
+                'an operator of the model can be differentiated only once'
+            )
+        waiting.extend(following for following, _ in node.next_functions)
+
+
+def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
+    """Extreme eigenvalues by Lanczos with full re-orthogonalization.
 
     Args:
-        product (Callable): Symmetric product on ``(size,)`` float64.
-        size (int): Dimension.
-        steps (int): Products to spend; at most ``size``.
-        seed (int): Seed of the start vector.
-        top (int): Eigenvalues to report.
+        product: Symmetric product on ``(size,)`` float64.
+        size: Dimension.
+        steps: Products to spend; at most ``size``.
+        seed: Seed of the start vector.
+        top: Eigenvalues to report.
 
     Returns:
-        dict: ``eigenvalues`` (largest first), ``residuals`` (each is within that
-        distance of an eigenvalue), ``smallest``, ``vector`` of the largest one,
-        and ``history``: the leading estimates after each product.
+        ``eigenvalues`` (largest first), ``residuals`` (each is within that distance of
+        an eigenvalue), ``smallest``, and ``history``, the estimates after each product.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)
@@ -225,23 +270,19 @@ def lanczos(product: Product, size: int, steps: int, seed: int, top: int) -> dic
         if beside[-1] <= 1e-10 * scale or step + 1 == min(steps, size):
             break
         basis.append(image / beside[-1])
-    order = np.argsort(values)[::-1]
-    residuals = np.abs(beside[-1] * vectors[-1, order])
-    leading = torch.from_numpy(vectors[:, order[0]].copy())
+    residuals = np.abs(beside[-1] * vectors[-1, ::-1])
     return {
-        'eigenvalues': values[order][:top].tolist(),
+        'eigenvalues': values[::-1][:top].tolist(),
         'residuals': residuals[:top].tolist(),
         'smallest': float(values.min()),
         'history': history,
-        'vector': torch.stack(basis, 1) @ leading,
     }
 
 
-def hutchinson(product: Product, size: int, probes: int, seed: int) -> dict:
+def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     """Trace by M. Hutchinson's estimator with Rademacher probes.
 
-    Returns:
-        dict: ``trace``, its ``standard_error``, and ``history``: the running mean.
+    ``standard_error`` is that of the probes, and ``history`` the running mean.
     """
     generator = torch.Generator().manual_seed(seed)
     samples = []

@@ -1,26 +1,27 @@
-"""Figures of the analyses: one PNG per analysis."""
+"""What an analysis writes: one JSON and one PNG of its name."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from mmgcp.utils.files import replacing
+from mmgcp.engine.distributed import is_main
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing, write_json
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+#: The metric that a run of each framework is judged by, and its best value.
+MAIN_METRICS = {
+    'accuracy/top1': 100.0,
+    'coco/bbox_mAP': 1.0,
+    'coco/segm_mAP': 1.0,
+    'mIoU': 100.0,
+}
 
 
-def figure(columns: int = 1, rows: int = 1) -> tuple['Figure', np.ndarray]:
-    """Make a figure without touching pyplot's global state.
-
-    Returns:
-        tuple: The figure and its axes as an array of ``(rows, columns)``.
-    """
-    # Training with the landscape hook needs no plotting library.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes ``(rows, columns)``, without pyplot's global state."""
     fig = Figure(figsize=(4.6 * columns, 3.5 * rows), layout='constrained')
     FigureCanvasAgg(fig)
     axes = fig.subplots(rows, columns, squeeze=False)
@@ -29,13 +30,41 @@ def figure(columns: int = 1, rows: int = 1) -> tuple['Figure', np.ndarray]:
     return fig, axes
 
 
-def save_figure(fig: 'Figure', path: str | Path) -> Path:
+def save_figure(fig: Figure, path: str | Path) -> Path:
     """Write a PNG atomically."""
     with replacing(path) as temporary:
         fig.savefig(temporary, format='png', dpi=110)
     return Path(path)
 
 
-def colour(index: int) -> str:
-    """Colour of the ``index``-th run, the same in every picture."""
+def color(index: int) -> str:
+    """Color of the ``index``-th run, the same in every picture."""
     return f'C{index % 10}'
+
+
+def write_result(result: dict, out: str | Path, fig: Figure) -> dict:
+    """Write ``{analysis}.json`` and ``.png`` into a folder, in the first process.
+
+    Returns:
+        The result, for the caller to pass on.
+    """
+    if is_main():
+        write_json(Path(out) / f'{result["analysis"]}.json', result)
+        save_figure(fig, Path(out) / f'{result["analysis"]}.png')
+    return result
+
+
+def main_metric(names: Iterable[str], asked: str | None, where: str) -> str:
+    """Choose among ``names`` the metric that a run is judged by.
+
+    Raises:
+        UserError: ``where`` has not what was asked for, or nothing known.
+    """
+    names = list(names)
+    for candidate in [asked] if asked else MAIN_METRICS:
+        if candidate in names:
+            return candidate
+    raise UserError(
+        f'{where} has no {asked or " or ".join(MAIN_METRICS)}, only '
+        f'{", ".join(sorted(names))}: name one of them with --metric'
+    )

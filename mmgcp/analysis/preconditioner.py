@@ -1,53 +1,136 @@
-"""How a pooling head reshapes the gradient that reaches the last convolution.
+"""How does a pooling head reshape the gradient that reaches the last convolution?
 
-Covariance pooling has been read as a pre-conditioner (Q. Wang et al., CVPR
-2020): the trimmed back-propagation multiplies the gradient by something built
-from the layer's output, where K-FAC uses its input and output gradient.
-
-For each run the gradient of its own loss is taken at the last convolution of
-the encoder. For a classifier, every pooling head of
-:data:`~mmgcp.analysis.probes.HEADS` is put on the same frozen features as well,
-with a linear classifier fitted to them, so that the heads differ in nothing but
-the pooling; the GAP one also gives the K-FAC direction. Reported per head: the
-spectrum, effective rank and condition number of the second moment of the output
-gradient and of the per-image weight gradients, and the angles of the mean weight
-gradient to the GAP one and to the K-FAC-preconditioned GAP one. A detector or
-segmenter has no pooling head: it gets its own gradient's figures, and the angle
-to its own K-FAC direction.
+Covariance pooling has been read as a pre-conditioner (Q. Wang et al., CVPR 2020). For
+each run the gradient of its own loss is taken at the last convolution of the encoder.
+For a classifier, every pooling head of :data:`HEADS` is put on the same frozen features
+as well, with linear classifiers fitted to them, so that the heads differ in nothing but
+the pooling. The batches are cut into two halves, and each meets the classifier that was
+fitted to the other half.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn import functional as F
 
-from .gradient_moments import GradientMoments, angle
+from mmgcp.engine.distributed import gather
 from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
-from mmgcp.utils.files import write_json
-from .output import colour, figure, save_figure
-from .probes import HEADS, Probe, principal_basis
-from mmgcp.engine.distributed import gather, is_main
+from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
-from .runs import Batches, RunSpec
-from .sampled import sampled_runs
+
+from .eigenvalues import Moments, positions
+from .output import color, figure, write_result
+from .sample import Batches, RunSpec, Settings, sampled_runs
+
+#: Pooling heads by the words of the papers; each maps a covariance ``(B, r, r)``.
+COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
+    'covariance': lambda matrix: matrix,
+    'isqrt': newton_schulz_sqrt,
+    'mpn': matrix_power,
+}
+HEADS = ('gap', *COVARIANCE_HEADS)
 
 
-def last_convolution(model: nn.Module, name: str | None = None) -> tuple:
-    """Last convolution on the main path of the backbone.
+def preconditioner(
+    specs: Sequence[RunSpec],
+    out: str | Path,
+    settings: Settings = Settings(),  # noqa: B008
+    heads: Sequence[str] = HEADS,
+    reduced_channels: int = 64,
+) -> dict:
+    """Measure every run; return and draw what ``preconditioner.json`` holds.
 
-    Returns:
-        tuple: Its name in the model and the module.
+    With several processes the runs are split among them.
+
+    Args:
+        settings: Sample and device; 128 training images for a classifier, else 16.
+        heads: Pooling heads to compare on a classifier.
+        reduced_channels: Channels in front of a covariance.
+    """
+    rows = []
+    for row, run, sample, _ in sampled_runs(
+        'preconditioner', specs, settings, (128, 16), shared=False
+    ):
+        used = ['gap', *heads] if run.framework == 'mmpretrain' else []
+        rows.append(row)
+        row |= {
+            'reduced_channels': reduced_channels,
+            'batch_norm': 'running statistics',
+            **measure(run.model, sample, used, reduced_channels, settings.seed),
+        }
+    rows = gather(rows)
+    return write_result({'analysis': 'preconditioner', 'runs': rows}, out, draw(rows))
+
+
+def measure(
+    model: nn.Module,
+    sample: Batches,
+    heads: Sequence[str],
+    reduced_channels: int,
+    seed: int,
+) -> dict:
+    """Gradients of the model's own loss and of the fitted heads.
 
     Raises:
-        ValueError: There is none, or the named module is not a convolution.
+        UserError: The sample has a single batch, or the backbone no convolution.
     """
-    if name is not None:
-        modules = dict(model.named_modules())
-        if not isinstance(modules.get(name), nn.Conv2d):
-            raise ValueError(f'{name!r} is not a convolution of the model')
-        return name, modules[name]
+    if len(sample.batches) < 2:
+        raise UserError(
+            f'the sample of {sample.total} images is one batch and cannot be cut into '
+            'halves: give more --images or a smaller --batch-size'
+        )
+    model.eval().requires_grad_(True)
+    name, conv = last_convolution(model)
+    data = [prepare(model, batch) for batch in sample.batches]
+    probes: dict[str, Probe] = {}
+    if heads:
+        labels = [classes_of(batch) for batch in data]
+        with torch.no_grad():
+            maps = [model.backbone(batch['inputs'])[-1] for batch in data]
+        basis = principal_basis(maps, reduced_channels)
+        probes = {head: Probe(head, basis, maps, labels) for head in heads}
+    gradients = {name: (Gradients(conv), Gradients(conv)) for name in ('own', *probes)}
+    outputs: list[Tensor] = []
+    handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
+    try:
+        for index, batch in enumerate(data):
+            half, size = index % 2, sample.sizes[index]
+            with seeded(seed), fixed_proposals(model) as state:
+                state['key'] = index
+                loss = model_loss(model, batch)
+            gradients['own'][half].add(loss, outputs.pop(), size)
+            if probes:
+                features = model.backbone(batch['inputs'])[-1]
+            for head, probe in probes.items():
+                loss = probe.loss(features, labels[index], 1 - half)
+                gradients[head][half].add(loss, outputs[-1], size)
+            outputs.clear()
+    finally:
+        handle.remove()
+    means = {head: mean_gradient(*halves) for head, halves in gradients.items()}
+    rows = {
+        head: {
+            'norm': float(means[head].norm()),
+            'output_gradient': (first.outputs + second.outputs).describe(),
+            'angle_between_halves': angle(mean_gradient(first), mean_gradient(second)),
+            'angle_to_gap': angle(means[head], means['gap']) if probes else None,
+            'fit': probes[head].fit if head in probes else None,
+        }
+        for head, (first, second) in gradients.items()
+    }
+    return {'convolution': name, 'heads': rows}
+
+
+def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Name and module of the last convolution on the main path of the backbone.
+
+    Raises:
+        UserError: There is none.
+    """
     found = [
         (name, module)
         for name, module in model.named_modules()
@@ -56,166 +139,144 @@ def last_convolution(model: nn.Module, name: str | None = None) -> tuple:
         and 'downsample' not in name
     ]
     if not found:
-        raise ValueError('the backbone has no convolution: name one with --conv')
+        raise UserError(f'{type(model.backbone).__name__} has no convolution')
     return found[-1]
 
 
-class _Tap:
-    """Input and output of a module in its latest forward pass."""
+class Gradients:
+    """Gradients of one loss at one convolution, gathered batch by batch."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.handle = module.register_forward_hook(self._record)
+    def __init__(self, conv: nn.Conv2d) -> None:
+        self.weight, self.images = conv.weight, 0
+        self.sum = torch.zeros(conv.weight.shape, dtype=torch.float64)
+        self.outputs = Moments(conv.out_channels, centered=False)
 
-    def _record(self, _module, inputs, output) -> None:
-        self.inputs, self.output = inputs[0].detach(), output
+    def add(self, loss: Tensor, output: Tensor, size: int) -> None:
+        """Take in the mean loss of ``size`` images, and the convolution's output."""
+        weight, point = torch.autograd.grad(
+            loss, [self.weight, output], retain_graph=True
+        )
+        self.images += size
+        self.sum += size * weight.double().cpu()
+        # The loss is a mean over the batch; times B it is each image's own.
+        self.outputs.add(positions(size * point))
 
 
-def preconditioner(
-    specs: Sequence[RunSpec],
-    out: str | Path,
-    images: int | None = None,
-    batch_size: int | None = None,
-    split: str = 'train',
-    heads: Sequence[str] = HEADS,
-    reduced_channels: int = 64,
-    damping: float = 1e-2,
-    conv: str | None = None,
-    seed: int = 0,
-    options: dict | None = None,
-    device: str | None = None,
-) -> dict:
-    """Measure every run and compare them in one picture.
+def mean_gradient(*parts: Gradients) -> Tensor:
+    """Gradient of the mean loss of all images with respect to the weight."""
+    total = torch.stack([part.sum for part in parts]).sum(0)
+    return total / sum(part.images for part in parts)
 
-    With several processes the runs are split among them.
+
+def angle(x: Tensor, y: Tensor) -> float:
+    """Angle between two tensors in degrees; NaN when one is zero."""
+    norms = x.norm() * y.norm()
+    if norms == 0:
+        return math.nan
+    cosine = ((x * y).sum() / norms).clamp(-1, 1)
+    return math.degrees(math.acos(float(cosine)))
+
+
+def classes_of(batch: dict) -> Tensor:
+    """Classes ``(B,)`` of a classifier's batch."""
+    labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
+    return labels.to(batch['inputs'].device)
+
+
+def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
+    """Leading principal directions of the channels, ``(C, r)``.
+
+    They stand in for the learned reduction of a covariance head, so that every encoder
+    gets the same treatment whatever head it was trained with.
+    """
+    moments = Moments(maps[0].shape[1])
+    for features in maps:
+        moments.add(positions(features))
+    vectors = torch.linalg.eigh(moments.matrix())[1].flip(1)
+    return vectors[:, :channels].to(maps[0])
+
+
+def pool(head: str, features: Tensor, basis: Tensor) -> Tensor:
+    """Pool the encoder's last map ``(B, C, H, W)`` into one vector per image.
+
+    ``basis`` of shape ``(C, r)`` is the reduction in front of a covariance.
+    """
+    if head == 'gap':
+        return features.flatten(2).mean(2)
+    reduced = torch.einsum('bchw,cr->brhw', features, basis)
+    return triangle(COVARIANCE_HEADS[head](covariance(reduced)))
+
+
+class Probe:
+    """A pooling head with two linear classifiers, each fitted to half of the batches.
+
+    Multinomial logistic regression with an l2 penalty, by L-BFGS, with the encoder
+    frozen. One scalar brings the vectors to unit scale; single entries are not
+    standardized, which would be a pre-conditioner of its own.
 
     Args:
-        specs (Sequence[RunSpec]): The runs.
-        out (str | Path): Folder of ``preconditioner.json`` and ``.png``.
-        images (int, optional): Defaults to 128 for a classifier, 16 otherwise.
-        batch_size (int, optional): Defaults to 32, and 4.
-        split (str): Whose data loader the sample comes from.
-        heads (Sequence[str]): Pooling heads to compare on a classifier.
-        reduced_channels (int): Channels in front of a covariance.
-        damping (float): See :func:`~mmgcp.analysis.gradient_moments.kfac_direction`.
-        conv (str, optional): Another convolution than the encoder's last.
-        seed (int): Seed of the sample.
-        options (dict, optional): Config overrides.
-        device (str, optional): Where to run.
-
-    Returns:
-        dict: What ``preconditioner.json`` holds.
-
-    Raises:
-        ValueError: An unknown head.
+        head: One of :data:`HEADS`.
+        basis: Reduction; see :func:`pool`.
+        maps: Feature maps of two batches or more; every second one is the other half.
+        labels: Classes ``(B,)`` of each batch.
+        penalty: Weight of the l2 penalty.
     """
-    unknown = set(heads) - set(HEADS)
-    if unknown:
-        raise ValueError(f'heads {sorted(unknown)}: known are {", ".join(HEADS)}')
-    rows = []
-    for row, run, sample, _ in sampled_runs(
-        'preconditioner',
-        specs,
-        (128, 16),
-        split,
-        images,
-        batch_size,
-        seed,
-        options,
-        device,
-        shared=False,
-    ):
-        name, module = last_convolution(run.model, conv)
-        row |= {
-            'convolution': name,
-            'damping': damping,
-            'reduced_channels': reduced_channels,
-            'batch_norm': 'running statistics',
-            **measure(
-                run.model,
-                sample,
-                module,
-                heads if run.scope == 'mmpretrain' else (),
-                reduced_channels,
-                damping,
-                seed,
-            ),
-        }
-        rows.append(row)
-    rows = gather(rows)
-    result = {'analysis': 'preconditioner', 'runs': rows}
-    if is_main():
-        write_json(Path(out) / 'preconditioner.json', result)
-        save_figure(draw(rows), Path(out) / 'preconditioner.png')
-    return result
 
-
-def measure(
-    model: nn.Module,
-    sample: Batches,
-    conv: nn.Conv2d,
-    heads: Sequence[str],
-    reduced_channels: int,
-    damping: float,
-    seed: int,
-) -> dict:
-    """Gradients of the model's own loss and of the fitted heads at ``conv``."""
-    model.eval().requires_grad_(True)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.requires_grad_(False)
-    data = [prepare(model, batch) for batch in sample.batches]
-    probes: dict[str, Probe] = {}
-    labels: list[Tensor] = []
-    if heads:
-        labels = [
-            torch.cat([s.gt_label for s in batch['data_samples']]).to(
-                batch['inputs'].device
-            )
-            for batch in data
-        ]
+    def __init__(
+        self,
+        head: str,
+        basis: Tensor,
+        maps: list[Tensor],
+        labels: list[Tensor],
+        penalty: float = 1e-3,
+    ) -> None:
+        self.head, self.basis = head, basis
         with torch.no_grad():
-            maps = [model.backbone(batch['inputs'])[-1] for batch in data]
-        basis = principal_basis(maps, reduced_channels)
-        probes = {
-            head: Probe(head, basis, maps, torch.cat(labels))
-            for head in dict.fromkeys(('gap', *heads))
+            vectors = [pool(head, features, basis) for features in maps]
+        self.scale = float(torch.cat(vectors).square().mean().sqrt().clamp_min(1e-12))
+        halves = [
+            (torch.cat(vectors[half::2]) / self.scale, torch.cat(labels[half::2]))
+            for half in (0, 1)
+        ]
+        classes = 1 + int(torch.cat(labels).max())
+        self.classifiers = [
+            _logistic_regression(*half, classes, penalty) for half in halves
+        ]
+        self.fit = {
+            'dimension': vectors[0].shape[1],
+            'fitted_to': [len(half[1]) for half in halves],
+            'loss': [float(self._loss(*halves[i], i)) for i in (0, 1)],
+            'held_out_loss': [float(self._loss(*halves[i], 1 - i)) for i in (0, 1)],
         }
-    moments = {name: GradientMoments() for name in ('own', *probes)}
-    tap = _Tap(conv)
-    try:
-        for index, batch in enumerate(data):
-            with seeded(seed), fixed_proposals(model) as state:
-                state['key'] = index
-                loss = model_loss(model, batch)
-            gradient = torch.autograd.grad(loss, tap.output)[0]
-            moments['own'].add(tap.inputs, gradient, conv)
-            if not probes:
-                continue
-            features = model.backbone(batch['inputs'])[-1]
-            for head, probe in probes.items():
-                loss = probe.loss(features, labels[index])
-                gradient = torch.autograd.grad(loss, tap.output, retain_graph=True)[0]
-                moments[head].add(tap.inputs, gradient, conv)
-    finally:
-        tap.handle.remove()
-    reference = moments['gap'] if probes else moments['own']
-    gap, kfac = reference.mean(), reference.kfac(damping)
-    rows = {}
-    for head, entry in moments.items():
-        if head not in ('own', *heads):
-            continue
-        rows[head] = {
-            **entry.describe(),
-            'angle_to_gap': angle(entry.mean(), gap) if probes else None,
-            'angle_to_kfac': angle(entry.mean(), kfac),
-        }
-        if head in probes:
-            rows[head]['fit'] = probes[head].fit
-    return {
-        'kfac_of': 'the GAP head on the same features' if probes else 'its own loss',
-        'angle_gap_to_kfac': angle(gap, kfac) if probes else None,
-        'heads': rows,
-    }
+
+    def _loss(self, vectors: Tensor, labels: Tensor, which: int) -> Tensor:
+        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
+
+    def loss(self, features: Tensor, labels: Tensor, which: int) -> Tensor:
+        """Mean cross-entropy, by the classifier fitted to half 0 or 1."""
+        vectors = pool(self.head, features, self.basis) / self.scale
+        return self._loss(vectors, labels, which)
+
+
+def _logistic_regression(
+    vectors: Tensor, labels: Tensor, classes: int, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Weight ``(classes, D)`` and bias ``(classes,)`` fitted to ``(N, D)``."""
+    weight = vectors.new_zeros(classes, vectors.shape[1], requires_grad=True)
+    bias = vectors.new_zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=60, line_search_fn='strong_wolfe'
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        fit = F.cross_entropy(F.linear(vectors, weight, bias), labels)
+        loss = fit + penalty * weight.square().sum() / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return weight.detach(), bias.detach()
 
 
 def draw(rows: Sequence[dict]):
@@ -225,39 +286,29 @@ def draw(rows: Sequence[dict]):
     if all(list(row['heads']) == ['own'] for row in rows):
         # No heads to compare within a run: the runs beside each other.
         panels = [('own loss', [(row['label'], row['heads']['own']) for row in rows])]
-    fig, axes = figure(len(panels), 2)
+    fig, axes = figure(len(panels), 3)
     for column, (title, heads) in enumerate(panels):
-        spectra, bars = axes[:, column]
-        spectra.set_title(title, fontsize='small')
-        spectra.set(yscale='log', xlabel='index')
+        spectra, ranks, angles = axes[:, column]
+        spectra.set(title=title, yscale='log', xlabel='index')
         for index, (head, entry) in enumerate(heads):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
-            if values[0] > 0:
-                share = (values / values[0]).clamp_min(1e-12)
-                spectra.plot(
-                    range(1, len(share) + 1), share, color=colour(index), label=head
-                )
+            share = (values / values[0]).clamp_min(1e-12)
+            spectra.plot(
+                range(1, len(share) + 1), share, color=color(index), label=head
+            )
         spectra.legend(fontsize='x-small')
         names = [name for name, _ in heads]
         place = range(len(names))
-        ranks = [e['output_gradient']['effective_rank'] for _, e in heads]
-        bars.bar(place, ranks, color=[colour(i) for i in place])
-        bars.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
-        angles = bars.twinx()
-        for key, marker in (('angle_to_gap', 'o'), ('angle_to_kfac', '^')):
-            points = [(i, e[key]) for i, (_, e) in enumerate(heads)]
-            points = [(i, a) for i, a in points if a is not None]
-            if points:
-                angles.plot(
-                    *zip(*points, strict=True),
-                    f'k{marker}',
-                    label=key.replace('_', ' '),
-                )
-        angles.set_ylim(0, 185)
-        angles.legend(fontsize='x-small', loc='upper left')
-        if column == 0:
-            spectra.set_ylabel('output gradient: eigenvalue / largest')
-            bars.set_ylabel('effective rank (bars)')
-        if column == len(panels) - 1:
-            angles.set_ylabel('degrees (points)')
+        heights = [entry['output_gradient']['effective_rank'] for _, entry in heads]
+        ranks.bar(place, heights, color=[color(i) for i in place])
+        for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
+            points = [math.nan if e[key] is None else e[key] for _, e in heads]
+            angles.plot(place, points, marker, label=key.replace('_', ' '))
+        angles.set_ylim(0, 180)
+        angles.legend(fontsize='x-small', loc='lower left')
+        for axis in (ranks, angles):
+            axis.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
+    axes[0, 0].set_ylabel('output gradient: eigenvalue / largest')
+    axes[1, 0].set_ylabel('effective rank')
+    axes[2, 0].set_ylabel('degrees')
     return fig

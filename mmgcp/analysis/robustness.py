@@ -1,120 +1,124 @@
-"""Performance on corrupted images, for any framework's test set.
+"""What is left of a run's performance on corrupted images?
 
-The fifteen corruptions of ImageNet-C at five severities are applied while the
-images are read, and the config's own evaluator judges each. Reported: mPC and
-rPC (C. Michaelis et al., 2019) of every metric the evaluator gives; mCE against
-AlexNet where it is defined; and, for any data set, the same ratio against the
-first run.
+The fifteen corruptions of ImageNet-C at five severities are applied while the images
+are read, and the config's own evaluator judges each. Reported: mPC and rPC (C. Michaelis
+et al., 2019) of every metric the evaluator gives; mCE against AlexNet where it is
+defined; and, for any data set, the same ratio against the first run.
 """
 
+import contextlib
+import copy
+import hashlib
+import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from mmengine import dist
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch.utils.data import Subset
 
-from .bench import POSITIONS, Bench
 from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES, Corrupt
-from .metrics import main_metric
-from mmgcp.utils.files import write_json
-from .output import colour, figure, save_figure
 from mmgcp.engine.distributed import is_main
+from mmgcp.utils.config import framework_of, load_config
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import progress
-from .robustness_scores import (
-    mean_corruption_error,
-    performance_under_corruption,
-    relative_error,
-)
-from .runs import RunSpec
+from mmgcp.weights.files import file_sha256, local_file
+from mmgcp.weights.trained_model import NO_CHECKPOINT
+
+from .output import MAIN_METRICS, color, figure, main_metric, write_result
+from .sample import RunSpec, Settings, build_dataset, load_run, sample_indices
+
+CLEAN = 'clean'
+POSITIONS = ('load', 'pack')
+# AlexNet's top-1 error on ImageNet-C, mean over the five severities, as
+# google-research/augmix (imagenet.py) lists them.
+ALEXNET_ERRORS = {
+    'gaussian_noise': 0.886428,
+    'shot_noise': 0.894468,
+    'impulse_noise': 0.922640,
+    'defocus_blur': 0.819880,
+    'glass_blur': 0.826268,
+    'motion_blur': 0.785948,
+    'zoom_blur': 0.798360,
+    'snow': 0.866816,
+    'frost': 0.826572,
+    'fog': 0.819324,
+    'brightness': 0.564592,
+    'contrast': 0.853204,
+    'elastic_transform': 0.646056,
+    'pixelate': 0.717840,
+    'jpeg_compression': 0.606500,
+}
+#: Metrics by corruption and severity.
+Table = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 
 def robustness(
     specs: Sequence[RunSpec],
     out: str | Path,
+    settings: Settings = Settings(),  # noqa: B008
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
-    images: int | None = None,
     position: str | None = None,
     metric: str | None = None,
-    seed: int = 0,
-    options: dict | None = None,
-    launcher: str = 'none',
 ) -> dict:
-    """Evaluate every run under every corruption.
+    """Evaluate every run; return and draw what ``robustness.json`` holds.
 
-    What is finished is kept in ``out/robustness/LABEL/``, one file per
-    corruption, and is not done again as long as config, checkpoint, sample and
-    seed are the same. With several processes the images of each evaluation are
-    split, as in any distributed test.
+    What is finished is kept in ``out/robustness/LABEL/``, and is not done again as long
+    as config, checkpoint, sample and seed are the same. With several processes the
+    images of each evaluation are split.
 
     Args:
-        specs (Sequence[RunSpec]): The runs; the first is the reference.
-        out (str | Path): Folder of ``robustness.json`` and ``robustness.png``.
-        corruptions (Sequence[str]): Subset of the fifteen.
-        severities (Sequence[int]): Subset of 1 to 5.
-        images (int, optional): Size of a fixed sample of the test set; 0 for
-            all of it, as the benchmark wants it. Defaults to 100 for a
-            classifier and 40 otherwise.
-        position (str, optional): Corrupt behind ``'load'``, the image as it is on
-            disk (COCO-C), or in front of ``'pack'``, resized and cropped
-            (ImageNet-C). Defaults to ``'pack'`` for a classifier, else ``'load'``.
-        metric (str, optional): Metric of the picture and of the errors.
-        seed (int): Seed of the corruptions and of the sample.
-        options (dict, optional): Config overrides.
-        launcher (str): As for a test.
-
-    Returns:
-        dict: What ``robustness.json`` holds.
-
-    Raises:
-        ValueError: An unknown corruption, severity or position.
+        specs: The runs; the first is the reference.
+        out: Folder of the JSON, the PNG and what is finished.
+        settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
+            it, as the benchmark wants it. Defaults to 100 for a classifier and 40
+            otherwise. Batch size and split are those of the config's test.
+        corruptions: Subset of the fifteen.
+        severities: Subset of 1 to 5.
+        position: Corrupt behind ``'load'``, the image as it is on disk (COCO-C), or in
+            front of ``'pack'``, resized and cropped (ImageNet-C). Defaults to
+            ``'pack'`` for a classifier, else ``'load'``.
+        metric: Metric of the picture and of the errors.
     """
-    for corruption in corruptions:
-        for severity in severities:
-            Corrupt(corruption, severity)
-    if position not in (None, *POSITIONS):
-        raise ValueError(f'position={position!r}: one of {", ".join(POSITIONS)}')
-    out = Path(out)
-    rows = []
+    rows: list[dict] = []
     with progress() as bar:
         total = len(specs) * (1 + len(corruptions))
         task = bar.add_task('robustness', total=total)
         for spec in specs:
             start = time.perf_counter()
-            bench = Bench(spec, out, images, position, seed, options, launcher)
-            clean = bench.clean()
+            test = CorruptionTest(spec, Path(out), settings, position)
+            clean = test.clean()
+            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
             bar.advance(task)
             table = {}
             for corruption in corruptions:
                 bar.update(task, description=f'{spec.label}: {corruption}')
-                table[corruption] = bench.corrupted(corruption, severities, clean)
+                table[corruption] = test.corrupted(corruption, severities, clean)
                 bar.advance(task)
-            main = main_metric(clean, metric)
             rows.append(
                 {
-                    'label': spec.label,
-                    'config': spec.config,
-                    'checkpoint': spec.checkpoint,
-                    'framework': bench.cfg.default_scope,
-                    'sample': bench.sample,
-                    'seed': seed,
-                    'corrupted': bench.position,
+                    **spec.describe(test.framework),
+                    'sample': test.sample,
+                    'seed': settings.seed,
+                    'corrupted': test.position,
                     'metric': main,
                     'scores': performance_under_corruption(clean, table),
-                    'alexnet': mean_corruption_error(table, main, bench.classes),
+                    'alexnet': mean_corruption_error(table, main, test.classes),
                     'table': table,
-                    'evaluations_done_now': bench.done,
+                    'evaluations_done_now': test.done,
                     'seconds': time.perf_counter() - start,
                 }
             )
-            bench.close()
     for row in rows:
-        first = rows[0]
-        row['error_relative_to_first'] = (
-            relative_error(row['table'], first['table'], row['metric'])
-            if row['metric'] == first['metric']
-            else None
-        )
+        row['error_relative_to_first'] = relative_error(row, rows[0])
     result = {
         'analysis': 'robustness',
         'corruptions': list(corruptions),
@@ -124,14 +128,209 @@ def robustness(
         and all(row['sample']['images'] == row['sample']['of'] for row in rows),
         'runs': rows,
     }
-    if is_main():
-        write_json(out / 'robustness.json', result)
-        save_figure(draw(rows), out / 'robustness.png')
+    return write_result(result, out, draw(rows))
+
+
+class CorruptionTest:
+    """A run's test, under one corruption after another; see :func:`robustness`.
+
+    The model is loaded at the first evaluation that is not on disk.
+
+    Raises:
+        UserError: The run has no checkpoint, or its test pipeline no such position.
+    """
+
+    def __init__(
+        self, spec: RunSpec, out: Path, settings: Settings, position: str | None = None
+    ) -> None:
+        if spec.checkpoint == NO_CHECKPOINT:
+            raise UserError(
+                f'{spec.config}: robustness needs a checkpoint, not {NO_CHECKPOINT!r}'
+            )
+        self.spec, self.settings = spec, settings
+        self.cfg = load_config(spec.config, settings.options)
+        self.framework = framework_of(self.cfg)
+        classifier = self.framework == 'mmpretrain'
+        self.position = position or ('pack' if classifier else 'load')
+        self.folder = out / 'robustness' / spec.label.replace('/', '_')
+        self.dataset = build_dataset(self.cfg, 'test')
+        self.step = insert_step(self.dataset, self.position, settings.seed)
+        size, images = len(self.dataset), settings.images
+        if images is None:
+            images = 100 if classifier else 40
+        self.indices = sorted(sample_indices(size, images or size, settings.seed))
+        self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
+        self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
+        self.key = {
+            'config': hashlib.sha256(self.cfg.pretty_text.encode()).hexdigest(),
+            'checkpoint': file_sha256(local_file(spec.checkpoint)),
+            'indices': hashlib.sha256(repr(self.indices).encode()).hexdigest(),
+            'seed': settings.seed,
+            'position': self.position,
+        }
+        self.done = 0
+        self._loaded: tuple[torch.nn.Module, Evaluator] | None = None
+
+    def run(self, corruption: str, severities: Sequence[int]) -> dict:
+        """Metrics by severity, from disk where they are there already."""
+        path = self.folder / f'{corruption}.json'
+        kept: dict = {}
+        if path.is_file():
+            record = read_json(path)
+            if record['key'] == self.key:
+                kept = {int(s): metrics for s, metrics in record['metrics'].items()}
+        # One process decides for all, also while another one writes the file.
+        kept = dist.all_gather_object(kept)[0]
+        for severity in severities:
+            if severity not in kept:
+                name = CORRUPTIONS[0] if corruption == CLEAN else corruption
+                kept[severity] = self.evaluate(name, severity)
+                if is_main():
+                    write_json(path, {'key': self.key, 'metrics': kept})
+        return {severity: kept[severity] for severity in severities}
+
+    @torch.no_grad()
+    def evaluate(self, corruption: str, severity: int) -> dict[str, float]:
+        """Run the config's test under one corruption."""
+        self.step.set(corruption, severity)
+        loader = dict(self.cfg.test_dataloader)
+        loader['dataset'] = Subset(self.dataset, self.indices)
+        loader['persistent_workers'] = False
+        # pycocotools prints its tables whatever the log level is.
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            DefaultScope.overwrite_default_scope(self.framework),
+        ):
+            model, evaluator = self._loaded = self._loaded or self._load()
+            for batch in Runner.build_dataloader(loader, seed=self.settings.seed):
+                evaluator.process(model.test_step(batch), batch)
+            metrics = evaluator.evaluate(len(self.indices))
+        self.done += 1
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _load(self) -> tuple[torch.nn.Module, Evaluator]:
+        evaluator = Evaluator(copy.deepcopy(self.cfg.test_evaluator))
+        evaluator.dataset_meta = self.dataset.metainfo
+        only_these_images(evaluator, self.dataset, self.indices)
+        return load_run(self.spec, self.settings).model, evaluator
+
+    def clean(self) -> dict[str, float]:
+        """Metrics of the images as they are; none at all is an error."""
+        metrics = self.run(CLEAN, [0])[0]
+        if not metrics:
+            raise UserError(
+                f'{self.spec.checkpoint}: the evaluator of {self.spec.config} gave no '
+                f'metric on {len(self.indices)} clean images (a detector that detects '
+                'nothing, for example). Train it longer, or take more images with '
+                '--images'
+            )
+        return metrics
+
+    def corrupted(
+        self, corruption: str, severities: Sequence[int], clean: dict[str, float]
+    ) -> dict:
+        """Metrics by severity under one corruption.
+
+        Where a detector finds nothing in any image, mmdet's COCO metric gives no value
+        at all; its average precision is 0 there.
+        """
+        table = self.run(corruption, severities)
+        for metrics in table.values():
+            # -1 stands for a size of object that no image holds.
+            missing = set(clean) - set(metrics)
+            metrics.update({name: min(clean[name], 0.0) for name in missing})
+        return table
+
+
+def only_these_images(
+    evaluator: Evaluator, dataset: Any, indices: Sequence[int]
+) -> None:
+    """Tell COCO metrics which images count.
+
+    They take every image of the annotation file otherwise, and an image that nobody
+    looked at would count as one where everything was missed.
+    """
+    if len(indices) == len(dataset):
+        return
+    for metric in evaluator.metrics:
+        if hasattr(metric, 'img_ids'):
+            metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in indices]
+
+
+def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
+    """Put a corruption into the pipeline of a built data set.
+
+    Raises:
+        UserError: The pipeline has no step that loads or packs.
+    """
+    while not hasattr(dataset, 'pipeline'):
+        dataset = dataset.dataset
+    steps = dataset.pipeline.transforms
+    names = [type(step).__name__ for step in steps]
+    if position == 'load':
+        places = [i + 1 for i, name in enumerate(names) if 'LoadImage' in name]
+    else:
+        places = [i for i, name in enumerate(names) if name.startswith('Pack')]
+    if not places:
+        raise UserError(
+            f'--position {position}: no step of the test pipeline does that; there are '
+            f'{", ".join(names)}'
+        )
+    steps.insert(places[0], Corrupt(CORRUPTIONS[0], 0, seed))
+    return steps[places[0]]
+
+
+def performance_under_corruption(clean: Mapping, table: Table) -> dict:
+    """mPC and rPC of every metric (C. Michaelis et al., 2019).
+
+    ``mPC`` is the mean over corruptions and severities, ``rPC`` its share of the
+    performance on clean images. COCO's metric gives -1 where the data have nothing to
+    find, such as objects of a size; there is no mean of that.
+    """
+    result = {}
+    for metric, value in clean.items():
+        cells = [cell[metric] for row in table.values() for cell in row.values()]
+        mean = float(np.mean(cells)) if value >= 0 else None
+        share = None if mean is None or not value else mean / value
+        result[metric] = {'clean': value, 'mPC': mean, 'rPC': share}
     return result
 
 
+def errors(table: Table, metric: str) -> dict[str, float]:
+    """Error of each corruption, mean over severities, in [0, 1]."""
+    scale = MAIN_METRICS.get(metric, 1.0)
+    return {
+        name: 1 - float(np.mean([cell[metric] for cell in row.values()])) / scale
+        for name, row in table.items()
+    }
+
+
+def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
+    """mCE against AlexNet, in per cent, or the reason why there is none."""
+    complete = set(table) == set(CORRUPTIONS) and all(
+        set(row) == set(SEVERITIES) for row in table.values()
+    )
+    if metric != 'accuracy/top1' or classes != 1000 or not complete:
+        reason = "ImageNet's 1000 classes, all 15 corruptions and all 5 severities"
+        return {'mCE': None, 'reason': f"AlexNet's errors are known for {reason} only"}
+    found = errors(table, metric)
+    ratios = {name: found[name] / ALEXNET_ERRORS[name] for name in CORRUPTIONS}
+    return {
+        'mCE': 100 * float(np.mean(list(ratios.values()))),
+        'CE': {name: 100 * ratio for name, ratio in ratios.items()},
+    }
+
+
+def relative_error(row: dict, reference: dict) -> float | None:
+    """mCE with another run in AlexNet's place, in per cent."""
+    own, other = (errors(r['table'], r['metric']) for r in (row, reference))
+    if row['metric'] != reference['metric'] or not all(other.values()):
+        return None
+    return 100 * float(np.mean([own[name] / other[name] for name in own]))
+
+
 def draw(rows: Sequence[dict]):
-    """Performance per corruption and per severity, with the clean one dashed."""
+    """Performance per corruption and per severity; severity 0 is the clean one."""
     fig, axes = figure(2)
     bars, lines = axes[0]
     names = list(rows[0]['table'])
@@ -145,7 +344,7 @@ def draw(rows: Sequence[dict]):
             for name in names
         ]
         place = np.arange(len(names)) + (index - (len(rows) - 1) / 2) * width
-        bars.bar(place, values, width, color=colour(index))
+        bars.bar(place, values, width, color=color(index))
         severities = list(table[names[0]])
         curve = [np.mean([table[n][s][metric] for n in names]) for s in severities]
         mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.3g}'
@@ -153,7 +352,7 @@ def draw(rows: Sequence[dict]):
             [0, *map(int, severities)],
             [score['clean'], *curve],
             'o-',
-            color=colour(index),
+            color=color(index),
             label=f'{row["label"]}: mPC {mean}',
         )
     bars.set_title('share of the clean performance')

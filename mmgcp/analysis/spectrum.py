@@ -1,16 +1,13 @@
-"""How the encoder spreads information over its channels.
+"""How does the encoder spread information over its channels?
 
-The covariance of the channels over all positions of a fixed sample of images,
-stage by stage (and per pyramid level of a detector or segmenter): its spectrum,
-its effective rank, and how correlated channels are. Decorrelation shows as a
-flat spectrum, a high effective rank and a low mean correlation.
-
-How well a representation is preserved is measured where two of them meet:
-between runs, by linear CKA of the per-image mean features against the first
-run (an encoder before and after its transfer, say); in a covariance pooling
-head, between the covariance and what its normalisation makes of it.
+The covariance of the channels over all positions of a fixed sample of images, stage by
+stage (and per pyramid level of a detector or segmentor): its spectrum, its effective
+rank, and how correlated channels are. How well a representation is preserved is measured
+between runs, by linear CKA of the per-image mean features against the first run, and in
+a covariance pooling head between the covariance and its normalized form.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,108 +16,60 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgcp.engine.distributed import gather
+from mmgcp.engine.feature_maps import recorded_feature_maps
 from mmgcp.engine.loss import prepare
-from .moments import (
-    Moments,
-    linear_cka,
-    mean_correlation,
-    positions,
-    summarise,
-    symmetric_spectrum,
-)
-from mmgcp.utils.files import write_json
-from .output import colour, figure, save_figure
-from .position_labels import check_resized, position_labels
-from mmgcp.engine.distributed import gather, is_main
-from .runs import Run, RunSpec
-from .sampled import sampled_runs
-from .taps import feature_maps
+from mmgcp.layers import covariance
+
+from .eigenvalues import Moments, positions, summarize
+from .output import color, figure, write_result
+from .sample import RunSpec, Settings, sampled_runs
 
 
 def spectrum(
     specs: Sequence[RunSpec],
     out: str | Path,
-    images: int | None = None,
-    batch_size: int | None = None,
-    split: str = 'test',
-    per_class: bool = False,
-    seed: int = 0,
-    options: dict | None = None,
-    device: str | None = None,
+    settings: Settings = Settings(split='test'),  # noqa: B008
 ) -> dict:
-    """Measure every run and compare them in one picture.
+    """Measure every run; return and draw what ``spectrum.json`` holds.
 
     With several processes the batches are split and the moments summed.
 
     Args:
-        specs (Sequence[RunSpec]): The runs; the first is the reference of CKA.
-        out (str | Path): Folder of ``spectrum.json`` and ``spectrum.png``.
-        images (int, optional): Defaults to 256 for a classifier, 32 otherwise.
-        batch_size (int, optional): Defaults to 32, and 4.
-        split (str): Whose data loader the sample comes from.
-        per_class (bool): Also a summary per class of the last stage.
-        seed (int): Seed of the sample.
-        options (dict, optional): Config overrides.
-        device (str, optional): Where to run.
-
-    Returns:
-        dict: What ``spectrum.json`` holds.
+        specs: The runs; the first is the reference of CKA.
+        settings: Sample and device; 256 test images for a classifier, else 32.
     """
     rows, means = [], []
-    for row, run, sample, _ in sampled_runs(
-        'spectrum', specs, (256, 32), split, images, batch_size, seed, options, device
-    ):
-        measured, mean = measure(run, sample.batches, per_class, split)
-        row |= measured
+    for row, run, sample, _ in sampled_runs('spectrum', specs, settings, (256, 32)):
+        measured, mean = measure(run.model, sample.batches)
         rows.append(row)
+        row |= measured
         means.append(mean)
     for row, mean in zip(rows, means, strict=True):
         row['preserved'] = preserved(rows[0]['label'], means[0], mean)
-    result = {'analysis': 'spectrum', 'runs': rows}
-    if is_main():
-        write_json(Path(out) / 'spectrum.json', result)
-        save_figure(draw(rows), Path(out) / 'spectrum.png')
-    return result
+    return write_result({'analysis': 'spectrum', 'runs': rows}, out, draw(rows))
 
 
 @torch.no_grad()
-def measure(
-    run: Run, batches: Sequence, per_class: bool, split: str
-) -> tuple[dict, dict]:
-    """Moments of one run over its batches.
-
-    Returns:
-        tuple: The row of the JSON, and the per-image mean features by stage
-        with the names of the images.
-    """
-    model = run.model
+def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
+    """The row of one run, and its per-image mean features with the images' names."""
     moments: dict[str, Moments] = {}
-    classes: dict[int, Moments] = {}
     means: dict[str, list] = {}
     names, pooled = [], []
     for batch in batches:
         data = prepare(model, batch)
-        inputs = data['inputs']
-        maps = feature_maps(model, inputs)
+        with recorded_feature_maps(model) as maps:
+            features = model.backbone(data['inputs'])
+            neck = getattr(model, 'neck', None)
+            if neck is not None:
+                neck(features)
         names.append([str(s.metainfo.get('img_path')) for s in data['data_samples']])
-        for name, features in maps.items():
-            vectors = positions(features)
+        for name, level in maps.items():
+            vectors = positions(level)
             moments.setdefault(name, Moments(vectors.shape[1])).add(vectors)
-            average = vectors.view(len(features), -1, vectors.shape[1]).mean(1)
+            average = vectors.view(len(level), -1, vectors.shape[1]).mean(1)
             means.setdefault(name, []).append(average.cpu())
-        pooled.append(normalisation_effect(model, inputs))
-        last = maps[last_stage(maps)]
-        if per_class and last.dim() == 4:
-            if split != 'train':
-                check_resized(data['data_samples'])
-            labels = position_labels(
-                data['data_samples'], last.shape[2:], inputs.shape[2:]
-            ).reshape(-1)
-            vectors = positions(last).cpu()
-            for label in labels.unique().tolist():
-                if label >= 0:
-                    kept = vectors[labels == label]
-                    classes.setdefault(label, Moments(kept.shape[1])).add(kept)
+        pooled.append(normalization_effect(neck, features[-1]))
     # A process without a batch still takes part in the sums.
     shapes = gather([{name: len(m.sum) for name, m in moments.items()}])
     sizes = {name: size for found in shapes for name, size in found.items()}
@@ -128,10 +77,13 @@ def measure(
     for name, size in sorted(sizes.items()):
         entry = moments.setdefault(name, Moments(size))
         entry.merge_processes()
-        stages[name] = describe(entry)
+        stages[name] = {
+            'channels': size,
+            'positions': int(entry.count),
+            'mean_correlation': mean_correlation(entry.matrix()),
+            **entry.describe(),
+        }
     row: dict = {'stages': stages}
-    if per_class:
-        row['classes'] = class_summaries(classes, sizes[last_stage(sizes)])
     effects = [effect for effect in gather(pooled) if effect is not None]
     if effects:
         row['pooling'] = {key: np.mean([e[key] for e in effects]) for key in effects[0]}
@@ -144,55 +96,40 @@ def last_stage(maps) -> str:
     return max(name for name in maps if not name.startswith('pyramid'))
 
 
-def describe(moments: Moments) -> dict:
-    """Numbers and eigenvalues of one stage."""
-    covariance = moments.matrix()
-    eigenvalues = symmetric_spectrum(covariance)
-    return {
-        'channels': len(eigenvalues),
-        'positions': int(moments.count),
-        **summarise(eigenvalues),
-        'mean_correlation': mean_correlation(covariance),
-        'eigenvalues': eigenvalues,
-    }
+def mean_correlation(covariance: Tensor) -> float:
+    """Mean absolute correlation of two different channels that vary."""
+    scale = covariance.diagonal().clamp_min(0).sqrt()
+    alive = scale > 1e-9 * scale.max()
+    if int(alive.sum()) < 2:
+        return math.nan
+    scale = scale[alive]
+    correlation = covariance[alive][:, alive] / torch.outer(scale, scale)
+    off = correlation.abs().sum() - correlation.diagonal().abs().sum()
+    return float(off / (len(scale) * (len(scale) - 1)))
 
 
-def class_summaries(classes: dict[int, Moments], size: int) -> dict:
-    """Summary per class over all processes, without the eigenvalues."""
-    present = sorted({label for found in gather([list(classes)]) for label in found})
-    result = {}
-    for label in present:
-        entry = classes.setdefault(label, Moments(size))
-        entry.merge_processes()
-        summary = describe(entry)
-        summary.pop('eigenvalues')
-        result[label] = summary
-    return result
+def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | None:
+    """What a covariance pooling head's normalization changes, per image.
 
-
-def normalisation_effect(model: nn.Module, inputs: Tensor) -> dict | None:
-    """What a covariance pooling head's normalisation changes, per image.
+    Args:
+        neck: Neck of the model.
+        features: Last map of the encoder.
 
     Returns:
-        dict: Means over the batch of ``effective_rank_covariance`` and
-        ``effective_rank_pooled`` (decorrelation), and of ``cosine`` between both
-        matrices (preservation); ``None`` for a model without such a head.
+        Means over the batch of the effective ranks of both matrices (decorrelation) and
+        of their cosine (preservation); ``None`` for a model without such a head.
     """
-    neck = getattr(model, 'neck', None)
-    if neck is None or not hasattr(neck, 'reduction'):
+    if not hasattr(neck, 'reduction'):
         return None
-    from mmgcp.layers import covariance
-
-    reduced = neck.reduction(model.backbone(inputs)[-1])
-    before = covariance(reduced.double())
-    normalise = getattr(neck, 'normalization', None)
-    after = before if normalise is None else normalise(before)
+    before = covariance(neck.reduction(features).double())
+    normalization = getattr(neck, 'normalization', None)
+    after = before if normalization is None else normalization(before)
     if after.shape != before.shape:
         return None
 
     def rank(matrices: Tensor) -> float:
         spectra = torch.linalg.svdvals(matrices).cpu().numpy()
-        return float(np.mean([summarise(s)['effective_rank'] for s in spectra]))
+        return float(np.mean([summarize(s)['effective_rank'] for s in spectra]))
 
     cosine = F.cosine_similarity(before.flatten(1), after.flatten(1))
     return {
@@ -216,6 +153,19 @@ def preserved(label: str, reference: dict, other: dict) -> dict:
     }
 
 
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Similarity of two representations of the same ``N`` images.
+
+    Linear centered kernel alignment of S. Kornblith et al., "Similarity of Neural
+    Network Representations Revisited" (ICML 2019): 1 for equality up to rotation and
+    scale, 0 for nothing in common. Shapes are ``(N, P)`` and ``(N, Q)``.
+    """
+    x, y = (t.double() - t.double().mean(0) for t in (x, y))
+    cross = (x.T @ y).square().sum()
+    norms = (x.T @ x).norm() * (y.T @ y).norm()
+    return float(cross / norms) if norms > 0 else math.nan
+
+
 def draw(rows: Sequence[dict]):
     """Last stage's spectra, and effective rank, correlation and CKA per stage."""
     fig, axes = figure(4)
@@ -228,22 +178,18 @@ def draw(rows: Sequence[dict]):
     # The encoder's stages come before the levels made of them.
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
-        style = {'color': colour(index), 'label': row['label']}
-        values = np.asarray(row['stages'][last_stage(row['stages'])]['eigenvalues'])
-        if values[0] > 0:
-            share = values / values.sum()
-            first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
-        here = [name for name in names if name in row['stages']]
-        x = [names.index(name) for name in here]
-        stages = [row['stages'][name] for name in here]
-        rank.plot(
-            x, [s['effective_rank'] / s['channels'] for s in stages], 'o-', **style
-        )
-        correlation.plot(x, [s['mean_correlation'] for s in stages], 'o-', **style)
-        similar = row['preserved'].get('cka', {})
-        there = [name for name in names if name in similar]
-        x = [names.index(name) for name in there]
-        cka.plot(x, [similar[name] for name in there], 'o-', **style)
+        stages, style = row['stages'], {'color': color(index), 'label': row['label']}
+        values = np.asarray(stages[last_stage(stages)]['eigenvalues'])
+        share = values / max(values.sum(), 1e-30)
+        first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
+        for axis, numbers in (
+            (rank, {n: s['effective_rank'] / s['channels'] for n, s in stages.items()}),
+            (correlation, {n: s['mean_correlation'] for n, s in stages.items()}),
+            (cka, row['preserved'].get('cka', {})),
+        ):
+            here = [name for name in names if name in numbers]
+            x = [names.index(name) for name in here]
+            axis.plot(x, [numbers[name] for name in here], 'o-', **style)
     for axis in (rank, correlation, cka):
         axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
     first.legend(fontsize='small')

@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmgcp.registry import TRANSFORMS
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import preserved_random_state
 
 # Names and order of ImageNet-C's fifteen main corruptions.
@@ -36,13 +37,15 @@ SMALLEST_SIDE = 32
 class Corrupt(BaseTransform):
     """Corrupt an image as ImageNet-C does, the same way wherever it runs.
 
-    D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common
-    Corruptions and Perturbations" (ICLR 2019); for detection C. Michaelis et al. (2019).
-    The random numbers depend on the image's name, the corruption, the severity and
-    ``seed``: not on the order of images, the workers or the processes.
+    D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to
+    Common Corruptions and Perturbations" (ICLR 2019); for detection C. Michaelis
+    et al. (2019). The random numbers of a corruption depend on the image's name,
+    the corruption, the severity and ``seed``: not on the order of images, the
+    number of workers or the number of processes. All generators are left as
+    they were.
 
-    Required keys: ``img`` (H, W, 3) uint8 in BGR order, ``img_path`` or ``img_id``.
-    Modified keys: ``img``.
+    Required Keys: ``img`` (H, W, 3) uint8 in BGR order, ``img_path`` or ``img_id``.
+    Modified Keys: ``img``.
 
     Args:
         corruption: One of :data:`CORRUPTIONS`.
@@ -50,10 +53,7 @@ class Corrupt(BaseTransform):
         seed: Another draw of the whole benchmark.
 
     Raises:
-        ValueError: An unknown corruption or severity, or an image that is smaller than
-            32 x 32 or not of 3 channels.
-        KeyError: An image without a name.
-        TypeError: An image that is not uint8, as after a step that normalizes.
+        UserError: An unknown corruption or severity.
     """
 
     def __init__(self, corruption: str, severity: int = 1, seed: int = 0) -> None:
@@ -63,28 +63,28 @@ class Corrupt(BaseTransform):
     def set(self, corruption: str, severity: int) -> None:
         """Change what the next images go through."""
         if corruption not in CORRUPTIONS:
-            raise ValueError(
-                f'corruption={corruption!r}: one of {", ".join(CORRUPTIONS)}'
+            raise UserError(
+                f'Corrupt: corruption={corruption!r}: one of {", ".join(CORRUPTIONS)}'
             )
         if severity not in (0, *SEVERITIES):
-            raise ValueError(f'severity={severity!r}: an integer from 0 to 5')
+            raise UserError(f'Corrupt: severity={severity!r}, an integer from 0 to 5')
         self.corruption, self.severity = corruption, severity
 
     def transform(self, results: dict) -> dict:
-        """Corrupt ``results['img']``."""
+        """Corrupt ``results['img']``.
+
+        Raises:
+            UserError: The image has no name, is not uint8 (the step stands behind one
+                that normalizes), is smaller than 32 x 32 or has not 3 channels.
+        """
         if self.severity == 0:
             return results
-        if results.get('img_path'):
-            # Without the place of the data set, which differs between machines.
-            name = '/'.join(PurePath(results['img_path']).parts[-2:])
-        elif results.get('img_id') is not None:
-            name = str(results['img_id'])
-        else:
-            raise KeyError(
-                'Corrupt needs img_path or img_id to draw the same noise for an image'
-            )
-        seed = image_seed(name, self.corruption, self.severity, self.seed)
-        results['img'] = corrupt(results['img'], self.corruption, self.severity, seed)
+        results['img'] = corrupt(
+            results['img'],
+            self.corruption,
+            self.severity,
+            image_seed(image_name(results), self.corruption, self.severity, self.seed),
+        )
         return results
 
     def __repr__(self) -> str:
@@ -94,6 +94,17 @@ class Corrupt(BaseTransform):
         )
 
 
+def image_name(results: dict) -> str:
+    """Name of an image that does not depend on where the data set lies."""
+    if results.get('img_path'):
+        return '/'.join(PurePath(results['img_path']).parts[-2:])
+    if results.get('img_id') is not None:
+        return str(results['img_id'])
+    raise UserError(
+        'Corrupt needs img_path or img_id to draw the same noise for the same image'
+    )
+
+
 def image_seed(name: str, corruption: str, severity: int, seed: int = 0) -> int:
     """32-bit seed of one image under one corruption."""
     text = f'{seed}|{corruption}|{severity}|{name}'.encode()
@@ -101,14 +112,18 @@ def image_seed(name: str, corruption: str, severity: int, seed: int = 0) -> int:
 
 
 def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """Corrupt one BGR image ``(H, W, 3)`` uint8 by ``imagecorruptions-imaug``."""
+    """Corrupt one BGR image ``(H, W, 3)`` uint8 with a seed of its own.
+
+    The corruptions are those of the package ``imagecorruptions-imaug``, which
+    works on RGB.
+    """
     from imagecorruptions import corrupt as apply
     from imagecorruptions import corruption_dict
 
     if image.dtype != np.uint8:
-        raise TypeError(f'Corrupt needs a uint8 image, not {image.dtype}')
+        raise UserError(f'Corrupt needs a uint8 image, not {image.dtype}')
     if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
+        raise UserError(
             f'Corrupt needs an image of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} '
             f'x 3, not {" x ".join(map(str, image.shape))}'
         )

@@ -12,7 +12,14 @@ import torch
 import torch.distributed as dist
 from mmengine import dist as mmdist
 
+from mmgcp.utils.errors import UserError
+
 T = TypeVar('T')
+
+
+class LauncherError(UserError):
+    """The processes were not started by the launcher that was named."""
+
 
 # Ranks notice a dead peer by its closed connection, at once; the limit is for
 # one that hangs.
@@ -48,7 +55,7 @@ def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
         dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used.
 
     Raises:
-        RuntimeError: the variables of the launcher are not set.
+        LauncherError: The variables of the launcher are not set.
     """
     if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
         return
@@ -56,7 +63,7 @@ def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
         return
     if launcher == 'slurm':
         if 'SLURM_PROCID' not in os.environ:
-            raise RuntimeError(
+            raise LauncherError(
                 '--launcher slurm: SLURM_PROCID is not set. Start it with srun, '
                 'or through tools/slurm_train.sh'
             )
@@ -65,7 +72,7 @@ def init_cpu_group(launcher: str, dist_cfg: Mapping) -> None:
         key for key in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if key not in os.environ
     ]
     if missing:
-        raise RuntimeError(
+        raise LauncherError(
             f'--launcher {launcher}: {", ".join(missing)} not set. Start it with '
             'torchrun, or through tools/dist_train.sh'
         )

@@ -1,14 +1,17 @@
 """Hooks of the mmgcp scope that do not belong to a model."""
 
-import hashlib
-import random
+import math
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.random_state import hashed_seed, seed_all
+
+
+class NotFiniteError(UserError):
+    """A loss or a weight is infinite or not a number."""
 
 
 @HOOKS.register_module()
@@ -38,9 +41,53 @@ class EpochSeedHook(Hook):
     def before_train_epoch(self, runner) -> None:
         """Seed ``random``, numpy and torch for this epoch on this rank."""
         seed = runner.seed if self.seed is None else self.seed
-        # Neighbouring seeds or epochs must not share draws: hash, do not add.
-        text = f'{seed}/{runner.epoch}/{get_rank()}'.encode()
-        mixed = int.from_bytes(hashlib.sha256(text).digest()[:4], 'big')
-        random.seed(mixed)
-        np.random.seed(mixed)
-        torch.manual_seed(mixed)
+        seed_all(hashed_seed(seed, runner.epoch, get_rank()))
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stop a training whose loss is infinite or not a number.
+
+    The loss is looked at every ``interval`` iterations, because each look waits for the
+    GPU. Under dynamic loss scaling single losses may overflow; there the training
+    stops after ``patience`` looks in a row.
+
+    Args:
+        interval: Iterations between two looks.
+        patience: Looks in a row under dynamic loss scaling.
+    """
+
+    # Before the hook that saves checkpoints.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, interval: int = 10, patience: int = 20) -> None:
+        self.interval = interval
+        self.patience = patience
+        self.in_a_row = 0
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Look at the loss of this iteration.
+
+        Raises:
+            NotFiniteError: It is not finite.
+        """
+        loss = (outputs or {}).get('loss')
+        if loss is None or not (
+            self.every_n_train_iters(runner, self.interval)
+            or self.is_last_train_iter(runner)
+        ):
+            return
+        value = float(loss.detach())
+        if math.isfinite(value):
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        scaled = getattr(runner.optim_wrapper, 'loss_scaler', None) is not None
+        if self.in_a_row >= (self.patience if scaled else 1):
+            raise NotFiniteError(
+                f'the loss is {value} at iteration {runner.iter + 1}; the training '
+                f'stopped, and the checkpoints in {runner.work_dir} were kept. Lower '
+                'the learning rate, lengthen the warm-up, or train without --amp'
+            )

@@ -4,6 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmgcp.registry import MODELS, WEIGHT_INITIALIZERS
+from mmgcp.utils.errors import UserError
+
+
+class UnscopedTypeError(UserError):
+    """A type of this package is written without its scope."""
+
 
 #: In these arguments the scope is implied.
 UNSCOPED_KEYS = ('dropout', 'normalization')
@@ -13,17 +19,17 @@ def check_types(cfg: Mapping) -> None:
     """Find types of this package that are written without their scope.
 
     Args:
-        cfg (Mapping): A config with ``model`` and ``default_scope``.
+        cfg: A config with ``model`` and ``default_scope``.
 
     Raises:
-        ValueError: The key, and the type as it has to be written.
+        UnscopedTypeError: The key, and the type as it has to be written.
     """
     MODELS.import_from_location()
     WEIGHT_INITIALIZERS.import_from_location()
     ours = {*MODELS.module_dict, *WEIGHT_INITIALIZERS.module_dict}
     for key, name in _types(cfg.get('model') or {}, 'model'):
         if name in ours and not _known_elsewhere(name, cfg.get('default_scope')):
-            raise ValueError(
+            raise UnscopedTypeError(
                 f"{key}.type='{name}' is a module of mmgcp: write type='mmgcp.{name}'"
             )
 

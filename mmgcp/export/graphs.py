@@ -1,10 +1,8 @@
-"""Models as functions of a picture: what an ONNX file will compute.
-
-Every graph takes ``(B, 3, H, W)`` float32 RGB in 0 ... 255. Order of the channels and
-normalisation are inside, so that nobody has to repeat them.
-"""
+"""Models as functions of a picture: what an ONNX file computes."""
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,224 +10,132 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgcp.layers import MatrixLogarithm, MatrixPower, NewtonSchulz
 from mmgcp.utils.config import framework_of
+from mmgcp.visualization.predictor import preprocessor_of
+from mmgcp.weights.trained_model import load_trained_encoder, load_trained_model
 
 from .errors import ExportError
 
-NO_OPERATOR = {
-    'MatrixPower': 'its exact eigenvalues (linalg_eigh)',
-    'MatrixLogarithm': 'its exact eigenvalues (linalg_eigh)',
-}
+ITERATIONS = 14  # of the Newton-Schulz root in place of the exact one
 
 
-class Normalize(nn.Module):
-    """RGB pixels to what the encoder was trained on, from the data preprocessor."""
+class Graph(nn.Module):
+    """A model as a function of RGB pictures ``(B, 3, H, W)``, float32 in 0 ... 255.
 
-    def __init__(self, config: Config) -> None:
+    Order of the channels and normalization, those of ``config``, are inside.
+    ``answer`` computes the outputs from the model and the normalized picture.
+    """
+
+    def __init__(self, config: Config, model: nn.Module, answer: Callable) -> None:
         super().__init__()
-        settings = {
-            **(config.get('data_preprocessor') or {}),
-            **(config.model.get('data_preprocessor') or {}),
-        }
+        settings = preprocessor_of(config)
+        self.model, self.answer = model, answer
         self.swap = not (settings.get('bgr_to_rgb') or settings.get('to_rgb'))
-        mean = settings.get('mean') or [0.0] * 3
-        std = settings.get('std') or [1.0] * 3
-        self.register_buffer('mean', torch.tensor(mean).float().view(1, -1, 1, 1))
-        self.register_buffer('std', torch.tensor(std).float().view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)`` RGB in 0 ... 255 to the encoder's input."""
-        if self.swap:
-            image = image.flip(1)
-        return (image - self.mean) / self.std
-
-
-class FixedAdaptivePool(nn.Module):
-    """Adaptive average pooling of maps of one size, as two matrix products.
-
-    ONNX knows adaptive pooling only where the output divides the input; the pyramid
-    pooling of UPerNet and PSPNet asks for more. The mean over ranges is linear, so
-    that its matrices can be written down once the size is known.
-    """
-
-    def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
-        super().__init__()
-        pair = output_size if isinstance(output_size, tuple) else (output_size,) * 2
-        self.output_size = pair
-
-    @staticmethod
-    def matrix(inputs: int, outputs: int) -> Tensor:
-        """Means over the ranges of adaptive pooling, ``(outputs, inputs)``."""
-        matrix = torch.zeros(outputs, inputs)
-        for i in range(outputs):
-            start = i * inputs // outputs
-            end = -(-(i + 1) * inputs // outputs)
-            matrix[i, start:end] = 1 / (end - start)
-        return matrix
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C, *output_size)``."""
-        height, width = int(x.shape[-2]), int(x.shape[-1])
-        rows = self.matrix(height, self.output_size[0] or height).to(x)
-        columns = self.matrix(width, self.output_size[1] or width).to(x)
-        return rows @ x @ columns.t()
-
-
-def with_fixed_pools(model: nn.Module) -> tuple[nn.Module, int]:
-    """A copy of the model with :class:`FixedAdaptivePool`, and how many there are.
-
-    Pooling to one position stays: ONNX has it as a global average.
-    """
-    model = copy.deepcopy(model)
-    count = 0
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.AdaptiveAvgPool2d and child.output_size not in (
-                1,
-                (1, 1),
-            ):
-                setattr(parent, name, FixedAdaptivePool(child.output_size))
-                count += 1
-    return model, count
-
-
-def with_iterated_roots(model: nn.Module, iterations: int = 14) -> int:
-    """Put the converged Newton-Schulz root where the exact square root is.
-
-    ONNX has no eigenvalues. An eigenvalue below ``1.5 ** (-2 * iterations)`` of the
-    trace, 1e-5 for 14 steps, comes out too small; more steps would raise the noise
-    that rounding puts in place of zero eigenvalues. The comparison with PyTorch is
-    with the exact root and decides whether it is close enough.
-
-    Returns:
-        How many were replaced.
-    """
-    from mmgcp.layers import MatrixPower, NewtonSchulz
-
-    count = 0
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is MatrixPower and child.alpha == 0.5:
-                setattr(parent, name, NewtonSchulz(iterations))
-                count += 1
-    return count
-
-
-class EncoderGraph(nn.Module):
-    """Picture to the feature maps of the backbone, or of the neck behind it."""
-
-    def __init__(self, normalize: Normalize, *modules: nn.Module) -> None:
-        super().__init__()
-        self.normalize = normalize
-        self.parts = nn.ModuleList(modules)
+        for name, default in (('mean', 0.0), ('std', 1.0)):
+            values = torch.tensor(settings.get(name) or [default] * 3).float()
+            self.register_buffer(name, values.view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(B, 3, H, W)`` to the levels from fine to coarse."""
-        value = self.normalize(image)
-        for part in self.parts:
-            value = part(value)
-        return _flat(value)
+        """Map ``(B, 3, H, W)`` to all outputs, flattened."""
+        image = image.flip(1) if self.swap else image
+        return _flat(self.answer(self.model, (image - self.mean) / self.std))
 
 
-class ClassifierGraph(nn.Module):
-    """Picture to logits ``(B, K)``."""
-
-    def __init__(self, normalize: Normalize, model: nn.Module) -> None:
-        super().__init__()
-        self.normalize, self.model = normalize, model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(B, 3, H, W)`` to the logits."""
-        return _flat(self.model(self.normalize(image), mode='tensor'))
-
-
-class SegmenterGraph(nn.Module):
-    """Picture to logits ``(B, K, H, W)`` at the size of the picture."""
-
-    def __init__(self, normalize: Normalize, model: nn.Module) -> None:
-        super().__init__()
-        self.normalize, self.model = normalize, model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(B, 3, H, W)`` to the logits of every pixel."""
-        head: Any = self.model.decode_head
-        logits = head(self.model.extract_feat(self.normalize(image)))
-        return (
-            F.interpolate(
-                logits,
-                size=image.shape[-2:],
-                mode='bilinear',
-                align_corners=head.align_corners,
-            ),
-        )
-
-
-class DenseDetectorGraph(nn.Module):
-    """Picture to the raw maps of a one-stage detector, before boxes and NMS."""
-
-    def __init__(self, normalize: Normalize, model: nn.Module) -> None:
-        super().__init__()
-        self.normalize, self.model = normalize, model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(B, 3, H, W)`` to scores of every level, then boxes of every level."""
-        return _flat(
-            self.model.bbox_head(self.model.extract_feat(self.normalize(image)))
-        )
-
-
-def _flat(value) -> tuple[Tensor, ...]:
+def _flat(value: Any) -> tuple[Tensor, ...]:
     if isinstance(value, Tensor):
         return (value,)
     return tuple(tensor for item in value for tensor in _flat(item))
 
 
-def check_operators(model: nn.Module) -> None:
-    """Refuse what ONNX has no operator for, before the exporter does.
+def _pixel_logits(model: Any, image: Tensor) -> Tensor:
+    """Logits ``(B, K, H, W)`` at the size of the picture."""
+    logits = model.decode_head(model.extract_feat(image))
+    corners, size = model.align_corners, image.shape[-2:]
+    return F.interpolate(logits, size=size, mode='bilinear', align_corners=corners)
+
+
+def _raw_maps(model: Any, image: Tensor) -> Any:
+    """Scores of every level, then boxes of every level, before decoding and NMS."""
+    return model.bbox_head(model.extract_feat(image))
+
+
+def load_graph(
+    config: Config, checkpoint: str | Path, part: str, trust: bool = False
+) -> tuple[Graph, str]:
+    """Load a part of a model as a graph; also gives the name of its outputs.
 
     Raises:
-        ExportError: Names the module and a way out.
+        ExportError: ONNX cannot hold the model.
+        CheckpointError: The checkpoint does not fit.
     """
-    for name, module in model.named_modules():
-        why = NO_OPERATOR.get(type(module).__name__)
-        if why:
-            raise ExportError(
-                f'not supported because ONNX has no operator for what '
-                f'{type(module).__name__} ({name}) computes: {why}. Export the encoder '
-                '(--part encoder), or train with '
-                "normalization=dict(type='NewtonSchulz')"
-            )
-
-
-def whole_model_graph(config: Config, model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The graph of a classifier, a segmenter or a one-stage detector.
-
-    Returns:
-        The graph and the names of its outputs, without numbers.
-
-    Raises:
-        ExportError: The model has no form that ONNX can hold; says why.
-    """
-    normalize = Normalize(config)
+    if part == 'encoder':
+        encoder = load_trained_encoder(config, checkpoint, trust)
+        return Graph(config, encoder, lambda module, x: module(x)), 'feature'
+    model: Any = load_trained_model(config, checkpoint, 'cpu', trust)
+    if part == 'features':
+        return Graph(config, model, lambda m, x: m.extract_feat(x)), 'feature'
     scope, kind = framework_of(config), type(model).__name__
-    instead = (
+    if scope == 'mmpretrain':
+        return Graph(config, model, lambda m, x: m(x, mode='tensor')), 'logits'
+    if scope == 'mmseg' and kind == 'EncoderDecoder':
+        return Graph(config, model, _pixel_logits), 'logits'
+    if scope == 'mmdet' and not hasattr(model, 'roi_head'):
+        from mmdet.models.detectors import SingleStageDetector
+
+        if isinstance(model, SingleStageDetector):
+            return Graph(config, model, _raw_maps), 'map'
+    raise ExportError(
+        f'{config.filename}: {kind} is not supported because ONNX has no form of it: '
+        'its heads run in turn, or on regions whose number depends on the picture. '
         'Export the encoder (--part encoder) or encoder and neck (--part features)'
     )
-    if scope == 'mmpretrain':
-        return ClassifierGraph(normalize, model), ['logits']
-    if scope == 'mmseg':
-        if kind != 'EncoderDecoder':
-            raise ExportError(
-                f'not supported because {kind} runs its heads in turn on each '
-                f"other's results; only EncoderDecoder is one function. {instead}"
-            )
-        return SegmenterGraph(normalize, model), ['logits']
-    from mmdet.models.detectors import SingleStageDetector
 
-    if isinstance(model, SingleStageDetector) and hasattr(model, 'bbox_head'):
-        return DenseDetectorGraph(normalize, model), ['map']
-    raise ExportError(
-        f'not supported because {kind} pools regions whose number depends on the '
-        'picture (RoIAlign, NMS): mmdet has no ONNX form of it, and MMDeploy, which '
-        f'rewrites it, exists for the original stack only. {instead}'
-    )
+
+class FixedAdaptivePool(nn.AdaptiveAvgPool2d):
+    """Adaptive average pooling of maps of one size, as slices and means.
+
+    ONNX has adaptive pooling only where the output divides the input. The pyramid
+    pooling of UPerNet and PSPNet needs more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C, *output_size)``."""
+        size: Any = self.output_size
+        pair = size if isinstance(size, tuple) else (size, size)
+        for dim, count in zip((-2, -1), pair, strict=True):
+            length = int(x.shape[dim])
+            starts = [i * length // count for i in range(count)]
+            ends = [-(-(i + 1) * length // count) for i in range(count)]
+            parts = [x.narrow(dim, a, b - a) for a, b in zip(starts, ends, strict=True)]
+            x = torch.cat([part.mean(dim, keepdim=True) for part in parts], dim)
+        return x
+
+
+def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
+    """A copy of a graph with operators that ONNX has, or an error.
+
+    Exact square roots become converged Newton-Schulz roots, because ONNX has no
+    eigenvalues. An eigenvalue below ``1.5 ** (-2 * ITERATIONS)`` of the trace, 1e-5,
+    comes out too small. The comparison with PyTorch decides whether that matters.
+
+    Returns:
+        The copy, and the number of poolings that fix the size of the picture.
+    """
+    graph, pools = copy.deepcopy(graph), 0
+    for parent in list(graph.modules()):
+        for name, child in list(parent.named_children()):
+            # Pooling to one position stays: ONNX has it as a global average.
+            if type(child) is nn.AdaptiveAvgPool2d:
+                if child.output_size not in (1, (1, 1)):
+                    setattr(parent, name, FixedAdaptivePool(child.output_size))
+                    pools += 1
+            elif isinstance(child, MatrixPower) and child.alpha == 0.5:
+                setattr(parent, name, NewtonSchulz(ITERATIONS))
+            elif isinstance(child, MatrixPower | MatrixLogarithm):
+                raise ExportError(
+                    f'{child} is not supported because ONNX has no eigenvalues '
+                    '(linalg_eigh). Export the encoder (--part encoder), or train with '
+                    "normalization=dict(type='NewtonSchulz')"
+                )
+    return graph, pools

@@ -1,9 +1,10 @@
-"""Normalisations that work entry by entry or row by row."""
+"""Normalizations that work entry by entry or row by row."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .covariance import CovarianceNormalization
 from .precision import full_precision
 
 
@@ -17,7 +18,7 @@ def elementwise_power(
     published code, so an entry of 0 stays 0 and has a zero gradient.
 
     Args:
-        x: Matrices ``(B, C, D)`` or vectors ``(B, K)``.
+        x: Matrices ``(B, C, D)``.
         alpha: Exponent.
         eps: Added to the magnitude.
         l2: Divide every sample by its Euclidean norm over all its entries.
@@ -33,29 +34,23 @@ def elementwise_power(
     return x
 
 
-class ElementwisePower(nn.Module):
-    """Module form of :func:`elementwise_power`.
-
-    Args:
-        alpha: Exponent.
-        eps: Added to the magnitude.
-        l2: Divide every sample by its Euclidean norm.
-    """
+class ElementwisePower(CovarianceNormalization):
+    """Module form of :func:`elementwise_power`, with its arguments."""
 
     def __init__(self, alpha: float = 0.5, eps: float = 1e-8, l2: bool = True) -> None:
         super().__init__()
         self.alpha, self.eps, self.l2 = alpha, eps, l2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
-        return elementwise_power(x, self.alpha, self.eps, self.l2)
+        return elementwise_power(matrix, self.alpha, self.eps, self.l2)
 
     def extra_repr(self) -> str:
         """Show the arguments when the module is printed."""
         return f'alpha={self.alpha}, eps={self.eps}, l2={self.l2}'
 
 
-class ScaleNorm(nn.Module):
+class ScaleNorm(CovarianceNormalization):
     """Multiplication by ``1 / sqrt(channels)``, fixed or learnable.
 
     Args:
@@ -73,13 +68,13 @@ class ScaleNorm(nn.Module):
         else:
             self.register_buffer('scale', scale, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
-        return x * self.scale.to(x.dtype)
+        return matrix * self.scale.to(matrix.dtype)
 
 
-class CovarianceLayerNorm(nn.LayerNorm):
-    """Layer normalisation of every row, in float32.
+class CovarianceLayerNorm(CovarianceNormalization, nn.LayerNorm):
+    """Layer normalization of every row, in float32.
 
     Args:
         channels: Length of a row (number of columns).
@@ -87,13 +82,13 @@ class CovarianceLayerNorm(nn.LayerNorm):
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__(channels, eps=eps)
+        nn.LayerNorm.__init__(self, channels, eps=eps)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
-        return _layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return _layer_norm(
+            matrix, self.normalized_shape, self.weight, self.bias, self.eps
+        )
 
 
-@full_precision
-def _layer_norm(x, shape, weight, bias, eps):
-    return F.layer_norm(x, shape, weight, bias, eps)
+_layer_norm = full_precision(F.layer_norm)

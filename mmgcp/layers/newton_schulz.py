@@ -1,22 +1,47 @@
-"""Newton-Schulz square root of covariances (iSQRT-COV)."""
+"""Newton-Schulz square root of covariances (iSQRT-COV).
+
+Steps ``T_k = (3 I - P_k) / 2``, ``P_(k+1) = P_k T_k ** 2`` with ``P_1 = A`` give
+``Z = T_1 T_2 ... T_n`` and the root ``A Z``. All of them commute. Two steps are one
+factor ``q(P)`` of degree 4, which by completing the square takes two products, so five
+steps cost 10 products instead of 12.
+
+At a symmetric matrix the derivative of a polynomial is its own adjoint. The gradient
+is therefore the derivative in the direction of the incoming gradient, and a square
+costs it one product: ``d(V V) = V dV + (V dV)'``. Five steps cost 14 products; the
+published backward pass takes 38.
+
+The covariance ``S = Xc Xc' / N`` and the Gram matrix ``K = Xc' Xc / N`` share their
+trace ``t`` and non-zero eigenvalues, so that
+
+    sqrt(t) (S / t) z(S / t)  =  Xc z(K / t) Xc' / (N sqrt(t))
+
+and the products run on the smaller of ``C x C`` and ``N x N`` matrices.
+"""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .covariance import flatten_positions
-from .dispatch import PATHS, check_path, choose_path, compiling, observed
-from .fused_eigen_root import GramEigenRoot
-from .fused_root import CovarianceRoot, GramRoot, plain_root
-from .polynomial import (
-    FIVE_STEPS_FIT,
-    TRACE_FLOOR,
-    newton_schulz_schedule,
-    plain_matrix_root,
+from .autograd import needs_plain, own_gradient
+from .covariance import (
+    CovarianceNormalization,
+    center,
+    covariance,
+    flatten_positions,
+    gram_is_cheaper,
 )
 from .precision import full_precision
+from .triangle import check_square, triangle, triangle_gradient
 
-# Positions from which a decomposition is faster than the products of the steps.
-EIGEN_FROM = 96
+# Smallest trace that is divided by: a covariance below it counts as zero.
+TRACE_FLOOR = 1e-12
+# q(P) = (3 - P) / 2 times (3 - R) / 2 with R = P (3 - P)^2 / 4
+#      = V^2 / 16 + SLOPE P + OFFSET with V = P^2 - 9/2 P + 27/8
+SLOPE, OFFSET = -69 / 128, 1575 / 1024
+
+
+def _check_iterations(iterations: int) -> None:
+    if iterations < 1:
+        raise ValueError(f'iterations must be at least 1, got {iterations}')
 
 
 @full_precision
@@ -33,7 +58,7 @@ def newton_schulz_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
         iterations: Number of steps. Published networks use 5.
 
     Returns:
-        Normalised covariances ``(B, C, C)``; zero where the trace is zero.
+        Normalized covariances ``(B, C, C)``; zero where the trace is zero.
 
     Raises:
         ValueError: The matrices are not square, or ``iterations`` is below 1.
@@ -41,10 +66,8 @@ def newton_schulz_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
     Li et al., "Towards faster training of global covariance pooling networks by
     iterative matrix square root normalization", CVPR 2018.
     """
-    if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
-        raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
-    if iterations < 1:
-        raise ValueError(f'iterations must be at least 1, got {iterations}')
+    check_square(matrix)
+    _check_iterations(iterations)
     trace = matrix.diagonal(dim1=1, dim2=2).sum(1).clamp_min(TRACE_FLOOR).view(-1, 1, 1)
     a = matrix / trace
     identity = torch.eye(matrix.size(1), dtype=a.dtype, device=a.device)
@@ -58,111 +81,201 @@ def newton_schulz_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
     return y * trace.sqrt()
 
 
-@full_precision
-def newton_schulz_features(
-    x: Tensor, iterations: int = 5, fit: bool = False, path: str = 'auto'
+def _plain_root(x: Tensor, iterations: int) -> Tensor:
+    return triangle(newton_schulz_sqrt(covariance(x), iterations))
+
+
+def _add_identity(matrix: Tensor, scale) -> Tensor:
+    """Add ``scale`` (a number or ``(B, 1)``) to the diagonals, in place."""
+    matrix.diagonal(dim1=1, dim2=2).add_(scale)
+    return matrix
+
+
+def _symmetrize(matrix: Tensor) -> Tensor:
+    return matrix + matrix.transpose(1, 2)
+
+
+def _run_steps(a: Tensor, iterations: int, root: bool) -> tuple[Tensor, list[Tensor]]:
+    """``A Z`` if ``root``, else ``Z``, and what :func:`_differentiate_steps` needs.
+
+    The symmetric matrices ``A``, ``(B, n, n)``, have eigenvalues in [0, 1].
+    """
+    pairs, single = divmod(iterations, 2)
+    p, z, saved = a, (a if root else None), []
+    for pair in range(pairs):
+        v = _add_identity(torch.baddbmm(p, p, p, beta=-9 / 2), 27 / 8)
+        q = torch.baddbmm(p, v, v, beta=SLOPE, alpha=1 / 16)
+        q = _add_identity(q, OFFSET)
+        saved += [p, v, q]
+        if z is None:
+            z = q
+        else:
+            saved.append(z)
+            z = torch.bmm(z, q)
+        if pair + 1 == pairs and not single:
+            return z, saved
+        if root and pair == 0:
+            # z = P q already: the next P is z q.
+            saved.append(z)
+            p = torch.bmm(z, q)
+        else:
+            saved.append(torch.bmm(q, q))
+            p = torch.bmm(p, saved[-1])
+    if z is None:
+        return _add_identity(p * -0.5, 1.5), saved
+    return torch.baddbmm(z, z, p, beta=1.5, alpha=-0.5), [*saved, p, z]
+
+
+def _differentiate_steps(
+    direction: Tensor, iterations: int, root: bool, saved: list[Tensor]
 ) -> Tensor:
+    """Derivative of :func:`_run_steps` in a symmetric direction ``(B, n, n)``."""
+    pairs, single = divmod(iterations, 2)
+    rest = iter(saved)
+    dp, dz = direction, (direction if root else None)
+    for pair in range(pairs):
+        p, v, q = next(rest), next(rest), next(rest)
+        # Half of each symmetric term: adding the transpose completes it.
+        dv = _symmetrize(torch.baddbmm(dp, p, dp, beta=-9 / 4))
+        dq = _symmetrize(torch.baddbmm(dp, v, dv, beta=SLOPE / 2, alpha=1 / 16))
+        dz = dq if dz is None else torch.baddbmm(torch.bmm(dz, q), next(rest), dq)
+        if pair + 1 == pairs and not single:
+            return dz
+        r = next(rest)
+        if root and pair == 0:
+            dp = torch.baddbmm(torch.bmm(dz, q), r, dq)
+        else:
+            dp = torch.bmm(dp, r)
+            dp = torch.baddbmm(dp, p, _symmetrize(torch.bmm(q, dq)))
+    if dz is None:
+        return dp * -0.5
+    p, z = next(rest), next(rest)
+    dz = torch.baddbmm(dz, dz, p, beta=1.5, alpha=-0.5)
+    return torch.baddbmm(dz, z, dp, alpha=-0.5)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product per sample, ``(B, 1, 1)``, without a product of the size of ``a``."""
+    return torch.bmm(a.reshape(a.size(0), 1, -1), b.reshape(b.size(0), -1, 1))
+
+
+def _normalize(product: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Divide by the trace; also the divisor ``(B, 1, 1)`` and if it is the trace."""
+    trace = product.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1)
+    floor = n * TRACE_FLOOR
+    divisor = trace.clamp_min(floor)
+    return product.div_(divisor), divisor, trace > floor
+
+
+class _GramRoot(torch.autograd.Function):
+    """Products on the ``N x N`` side."""
+
+    @staticmethod
+    def forward(ctx, x, iterations):
+        n = x.size(2)
+        xc = center(x)
+        a, total, above = _normalize(torch.bmm(xc.transpose(1, 2), xc), n)
+        z, saved = _run_steps(a, iterations, root=False)
+        matrix = torch.bmm(torch.bmm(xc, z), xc.transpose(1, 2))
+        out = triangle(matrix).mul_((n * total).rsqrt().squeeze(2))
+        ctx.arguments = (iterations,)
+        ctx.save_for_backward(x, a, z, total, above, *saved)
+        return out
+
+    @staticmethod
+    @own_gradient(_plain_root)
+    def backward(ctx, grad):
+        x, a, z, total, above, *saved = ctx.saved_tensors
+        # Half, because the gather returns the gradient plus its transpose.
+        grad = grad * ((x.size(2) * total).rsqrt() / 2).squeeze(2)
+        # Centering again costs a pass over the features; keeping the centered ones
+        # through the derivative would add to the peak.
+        xc = center(x)
+        gx = torch.bmm(triangle_gradient(grad, x.size(1)), xc)
+        dz = torch.bmm(xc.transpose(1, 2), gx)
+        del xc, grad
+        da = _differentiate_steps(dz, ctx.arguments[0], False, saved)
+        # The divisor: its root in front of the product, itself in a.
+        dt = (_inner(dz, z) / 2 + _inner(da, a)) * above
+        del dz
+        dk = _add_identity(da, -dt.squeeze(2)).mul_(2 / total)
+        return torch.baddbmm(torch.bmm(gx, z), center(x), dk, beta=2), None
+
+
+class _CovarianceRoot(torch.autograd.Function):
+    """Products on the ``C x C`` side."""
+
+    @staticmethod
+    def forward(ctx, x, iterations):
+        n = x.size(2)
+        xc = center(x)
+        a, total, above = _normalize(torch.bmm(xc, xc.transpose(1, 2)), n)
+        y, saved = _run_steps(a, iterations, root=True)
+        out = triangle(y).mul_((total / n).sqrt().squeeze(2))
+        ctx.arguments = (iterations,)
+        ctx.save_for_backward(x, a, out, total, above, *saved)
+        return out
+
+    @staticmethod
+    @own_gradient(_plain_root)
+    def backward(ctx, grad):
+        x, a, out, total, above, *saved = ctx.saved_tensors
+        inner = (grad * out).sum(1).view(-1, 1, 1)
+        grad = grad * ((total / x.size(2)).sqrt() / 2).squeeze(2)
+        gy = triangle_gradient(grad, x.size(1))
+        del grad
+        da = _differentiate_steps(gy, ctx.arguments[0], True, saved)
+        del gy
+        dt = (inner / 2 - _inner(da, a)) * above
+        ds = _add_identity(da, dt.squeeze(2)).mul_(2 / total)
+        return torch.bmm(ds, center(x)), None
+
+
+@full_precision
+def newton_schulz_features(x: Tensor, iterations: int = 5) -> Tensor:
     """``triangle(newton_schulz_sqrt(covariance(x)))`` with less work and memory.
 
     Args:
         x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
         iterations: Number of steps.
-        fit: See :class:`NewtonSchulz`.
-        path: See :class:`NewtonSchulz`.
 
     Returns:
         Vectors ``(B, C * (C + 1) / 2)``.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: ``x`` has neither three nor four dimensions, or ``iterations`` is
+            below 1.
     """
+    _check_iterations(iterations)
     x = flatten_positions(x)
-    schedule = _schedule(iterations, fit)
-    path = _choose_path(_check_path(path, fit), x, fit)
-    if path == 'plain':
-        return plain_root(x, schedule)
-    if path == 'eigen':
-        try:
-            return GramEigenRoot.apply(x, iterations)
-        except torch.linalg.LinAlgError:
-            # Features that are not finite, which products hand on to the loss.
-            path = 'gram'
-    return (GramRoot if path == 'gram' else CovarianceRoot).apply(x, schedule)
+    if needs_plain(x):
+        return _plain_root(x, iterations)
+    return (_GramRoot if gram_is_cheaper(x) else _CovarianceRoot).apply(x, iterations)
 
 
-def _schedule(iterations: int, fit: bool) -> tuple:
-    if iterations < 1:
-        raise ValueError(f'iterations must be at least 1, got {iterations}')
-    if not fit:
-        return newton_schulz_schedule(iterations)
-    if iterations != 5:
-        raise ValueError(f'fit=True reproduces 5 iterations, not {iterations}')
-    return FIVE_STEPS_FIT
-
-
-def _check_path(path: str, fit: bool) -> str:
-    if path != 'eigen':
-        return check_path(path, (*PATHS, 'eigen'))
-    if fit:
-        raise ValueError("path='eigen' takes the exact steps: it has no fit=True")
-    return path
-
-
-def _choose_path(path: str, x: Tensor, fit: bool) -> str:
-    """Resolve ``'auto'``; the decomposition in place of many products of some size."""
-    if path != 'auto':
-        return path
-    chosen = choose_path(path, x)
-    if chosen != 'gram' or fit or x.size(2) < EIGEN_FROM:
-        return chosen
-    # Elsewhere decompositions are slow, and counters of operations look for products.
-    decomposes = x.device.type == 'cpu' and not compiling() and not observed()
-    return 'eigen' if decomposes else chosen
-
-
-@full_precision
-def _matrix_fit(matrix: Tensor) -> Tensor:
-    return plain_matrix_root(matrix, FIVE_STEPS_FIT)
-
-
-class NewtonSchulz(nn.Module):
-    """Newton-Schulz root of covariances, or of the covariance of features.
+class NewtonSchulz(CovarianceNormalization):
+    """Module form of :func:`newton_schulz_sqrt` and :func:`newton_schulz_features`.
 
     Args:
         iterations: Number of steps.
-        fit: Use two fitted factors in place of the five steps (only for
-            ``iterations=5``): 7 products forward in place of 10. The scalar function
-            differs by less than 2e-6 times its value (times 0.02 where its
-            value is below that).
-        path: Where :meth:`forward_features` computes: ``'gram'`` on ``N x N``
-            matrices, ``'covariance'`` on ``C x C``, ``'plain'`` in separate operations
-            on ``C x C``, ``'eigen'`` on the eigenvalues of the ``N x N`` matrices.
-            ``'auto'`` takes the first three as in
-            :func:`mmgcp.layers.dispatch.choose_path`, and the last where it would take
-            the first, on a CPU and for 96 positions or more. All give the same values
-            up to rounding.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: ``iterations`` is below 1.
     """
 
-    def __init__(
-        self, iterations: int = 5, fit: bool = False, path: str = 'auto'
-    ) -> None:
+    def __init__(self, iterations: int = 5) -> None:
         super().__init__()
-        _schedule(iterations, fit)
-        self.iterations, self.fit, self.path = iterations, fit, _check_path(path, fit)
+        _check_iterations(iterations)
+        self.iterations = iterations
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
-        if self.fit:
-            return _matrix_fit(matrix)
         return newton_schulz_sqrt(matrix, self.iterations)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map features ``(B, C, N)`` to vectors ``(B, C * (C + 1) / 2)``."""
-        return newton_schulz_features(x, self.iterations, self.fit, self.path)
+    def from_features(self, x: Tensor) -> Tensor:
+        """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
+        return newton_schulz_features(x, self.iterations)
 
     def extra_repr(self) -> str:
-        """Show the arguments when the module is printed."""
-        return f'iterations={self.iterations}, fit={self.fit}, path={self.path!r}'
+        """Show the number of steps when the module is printed."""
+        return f'iterations={self.iterations}'

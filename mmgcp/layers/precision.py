@@ -1,5 +1,6 @@
 """Float32 arithmetic whatever the surrounding autocast says."""
 
+import contextlib
 import functools
 
 import torch
@@ -25,6 +26,13 @@ def autocast_enabled(device_type: str) -> bool:
     return torch.is_autocast_enabled()
 
 
+def without_autocast(device_type: str):
+    """Context in which autocast is off."""
+    if autocast_enabled(device_type):
+        return torch.autocast(device_type=device_type, enabled=False)
+    return contextlib.nullcontext()
+
+
 def _widen(value):
     if isinstance(value, Tensor) and value.dtype in HALF:
         return value.float()
@@ -36,44 +44,20 @@ def full_precision(function):
 
     Half-precision arguments are widened first. The result stays float32 under
     autocast, where the next layer casts for itself and the next matrix function
-    needs the digits; without autocast it returns to the dtype of the first
+    needs the digits. Without autocast it returns to the dtype of the first
     argument, since the weights that follow are then of that dtype.
     """
 
     @functools.wraps(function)
     def wrapper(x: Tensor, *args, **kwargs):
         device = x.device.type
-        if autocast_enabled(device):
-            with torch.autocast(device_type=device, enabled=False):
-                return function(
-                    _widen(x),
-                    *[_widen(a) for a in args],
-                    **{k: _widen(v) for k, v in kwargs.items()},
-                )
-        if x.dtype not in HALF:
-            return function(x, *args, **kwargs)
-        out = function(
-            _widen(x),
-            *[_widen(a) for a in args],
-            **{k: _widen(v) for k, v in kwargs.items()},
-        )
-        return out.to(x.dtype)
-
-    return wrapper
-
-
-def full_precision_backward(backward):
-    """Switch autocast off in the ``backward`` of an autograd function.
-
-    It is on there if the caller of ``.backward()`` is still inside its context.
-    """
-
-    @functools.wraps(backward)
-    def wrapper(ctx, grad):
-        device = grad.device.type
-        if autocast_enabled(device):
-            with torch.autocast(device_type=device, enabled=False):
-                return backward(ctx, grad)
-        return backward(ctx, grad)
+        narrow = x.dtype in HALF and not autocast_enabled(device)
+        with without_autocast(device):
+            out = function(
+                _widen(x),
+                *[_widen(value) for value in args],
+                **{name: _widen(value) for name, value in kwargs.items()},
+            )
+        return out.to(x.dtype) if narrow else out
 
     return wrapper

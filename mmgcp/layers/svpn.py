@@ -1,9 +1,10 @@
-"""Power normalisation of the leading singular values (svPN)."""
+"""Power normalization of the leading singular values (svPN)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .covariance import CovarianceNormalization
 from .precision import full_precision
 
 
@@ -11,7 +12,7 @@ def _leading(x: Tensor, start: Tensor, iterations: int):
     """Leading singular value ``(B, 1, 1)`` and its rank-one matrix by power iteration.
 
     Samples that are all zero get the value 1 and a zero matrix, both constant:
-    normalising their zero vectors would multiply gradients by 1/eps each time.
+    normalizing their zero vectors would multiply gradients by 1/eps each time.
     """
     alive = x.abs().amax(dim=(1, 2), keepdim=True) > 0
     safe = torch.where(alive, x, torch.ones_like(x))
@@ -47,7 +48,7 @@ def svpn(
         values: How many singular values are treated one by one.
 
     Returns:
-        Normalised matrices ``(B, C, D)``.
+        Normalized matrices ``(B, C, D)``.
 
     Xie et al., "So-ViT: mind visual tokens for vision transformer", 2021.
     """
@@ -59,7 +60,7 @@ def svpn(
     return total + x / (value ** (1 - alpha) + 1e-5)
 
 
-class SVPN(nn.Module):
+class SVPN(CovarianceNormalization):
     """Module form of :func:`svpn`.
 
     Args:
@@ -92,9 +93,9 @@ class SVPN(nn.Module):
         else:
             self.register_buffer('start', torch.ones(channels), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
-        return svpn(x, self.start, self.alpha, self.iterations, self.values)
+        return svpn(matrix, self.start, self.alpha, self.iterations, self.values)
 
     def extra_repr(self) -> str:
         """Show the arguments when the module is printed."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .dispatch import compiling
+from .autograd import compiling
 
-# Places depend on the size alone; computing them took longer than the product they
-# belong to on small maps.
+# Indices depend on the size alone. Computing them takes longer than the product that
+# they belong to on small maps.
 _KEPT: dict[tuple, Tensor] = {}
 
 
@@ -26,18 +26,21 @@ def _kept(
     return _KEPT[key]
 
 
-def triangle_index(size: int, device: torch.device) -> Tensor:
-    """Flat positions of the upper triangle of a ``size`` x ``size`` matrix.
-
-    Row-major and with the diagonal: (0, 0), (0, 1), ..., (1, 1), (1, 2), ...
-    """
+def _triangle_index(size: int, device: torch.device) -> Tensor:
+    """Flat positions of the upper triangle of a ``size`` x ``size`` matrix."""
     if torch.jit.is_tracing():
-        # ONNX has no operator for triu_indices: bake the numbers in.
+        # ONNX has no operator for triu_indices: the numbers go into the file.
         return torch.tensor(
             [r * size + c for r in range(size) for c in range(r, size)], device=device
         )
     rows, columns = torch.triu_indices(size, size, device=device).unbind(0)
     return rows * size + columns
+
+
+def check_square(matrix: Tensor) -> None:
+    """Raise ValueError unless the input is matrices ``(B, C, C)``."""
+    if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
+        raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
 
 
 def triangle(matrix: Tensor) -> Tensor:
@@ -56,24 +59,15 @@ def triangle(matrix: Tensor) -> Tensor:
     Raises:
         ValueError: The matrices are not square.
     """
-    if matrix.dim() != 3 or matrix.size(1) != matrix.size(2):
-        raise ValueError(f'expected matrices (B, C, C), got {tuple(matrix.shape)}')
-    index = _kept(triangle_index, int(matrix.size(1)), matrix)
+    check_square(matrix)
+    index = _kept(_triangle_index, int(matrix.size(1)), matrix)
     if torch.jit.is_tracing():
         return matrix.flatten(1).index_select(1, index)  # a short index in the file
     # A third faster on a CPU than index_select.
     return matrix.flatten(1).gather(1, index.expand(matrix.size(0), -1))
 
 
-class Triangle(nn.Module):
-    """Module form of :func:`triangle`."""
-
-    def forward(self, matrix: Tensor) -> Tensor:
-        """Map ``(B, C, C)`` to ``(B, C * (C + 1) / 2)``."""
-        return triangle(matrix)
-
-
-def symmetric_index(size: int, device: torch.device) -> Tensor:
+def _symmetric_index(size: int, device: torch.device) -> Tensor:
     """Place in the triangle vector of every entry of the symmetric matrix, flat."""
     steps = torch.arange(size, device=device)
     low = torch.minimum(steps.unsqueeze(1), steps)
@@ -93,7 +87,7 @@ def triangle_gradient(grad: Tensor, size: int) -> Tensor:
     Returns:
         Symmetric matrices ``(B, C, C)``.
     """
-    index = _kept(symmetric_index, size, grad)
+    index = _kept(_symmetric_index, size, grad)
     out = grad.gather(1, index.expand(grad.size(0), -1)).view(-1, size, size)
     out.diagonal(dim1=1, dim2=2).mul_(2)
     return out

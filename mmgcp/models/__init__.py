@@ -1,15 +1,13 @@
 """Registered modules: backbones, necks and heads."""
 
-from . import normalizations
-from .backbones import GCPMobileNetV2, GCPResNet, GCPShuffleNetV2, SoViT
-from .heads import TokenFusionHead
-from .necks import (
-    AdaptiveChannelDropout,
-    GlobalAveragePooling,
-    GlobalCovariancePooling,
-    MultiHeadCrossCovariancePooling,
-    SecondOrderAttention,
-)
+from .backbones.gcp_resnet import GCPResNet
+from .backbones.mobilenet_shufflenet import GCPMobileNetV2, GCPShuffleNetV2
+from .backbones.sovit import SoViT
+from .heads.token_fusion import TokenFusionHead
+from .necks.average_pooling import GlobalAveragePooling
+from .necks.cross_covariance_pooling import MultiHeadCrossCovariancePooling
+from .necks.global_covariance_pooling import GlobalCovariancePooling
+from .necks.pyramid import AdaptiveChannelDropout, SecondOrderAttention
 
 __all__ = [
     'AdaptiveChannelDropout',
@@ -22,5 +20,4 @@ __all__ = [
     'SecondOrderAttention',
     'SoViT',
     'TokenFusionHead',
-    'normalizations',
 ]

@@ -1,102 +1,39 @@
-"""Modules that become a subclass of the framework in use.
+"""Modules that inherit from a class of the framework in use.
 
-mmdet, mmseg and mmpretrain each have a ``ResNet`` of their own: same state-dict
-keys, different arguments (``dcn`` and ``plugins``, ``multi_grid``,
-``drop_path_rate``). A module here picks the one of the running framework when it
-is built, so that every argument of that framework works and no framework has to
-be installed for the sake of another.
+mmdet, mmseg and mmpretrain each have a ``ResNet``: same state-dict keys, different
+arguments (``dcn`` and ``plugins``, ``multi_grid``, ``drop_path_rate``). A module here
+picks the class when it is built. All arguments of that framework then work, and the
+other two need not be installed.
 """
 
 from functools import cache
 from importlib import import_module
-from operator import index
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 
-from .checks import check_wiring_around
+from mmgcp.utils.config import FRAMEWORKS
 
-FRAMEWORKS = ('mmdet', 'mmseg', 'mmpretrain')
-
-
-def current_framework(wanted_by: str, framework: str | None = None) -> str:
-    """Name the framework a module is being built for.
-
-    Args:
-        wanted_by (str): Name of the module, for the error message.
-        framework (str, optional): ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``.
-            Defaults to None, the current default scope.
-
-    Returns:
-        str: One of :data:`FRAMEWORKS`.
-
-    Raises:
-        ValueError: If neither the argument nor the default scope names one.
-    """
-    if framework is not None:
-        if framework not in FRAMEWORKS:
-            raise ValueError(
-                f'mmgcp.{wanted_by}: framework={framework!r} is unknown, use one '
-                f'of {", ".join(FRAMEWORKS)}'
-            )
-        return framework
-    scope = DefaultScope.get_current_instance()
-    name = None if scope is None else scope.scope_name
-    if name in FRAMEWORKS:
-        return name
-    if name == 'mmgcp':
-        raise ValueError(
-            f"mmgcp.{wanted_by}: default_scope='mmgcp' hides the detectors, "
-            'segmentors and data sets of the frameworks. Leave default_scope at '
-            "'mmdet', 'mmseg' or 'mmpretrain'; types that start with 'mmgcp.' are "
-            'found from there'
-        )
-    found = 'no default scope is set' if name is None else f'default_scope={name!r}'
-    raise ValueError(
-        f'mmgcp.{wanted_by} is built on the class of the framework in use, but '
-        f"{found}. Set default_scope to 'mmdet', 'mmseg' or 'mmpretrain' in the "
-        'config (in a script: mmengine.registry.init_default_scope), or pass '
-        "framework='mmdet', 'mmseg' or 'mmpretrain' to the module"
-    )
-
-
-def framework_class(name: str, framework: str, wanted_by: str) -> type:
-    """Import a class of a framework's ``models`` package.
-
-    Args:
-        name (str): Its module in there and its name, such as ``backbones.ResNet``.
-        framework (str): One of :data:`FRAMEWORKS`.
-        wanted_by (str): Name of the module, for the error message.
-
-    Raises:
-        ImportError: If the framework is not installed, or has no such class.
-    """
-    module, _, name = f'{framework}.models.{name}'.rpartition('.')
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ImportError(
-            f'mmgcp.{wanted_by} needs {module}.{name}, which cannot be imported: '
-            f'{error}. Install {framework}, or build the module in a framework '
-            'that is installed'
-        ) from error
-
-
-def loads_checkpoint(init_cfg: Any) -> bool:
-    """Whether an ``init_cfg`` loads weights from a file."""
-    configs = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
-    names = [str(config['type']) for config in configs if config]
-    return any(name.split('.')[-1].startswith('Pretrained') for name in names)
+from .arguments import ConfigValueError
 
 
 class FrameworkModule(BaseModule):
     """Base of the modules that inherit from the framework in use.
 
-    Instantiating a subclass gives an object of a class with the same name that
-    inherits from the subclass and, behind it, from the framework's class
-    ``framework_base``. It can be subclassed, copied and pickled like any other
-    module. ``only_framework`` is set where only one framework has such a class.
+    An instance of a subclass belongs to a class of the same name, made at run time,
+    which inherits from the subclass and then from the framework's class. A user can
+    subclass, copy and pickle it like any other module.
+
+    Attributes:
+        framework_base: Name of the class in the framework's ``models`` package.
+        only_framework: Set where only one framework has that class.
+        framework: The framework of an instance.
+
+    Raises:
+        ConfigValueError: Neither the argument ``framework`` nor the default scope
+            names a framework.
+        ModuleNotFoundError: The framework is not installed.
     """
 
     framework_base: ClassVar[str]
@@ -105,32 +42,47 @@ class FrameworkModule(BaseModule):
 
     def __new__(cls, *args: Any, framework: str | None = None, **kwargs: Any):
         if cls.framework is None:
-            framework = cls.only_framework or framework
-            framework = current_framework(cls.__name__, framework)
+            name = cls.only_framework or _framework(cls.__name__, framework)
             # mypy looks at the __hash__ of the instances.
-            cls = _resolve(cls, framework)  # type: ignore[arg-type]
+            cls = _subclass(cls, name)  # type: ignore[arg-type]
         return super().__new__(cls)
 
-    def init_weights(self) -> None:
-        """Initialise or load the weights, once it fits the model around it."""
-        check_wiring_around(self)
-        super().init_weights()
-
     def train(self, mode: bool = True) -> 'FrameworkModule':
-        # The frameworks' own train() returns nothing, so that net.eval() is None.
+        # The frameworks' own train() returns None, and so would net.eval().
         super().train(mode)
         return self
 
-    def __reduce_ex__(self, protocol: SupportsIndex):
-        # The resolved class is made at run time, so that pickle cannot find it
-        # by its name: rebuild it from the two things it was made from.
-        state = super().__reduce_ex__(max(index(protocol), 2))[2:]
-        return (_rebuild, (self._declared, self.framework), *state)
+    def __reduce__(self):
+        # pickle looks for classes by name and cannot find one made at run time.
+        return _empty, (self._declared, self.framework), self.__dict__
+
+
+def _framework(module: str, given: str | None) -> str:
+    """The given framework, by default that of the current default scope."""
+    scope = DefaultScope.get_current_instance()
+    current = scope.scope_name if scope else None
+    name = given or current
+    if name in FRAMEWORKS:
+        return name
+    found = f'framework={given!r}' if given else f'default_scope={current!r}'
+    raise ConfigValueError(
+        f'mmgcp.{module} inherits from the framework in use, but {found}. Set '
+        'default_scope in the config (in a script: '
+        'mmengine.registry.init_default_scope), or framework= of the module, to one '
+        f"of {', '.join(map(repr, FRAMEWORKS))}. Types that start with 'mmgcp.' are "
+        'found from each of them'
+    )
 
 
 @cache
-def _resolve(cls: type[FrameworkModule], framework: str) -> type[FrameworkModule]:
-    base = framework_class(cls.framework_base, framework, cls.__name__)
+def _subclass(cls: type[FrameworkModule], framework: str) -> type[FrameworkModule]:
+    try:
+        models = import_module(f'{framework}.models')
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'mmgcp.{cls.__name__} needs {framework}, which cannot be imported: '
+            f'{error}. Install it, or build the module in another framework'
+        ) from error
     namespace = {
         '__module__': cls.__module__,
         '__qualname__': cls.__qualname__,
@@ -139,9 +91,9 @@ def _resolve(cls: type[FrameworkModule], framework: str) -> type[FrameworkModule
         '_declared': cls,
     }
     metaclass: type = type(cls)
-    return metaclass(cls.__name__, (cls, base), namespace)
+    bases = (cls, getattr(models, cls.framework_base))
+    return metaclass(cls.__name__, bases, namespace)
 
 
-def _rebuild(cls: type, framework: str) -> FrameworkModule:
-    resolved = _resolve(cls, framework)
-    return resolved.__new__(resolved)
+def _empty(cls: type[FrameworkModule], framework: str) -> FrameworkModule:
+    return cls.__new__(cls, framework=framework)

@@ -1,6 +1,7 @@
 """Read and check a study's configuration file."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,44 +9,32 @@ from mmgcp.utils.config import load_config
 
 from .step import StudyError
 
-_KEYS: dict[str, Any] = {
-    'name': str,
-    'title': str,
-    'work_dir': str,
-    'baseline': str,
-    'seeds': list,
-    'data': (dict, type(None)),
-    'encoders': dict,
-    'tasks': dict,
-    'analyses': list,
-    'analysis_options': dict,
-    'pictures': int,
-    'costs': bool,
-    'nproc': int,
-    'expected_seconds': dict,
-    'reference_tables': list,
-    'assumptions': dict,
-    'own_data': dict,
-}
-_ENCODER_KEYS = {
-    'label',
-    'pretrain',
-    'checkpoint',
-    'source',
-    'init_cfg',
-    'overrides',
-    'metrics',
-    'backbone',
-}
-_TASK_KEYS = {
-    'label',
-    'config',
-    'metrics',
-    'overrides',
-    'nproc',
-    'encoders',
+#: Key, type and value when a study does not give it (None: see ``load_study``).
+_KEYS: dict[str, tuple[type, Any]] = {
+    'name': (str, None),
+    'title': (str, None),
+    'work_dir': (str, None),
+    'baseline': (str, None),
+    'seeds': (list, [0]),
+    'data': (dict, {}),
+    'encoders': (dict, {}),
+    'tasks': (dict, {}),
+    'analyses': (list, []),
+    'analysis_options': (dict, {}),
+    'pictures': (int, 4),
+    'costs': (bool, True),
+    'nproc': (int, 1),
+    'resources': (dict, {}),
+    'expected_seconds': (dict, {}),
+    'reference_tables': (list, []),
+    'assumptions': (dict, {}),
+    'own_data': (dict, {}),
 }
 _WAYS = ('pretrain', 'checkpoint', 'source', 'init_cfg')
+_ENTRY_KEYS = {
+    'encoders': {*_WAYS, 'label', 'overrides', 'metrics', 'backbone'},
+    'tasks': {'label', 'config', 'metrics', 'overrides', 'nproc', 'encoders'},
+}
 ANALYSES = (
     'landscape',
     'curvature',
@@ -61,39 +50,34 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     """Read a study configuration.
 
     Args:
-        path: A Python file; what it may hold is in ``docs/studies.md``.
+        path: A Python file; ``docs/studies.md`` says what it holds.
         options: Changes by dotted key, as ``--cfg-options`` gives them.
 
     Returns:
         Plain dictionary with every key filled.
 
     Raises:
-        StudyError: The file is missing or a key or value is wrong.
+        StudyError: A key or value is wrong.
     """
     path = Path(path)
-    if not path.is_file():
-        raise StudyError(f'{path}: no such study; see configs/studies/')
-    config = load_config(path, options)
+    given = load_config(path, options).to_dict()
+    given = {key: value for key, value in given.items() if not key.startswith('_')}
+    for key in given:
+        if key not in _KEYS:
+            raise StudyError(f'{path}: unknown key {key!r}; known: {", ".join(_KEYS)}')
     study = {
-        key: value
-        for key, value in config.to_dict().items()
-        if key in _KEYS or not key.startswith('_')
+        key: default if given.get(key) is None else given[key]
+        for key, (_, default) in _KEYS.items()
     }
-    study.setdefault('name', path.stem)
-    study.setdefault('title', study['name'])
-    study.setdefault('work_dir', f'work_dirs/studies/{study["name"]}')
-    study.setdefault('data', None)
-    study.setdefault('seeds', [0])
-    study.setdefault('analyses', [])
-    study.setdefault('pictures', 4)
-    study.setdefault('costs', True)
-    study.setdefault('nproc', 1)
-    for key in ('expected_seconds', 'assumptions', 'own_data', 'analysis_options'):
-        study.setdefault(key, {})
-    study.setdefault('reference_tables', [])
-    study.setdefault('baseline', next(iter(study.get('encoders') or {'': 0})))
-    study['file'] = str(path)
+    study['name'] = study['name'] or path.stem
+    study['title'] = study['title'] or study['name']
+    study['work_dir'] = study['work_dir'] or f'work_dirs/studies/{study["name"]}'
+    study['baseline'] = study['baseline'] or next(iter(study['encoders']), '')
+    for key, (kind, _) in _KEYS.items():
+        if not isinstance(study[key], kind):
+            raise StudyError(f'{path}: {key} = {study[key]!r} has the wrong type')
     _check(study, path)
+    study['file'] = str(path)
     return study
 
 
@@ -105,54 +89,40 @@ def select(
     analyses: list[str] | None = None,
     nproc: int | None = None,
 ) -> dict[str, Any]:
-    """Narrow or widen a study as the command line asks.
-
-    Raises:
-        StudyError: A name is not in the study.
-    """
+    """Narrow or widen a study as the command line asks."""
     study = dict(study)
+    for option, number in (('seeds', seeds), ('nproc', nproc)):
+        if number is not None and number < 1:
+            raise StudyError(f'--{option} {number}: at least one is needed')
     if seeds is not None:
-        if seeds < 1:
-            raise StudyError(f'--seeds {seeds}: at least one seed is needed')
         chosen = study['seeds'][:seeds]
         others = [seed for seed in range(2 * seeds) if seed not in chosen]
         study['seeds'] = chosen + others[: seeds - len(chosen)]
     for key, names in (('encoders', encoders), ('tasks', tasks)):
-        if names is not None:
-            unknown = [name for name in names if name not in study[key]]
-            if unknown:
-                raise StudyError(
-                    f'--{key} {" ".join(unknown)}: not in {study["file"]}, '
-                    f'which has {", ".join(study[key])}'
-                )
-            study[key] = {
-                name: study[key][name] for name in study[key] if name in names
-            }
+        if names is None:
+            continue
+        unknown = [name for name in names if name not in study[key]]
+        if unknown:
+            raise StudyError(
+                f'--{key} {" ".join(unknown)}: not in {study["file"]}, '
+                f'which has {", ".join(study[key])}'
+            )
+        study[key] = {name: study[key][name] for name in study[key] if name in names}
     if analyses is not None:
         study['analyses'] = list(ANALYSES) if analyses == ['all'] else list(analyses)
-        _check_analyses(study, '--analyses')
-    if nproc is not None:
-        if nproc < 1:
-            raise StudyError(f'--nproc {nproc}: at least one process is needed')
-        study['nproc'] = nproc
+        _check_names('--analyses', 'analysis', study['analyses'], ANALYSES)
+    study['nproc'] = nproc or study['nproc']
     return study
 
 
 def _check(study: dict[str, Any], path: Path) -> None:
-    for key, value in study.items():
-        if key == 'file':
-            continue
-        if key not in _KEYS:
-            raise StudyError(f'{path}: unknown key {key!r}; known: {", ".join(_KEYS)}')
-        if not isinstance(value, _KEYS[key]):
-            raise StudyError(f'{path}: {key} = {value!r} has the wrong type')
     for key in ('encoders', 'tasks'):
-        if not study.get(key):
+        if not study[key]:
             raise StudyError(f'{path}: {key} must name at least one')
         for name, entry in study[key].items():
-            if not re.fullmatch(r'[\w.-]+', name):
+            if not re.fullmatch(r'\w[\w.-]*', name):
                 raise StudyError(f'{path}: {key}: {name!r} cannot be a folder name')
-            _check_entry(path, key, name, entry)
+            _check_entry(f'{path}: {key}.{name}', key, entry)
     if study['baseline'] not in study['encoders']:
         raise StudyError(
             f'{path}: baseline = {study["baseline"]!r} is not one of the encoders '
@@ -161,34 +131,36 @@ def _check(study: dict[str, Any], path: Path) -> None:
     seeds = study['seeds']
     if not seeds or len(set(seeds)) != len(seeds):
         raise StudyError(f'{path}: seeds = {seeds} must be different and at least one')
-    _check_analyses(study, str(path))
+    _check_names(str(path), 'analysis', study['analyses'], ANALYSES)
 
 
-def _check_entry(path: Path, key: str, name: str, entry: dict) -> None:
-    known = _ENCODER_KEYS if key == 'encoders' else _TASK_KEYS
-    unknown = sorted(set(entry) - known)
+def _check_entry(where: str, key: str, entry: Any) -> None:
+    if not isinstance(entry, dict):
+        raise StudyError(
+            f'{where} = {entry!r} must be a dict; remove the line to leave it out'
+        )
+    unknown = sorted(set(entry) - _ENTRY_KEYS[key])
     if unknown:
         raise StudyError(
-            f'{path}: {key}.{name}: unknown key {unknown[0]!r}; '
-            f'known: {", ".join(sorted(known))}'
+            f'{where}: unknown key {unknown[0]!r}; '
+            f'known: {", ".join(sorted(_ENTRY_KEYS[key]))}'
         )
     if key == 'encoders':
         ways = [way for way in _WAYS if way in entry]
         if len(ways) != 1:
             raise StudyError(
-                f'{path}: encoders.{name} needs exactly one of {", ".join(_WAYS)}; '
+                f'{where} needs exactly one of {", ".join(_WAYS)}; '
                 f'it has {", ".join(ways) or "none"}'
             )
-    else:
-        for needed in ('config', 'metrics'):
-            if not entry.get(needed):
-                raise StudyError(f'{path}: tasks.{name} needs {needed!r}')
+        return
+    for needed in ('config', 'metrics'):
+        if not entry.get(needed):
+            raise StudyError(f'{where} needs {needed!r}')
 
 
-def _check_analyses(study: dict[str, Any], where: str) -> None:
-    unknown = [name for name in study['analyses'] if name not in ANALYSES]
+def _check_names(where: str, what: str, names: list[str], known: Collection) -> None:
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise StudyError(
-            f'{where}: unknown analysis {unknown[0]!r}; '
-            f'known: all, {", ".join(ANALYSES)}'
+            f'{where}: unknown {what} {unknown[0]!r}; known: {", ".join(known)}'
         )

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from mmgcp.analysis.flops import count_flops
-from mmgcp.analysis.runs import Run, RunSpec, load_run, sample_batches
+from mmgcp.analysis.complexity import count, image_size
+from mmgcp.analysis.sample import Run, RunSpec, load_run, sample_batches
 from mmgcp.utils.cli import ArgumentParser, run_main
+from mmgcp.utils.files import write_json
 
-from .step import StudyError, write_json
+from .step import StudyError
 
 _ROUNDS = 5
 _SECONDS = 0.5
@@ -26,7 +27,7 @@ def measure_costs(
     rounds: int = _ROUNDS,
     seconds: float = _SECONDS,
 ) -> dict[str, Any]:
-    """Measure models in turns, so that a busy machine slows all of them alike.
+    """Count models, and time them in turns: a busy machine then slows all alike.
 
     Args:
         models: Config and checkpoint by name. Trained weights, because the time of
@@ -39,7 +40,15 @@ def measure_costs(
     timers: dict[str, dict[str, Callable[[], None]]] = {}
     images: dict[str, dict[str, int]] = {}
     for name, run in runs.items():
-        rows[name] = {**run.describe(), **count(run)}
+        counts = count(run, image_size(run, 'val', 0))
+        rows[name] = {
+            **run.spec.describe(run.framework),
+            'parameters': counts['parameters'],
+            'encoder_parameters': counts['parts']['backbone']['parameters'],
+            'multiply_adds': counts['multiply_adds'],
+            'input_shape': counts['image'],
+            'boxes_per_image': counts.get('boxes_per_image'),
+        }
         train_size = run.cfg.train_dataloader.batch_size
         test_size = run.cfg.test_dataloader.batch_size
         train = sample_batches(run, 'train', train_size, train_size, 0)
@@ -65,29 +74,6 @@ def measure_costs(
         'threads': torch.get_num_threads(),
         'device': str(next(iter(runs.values())).device),
         'rounds': rounds,
-    }
-
-
-def count(run: Run) -> dict[str, Any]:
-    """Parameters, and multiply-adds of the inference of one validation image.
-
-    Convolutions and matrix products are counted, those of the covariance and of
-    its normalisation among them; element-wise work is not.
-    """
-    model: Any = run.model
-    batch = sample_batches(run, 'val', 1, 1, 0).batches[0]
-    model.eval()
-    with torch.no_grad():
-        flops, _ = count_flops(lambda: model.test_step(copy.deepcopy(batch)), {})
-    parameters = sum(p.numel() for p in model.parameters())
-    backbone = getattr(model, 'backbone', None)
-    encoder = sum(p.numel() for p in backbone.parameters()) if backbone else None
-    shape = list(model.data_preprocessor(copy.deepcopy(batch))['inputs'].shape)
-    return {
-        'parameters': parameters,
-        'encoder_parameters': encoder,
-        'multiply_adds': flops // 2,
-        'input_shape': shape,
     }
 
 

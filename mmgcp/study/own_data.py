@@ -6,8 +6,9 @@ from typing import Any
 
 from mmgcp.datasets.checking import IMAGE_SUFFIXES, DataError, file_names
 from mmgcp.datasets.verifying import coco_classes, folder_classes, mask_classes
+from mmgcp.utils.config import innermost_dataset
 
-from .recipe import Recipe
+from .derived_config import DerivedConfig
 
 PARTS = {
     'mmpretrain': 'classification',
@@ -18,70 +19,63 @@ _EPOCHS = 50
 _FEWEST_ITERATIONS = 1000
 
 
-def own_data_changes(recipe: Recipe, own_data: dict[str, Any]) -> dict[str, Any]:
-    """Changes that make a config train and evaluate on own data.
+def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfig:
+    """Make a config train and evaluate on own data.
+
+    Pipelines, model and schedule are kept. A schedule in iterations that is longer
+    than ``epochs`` passes (default 50) over the images is shortened to them.
 
     Args:
-        recipe: The config; its pipelines, model and schedule are kept. A schedule
-            in iterations is shortened to ``epochs`` passes (default 50) over the
-            images when it is longer.
+        config: The config; returned as it is when the study has no data of its kind.
         own_data: ``own_data`` of the study.
-
-    Returns:
-        Nested changes; empty when the study has no own data of that kind.
     """
-    part = PARTS.get(recipe.scope, '')
+    part = PARTS.get(config.scope, '')
     data = own_data.get(part)
     if not data:
-        return {}
+        return config
     data = {**data, 'test': data.get('test') or data['val']}
-    make = {
-        'classification': _classification,
-        'detection': _detection,
-        'segmentation': _segmentation,
-    }[part]
-    classes, datasets, evaluators, images = make(recipe, data)
-    changes: dict[str, Any] = {
-        'model': with_classes(recipe.values['model'], len(classes))
-    }
-    for split, dataset in datasets.items():
-        changes[f'{split}_dataloader'] = {'dataset': {'_delete_': True, **dataset}}
-    for split, evaluator in evaluators.items():
-        changes[f'{split}_evaluator'] = {'_delete_': True, **evaluator}
-    if part == 'classification' and 'data_preprocessor' in recipe.values:
+    if part == 'classification':
+        classes, images = folder_classes(data['train']), data['train']
+    elif part == 'detection':
+        classes = coco_classes(data['train']['annotations'])
+        images = data['train']['images']
+    else:
+        classes, images = mask_classes(data), data['train']['images']
+    changes = {'model': with_num_classes(config.values['model'], len(classes))}
+    if part == 'classification' and 'data_preprocessor' in config.values:
         changes['data_preprocessor'] = {'num_classes': len(classes)}
-    by_epoch, length = recipe.schedule()
+    for split in ('train', 'val', 'test'):
+        old = innermost_dataset(config.values[f'{split}_dataloader']['dataset'])
+        if part == 'classification':
+            new, evaluator = _class_folders(data, split, classes)
+        elif part == 'detection':
+            new, evaluator = _coco_file(data, split, classes)
+        else:
+            new, evaluator = _masks(data, split, classes, old['pipeline'])
+        new = {'_delete_': True, 'pipeline': old['pipeline'], **new}
+        changes[f'{split}_dataloader'] = {'dataset': new}
+        if split != 'train':
+            changes[f'{split}_evaluator'] = evaluator
+    by_epoch, length = config.schedule()
     if not by_epoch:
-        passes = own_data.get('epochs', _EPOCHS) * images // recipe.batch_size()
+        count = len(file_names(images, IMAGE_SUFFIXES))
+        passes = own_data.get('epochs', _EPOCHS) * count // config.batch_size()
         short = max(_FEWEST_ITERATIONS, passes)
         if short < length:
-            changes.update(shortened(recipe.values, length, short))
-    return changes
+            changes.update(shortened(config.values, length, short))
+    return config.changed(changes)
 
 
-def with_classes(model: Any, number: int) -> Any:
-    """Changes of a model config that set every ``num_classes``.
-
-    A list cannot be merged, so it is given whole when something in it changes.
-    """
-    if isinstance(model, list):
-        return [
-            {**item, **with_classes(item, number)} if isinstance(item, dict) else item
-            for item in model
-        ]
-    changes: dict[str, Any] = {}
-    for key, value in model.items():
-        if key == 'num_classes':
-            changes[key] = number
-        elif isinstance(value, dict):
-            inner = with_classes(value, number)
-            if inner:
-                changes[key] = inner
-        elif isinstance(value, list | tuple):
-            dicts = [item for item in value if isinstance(item, dict)]
-            if any(with_classes(item, number) for item in dicts):
-                changes[key] = with_classes(list(value), number)
-    return changes
+def with_num_classes(part: Any, number: int) -> Any:
+    """A part of a model config with every ``num_classes`` set."""
+    if isinstance(part, dict):
+        return {
+            key: number if key == 'num_classes' else with_num_classes(value, number)
+            for key, value in part.items()
+        }
+    if isinstance(part, list | tuple):
+        return type(part)(with_num_classes(item, number) for item in part)
+    return part
 
 
 def shortened(values: dict[str, Any], length: int, short: int) -> dict[str, Any]:
@@ -97,9 +91,8 @@ def shortened(values: dict[str, Any], length: int, short: int) -> dict[str, Any]
     schedulers = []
     for entry in values.get('param_scheduler') or []:
         entry = dict(entry)
-        for key in ('begin', 'end', 'T_max'):
-            if key in entry:
-                entry[key] = scaled(entry[key])
+        for key in {'begin', 'end', 'T_max'} & entry.keys():
+            entry[key] = scaled(entry[key])
         if 'milestones' in entry:
             entry['milestones'] = [scaled(each) for each in entry['milestones']]
         schedulers.append(entry)
@@ -110,85 +103,51 @@ def shortened(values: dict[str, Any], length: int, short: int) -> dict[str, Any]
     }
 
 
-def _pipeline(recipe: Recipe, split: str) -> list:
-    dataset = recipe.values[f'{split}_dataloader']['dataset']
-    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
-        dataset = dataset['dataset']
-    return dataset['pipeline']
-
-
 def _absolute(path: str) -> str:
     return str(Path(path).resolve())
 
 
-def _classification(recipe: Recipe, data: dict) -> tuple:
-    classes = folder_classes(data['train'])
-    datasets = {
-        split: {
-            'type': 'CustomDataset',
-            'data_root': _absolute(data[split]),
-            'classes': classes,
-            'pipeline': _pipeline(recipe, split),
-        }
-        for split in ('train', 'val', 'test')
+def _class_folders(data: dict, split: str, classes: list[str]) -> tuple[dict, dict]:
+    """The data set of a split, and what its evaluator needs."""
+    folder = _absolute(data[split])
+    dataset = {'type': 'CustomDataset', 'data_root': folder, 'classes': classes}
+    return dataset, {'topk': (1,)}
+
+
+def _coco_file(data: dict, split: str, classes: list[str]) -> tuple[dict, dict]:
+    annotations = _absolute(data[split]['annotations'])
+    dataset = {
+        'type': 'CocoDataset',
+        'metainfo': {'classes': tuple(classes)},
+        'ann_file': annotations,
+        'data_prefix': {'img': _absolute(data[split]['images']) + '/'},
+        'test_mode': split != 'train',
     }
-    evaluator = {'type': 'Accuracy', 'topk': (1,)}
-    images = len(file_names(data['train'], IMAGE_SUFFIXES))
-    return classes, datasets, {'val': evaluator, 'test': evaluator}, images
+    if split == 'train':
+        dataset['filter_cfg'] = {'filter_empty_gt': True, 'min_size': 1}
+    return dataset, {'ann_file': annotations}
 
 
-def _detection(recipe: Recipe, data: dict) -> tuple:
-    classes = coco_classes(data['train']['annotations'])
-    datasets, evaluators = {}, {}
-    for split in ('train', 'val', 'test'):
-        annotations = _absolute(data[split]['annotations'])
-        datasets[split] = {
-            'type': 'CocoDataset',
-            'metainfo': {'classes': tuple(classes)},
-            'ann_file': annotations,
-            'data_prefix': {'img': _absolute(data[split]['images']) + '/'},
-            'test_mode': split != 'train',
-            'pipeline': _pipeline(recipe, split),
-        }
-        if split == 'train':
-            datasets[split]['filter_cfg'] = {'filter_empty_gt': True, 'min_size': 1}
-        else:
-            metric = recipe.values[f'{split}_evaluator'].get('metric', 'bbox')
-            evaluators[split] = {
-                'type': 'CocoMetric',
-                'ann_file': annotations,
-                'metric': metric,
-            }
-    images = len(file_names(data['train']['images'], IMAGE_SUFFIXES))
-    return classes, datasets, evaluators, images
-
-
-def _segmentation(recipe: Recipe, data: dict) -> tuple:
-    classes = mask_classes(data)
-    reduced = bool(data.get('reduce_zero_label'))
-    datasets = {}
-    for split in ('train', 'val', 'test'):
-        pipeline = [
-            {**step, 'reduce_zero_label': reduced}
-            if step['type'] == 'LoadAnnotations'
-            else step
-            for step in _pipeline(recipe, split)
-        ]
-        datasets[split] = {
-            'type': 'BaseSegDataset',
-            'metainfo': {'classes': tuple(classes)},
-            'img_suffix': image_suffix(data[split]['images']),
-            'seg_map_suffix': '.png',
-            'reduce_zero_label': reduced,
-            'data_prefix': {
-                'img_path': _absolute(data[split]['images']),
-                'seg_map_path': _absolute(data[split]['masks']),
-            },
-            'pipeline': pipeline,
-        }
-    evaluator = {'type': 'IoUMetric', 'iou_metrics': ['mIoU']}
-    images = len(file_names(data['train']['images'], IMAGE_SUFFIXES))
-    return classes, datasets, {'val': evaluator, 'test': evaluator}, images
+def _masks(
+    data: dict, split: str, classes: list[str], pipeline: list[dict]
+) -> tuple[dict, dict]:
+    reduced = {'reduce_zero_label': bool(data.get('reduce_zero_label'))}
+    dataset = {
+        'type': 'BaseSegDataset',
+        'metainfo': {'classes': tuple(classes)},
+        'img_suffix': image_suffix(data[split]['images']),
+        'seg_map_suffix': '.png',
+        'data_prefix': {
+            'img_path': _absolute(data[split]['images']),
+            'seg_map_path': _absolute(data[split]['masks']),
+        },
+        'pipeline': [
+            {**step, **reduced} if step['type'] == 'LoadAnnotations' else step
+            for step in pipeline
+        ],
+        **reduced,
+    }
+    return dataset, {}
 
 
 def image_suffix(folder: str) -> str:

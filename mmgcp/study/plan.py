@@ -4,24 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .extras import add_analysis, add_costs, add_pictures
-from .own_data import PARTS, own_data_changes
-from .recipe import Recipe, combine, find, shown
-from .step import Step, StudyError
+from mmgcp.datasets.checking import LOADERS, DataError, check_config
+from mmgcp.utils.errors import UserError
+from mmgcp.weights.reading import read_checkpoint
 
-#: First guesses in seconds, for the display until something was measured.
-_EXPECTED = {
-    'data': 30,
-    'check': 60,
-    'pretrain': 60,
-    'convert': 5,
-    'export': 5,
-    'transfer': 120,
-    'evaluate': 20,
-    'pictures': 15,
-    'costs': 30,
-    'analysis': 120,
-}
+from .derived_config import DerivedConfig, find, shown
+from .own_data import PARTS, on_own_data
+from .step import KINDS, TRAININGS, Step, StudyError
+
+PRETRAIN = 'pretrain'
+_PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
+#: Reads the logs of every seed; the others look at the models of the first.
+_ANALYSES_OF_ALL_SEEDS = ('convergence',)
 
 
 class Planner:
@@ -31,6 +25,9 @@ class Planner:
         study: What :func:`mmgcp.study.config.load_study` returned.
         folder: Folder of the study.
         root: Where ``tools`` and ``configs`` are.
+
+    Attributes:
+        missing: What the plan needs and this machine lacks.
     """
 
     def __init__(self, study: dict[str, Any], folder: Path, root: Path) -> None:
@@ -39,55 +36,51 @@ class Planner:
         self.root = root
         self.steps: list[Step] = []
         self.missing: list[str] = []
-        self.checked: set[str] = set()
-        self.first: list[str] = []
-        self.expected = {**_EXPECTED, **study['expected_seconds']}
+        self._weights_seen: dict[str, list[Path]] = {}
+        self._datasets_seen: set[str] = set()
+        self._first: list[str] = []
 
     def plan(self) -> list[Step]:
-        """All steps, in an order in which they could run one after the other."""
+        """All steps; each comes after those it depends on."""
+        study = self.study
         self._data()
         encoders = {
             (name, seed): self._encoder(name, seed)
-            for seed in self.study['seeds']
-            for name in self.study['encoders']
+            for seed in study['seeds']
+            for name in study['encoders']
         }
-        for task in self.study['tasks']:
-            self._task(task, encoders)
-        if self.study['costs']:
-            add_costs(self, 'pretrain')
-        for analysis in self.study['analyses']:
-            add_analysis(self, analysis)
+        for task, entry in study['tasks'].items():
+            for seed in study['seeds']:
+                for name in study['encoders']:
+                    if name in entry.get('encoders', [name]):
+                        self._transfer(task, name, seed, *encoders[name, seed])
+            if study['pictures']:
+                count = ['--count', str(study['pictures'])]
+                self._side_by_side('pictures', task, '.', 'pictures.json', count)
+        for task in task_names(study, self.steps):
+            if study['costs']:
+                self._side_by_side('costs', task, 'costs.json', 'costs.json', [])
+        for analysis in study['analyses']:
+            for task in task_names(study, self.steps):
+                self._analysis(analysis, task)
         return self.steps
 
-    # Parts of the graph
-
     def _data(self) -> None:
-        own = self.study['own_data']
+        own, data = self.study['own_data'], self.study['data']
         if own:
             parts = {key: value for key, value in own.items() if key in PARTS.values()}
-            folder = self.dir('check')
-            command = ['python', self.tool('tools/check_data.py'), 'own']
-            command += [shown(folder / 'data.json'), '--out']
-            command.append(shown(folder / 'faults.json'))
+            listed = self._dir('check') / 'data.json'
+            faults = self._dir('check') / 'faults.json'
+            command = ['python', self._tool('tools/check_data.py'), 'own']
+            command += [shown(listed), '--out', shown(faults)]
             if own.get('allow_faults'):
                 command.append('--allow-faults')
-            self.add('check', 'check', command, folder / 'faults.json', deps=[])
-            text = json.dumps(parts, indent=2) + '\n'
-            self.steps[-1].files = {folder / 'data.json': text}
-            self.first = ['check']
-            return
-        data = self.study['data']
-        if not data:
-            return
-        command = [self.tool(data['command'][0]), *data['command'][1:]]
-        self.add(
-            'data',
-            'data',
-            ['python', *map(str, command)],
-            Path(data['result']),
-            deps=[],
-        )
-        self.first = ['data']
+            files = {listed: json.dumps(parts, indent=2) + '\n'}
+            self._first = [self._add('check', 'check', command, faults, files=files)]
+        elif data:
+            tool, *options = data['command']
+            command = ['python', self._tool(tool), *map(str, options)]
+            self._first = [self._add('data', 'data', command, Path(data['result']))]
 
     def _encoder(self, name: str, seed: int) -> tuple[dict | None, list[str], list]:
         """Plan what makes an encoder.
@@ -97,249 +90,243 @@ class Planner:
         """
         entry = self.study['encoders'][name]
         if 'init_cfg' in entry:
-            return entry['init_cfg'], self.first, []
+            return entry['init_cfg'], self._first, []
         if 'checkpoint' in entry:
-            file = Path(entry['checkpoint'])
-            if not file.is_file():
-                self.missing.append(f'{file}: encoder file of {name}')
-                return _init(file), self.first, []
-            return _init(file), self.first, [file]
+            file = entry['checkpoint']
+            inputs = self._weights(file, f'encoder file of {name}')
+            return _init(file), self._first, inputs
         if 'source' in entry:
-            return self._convert(name, Path(entry['source']))
-        return self._pretrain(name, seed)
-
-    def _convert(self, name: str, source: Path) -> tuple[dict, list[str], list]:
-        step = f'convert/{name}'
-        target = self.dir(step) / 'encoder.pth'
+            step, source, deps = f'convert/{name}', entry['source'], self._first
+            note = f'official weights of {name}; see docs/convert.md'
+            inputs = self._weights(source, note)
+            meta: dict[str, Any] = {}
+        else:
+            config = self._config(entry['pretrain'], entry.get('overrides', {}))
+            config = config.changed({'randomness': {'seed': seed}})
+            train, step = f'pretrain/{name}/seed{seed}', f'export/{name}/seed{seed}'
+            meta = {'encoder': name, 'seed': seed, 'task': PRETRAIN}
+            source = self._train(train, PRETRAIN, config, self._first, [], meta)
+            deps, inputs = [train], [source]
+        target = self._dir(step) / 'encoder.pth'
         if all(step != other.name for other in self.steps):
-            inputs = [source]
-            if not source.is_file():
-                self.missing.append(
-                    f'{source}: official weights of {name}; docs/convert.md says '
-                    'where they are'
-                )
-                inputs = []
-            command = self._convert_command(source, target)
-            self.add(step, 'convert', command, target, inputs=inputs)
+            tool = self._tool('tools/convert_checkpoint.py')
+            command = ['python', tool, shown(source), shown(target), '--to', 'encoder']
+            kind = step.partition('/')[0]
+            self._add(step, kind, command, target, meta, deps=deps, inputs=inputs)
         return _init(target), [step], [target]
 
-    def _pretrain(self, name: str, seed: int) -> tuple[dict, list[str], list]:
-        recipe = self._pretrain_recipe(name, seed)
-        train = f'pretrain/{name}/seed{seed}'
-        meta = {'encoder': name, 'seed': seed, 'group': 'pretrain', 'task': 'pretrain'}
-        checkpoint = self._train(train, 'pretrain', recipe, self.first, [], meta)
-        self._evaluate(train, recipe, checkpoint, meta)
-        export = f'export/{name}/seed{seed}'
-        target = self.dir(export) / 'encoder.pth'
-        self.add(
-            export,
-            'export',
-            self._convert_command(checkpoint, target),
-            target,
-            deps=[train],
-            inputs=[checkpoint],
-            meta={**meta, 'group': 'export'},
-        )
-        return _init(target), [export], [target]
-
-    def _task(self, task: str, encoders: dict) -> None:
+    def _transfer(
+        self,
+        task: str,
+        name: str,
+        seed: int,
+        init: dict | None,
+        deps: list[str],
+        inputs: list[Path],
+    ) -> None:
         entry = self.study['tasks'][task]
-        first = []
-        for seed in self.study['seeds']:
-            for name in self.study['encoders']:
-                if name not in entry.get('encoders', [name]):
-                    continue
-                init, deps, inputs = encoders[name, seed]
-                recipe = self._task_recipe(task, name, seed, init)
-                meta = {'task': task, 'encoder': name, 'seed': seed, 'group': task}
-                step = f'{task}/{name}/seed{seed}'
-                checkpoint = self._train(step, 'transfer', recipe, deps, inputs, meta)
-                self._evaluate(step, recipe, checkpoint, meta)
-                if seed == self.study['seeds'][0]:
-                    first.append(self.steps[-2])
-        if self.study['pictures'] and first:
-            add_pictures(self, task, first)
-        if self.study['costs']:
-            add_costs(self, task)
-
-    # Steps
+        file = entry['config'].format(encoder=name)
+        config = self._config(file, entry.get('overrides', {}))
+        if 'backbone' not in config.values.get('model', {}):
+            raise StudyError(f'{config.base}: model has no backbone')
+        backbone = {'init_cfg': None if init is None else {'_delete_': True, **init}}
+        backbone.update(self.study['encoders'][name].get('backbone', {}))
+        changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
+        config = config.changed(changes)
+        meta = {'task': task, 'encoder': name, 'seed': seed}
+        step = f'{task}/{name}/seed{seed}'
+        self._train(step, 'transfer', config, deps, inputs, meta)
 
     def _train(
         self,
         name: str,
         kind: str,
-        recipe: Recipe,
+        config: DerivedConfig,
         deps: list[str],
         inputs: list[Path],
         meta: dict[str, Any],
     ) -> Path:
-        folder = self.dir(name)
-        checkpoint = folder / recipe.last_checkpoint()
-        by_epoch, length = recipe.schedule()
-        nproc = self.study['tasks'].get(meta['task'], {}).get('nproc')
-        nproc = nproc or self.study['nproc']
-        command = [
-            *self._launch('tools/train.py', nproc),
-            shown(folder / 'config.py'),
-            '--work-dir',
-            shown(folder),
-        ]
-        if nproc > 1:
-            command += ['--launcher', 'pytorch']
-        self.add(
+        """Plan a training and the evaluation of its last checkpoint."""
+        folder = self._dir(name)
+        file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
+        by_epoch, length = config.schedule()
+        task = meta['task']
+        nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
+        launcher = ['--launcher', 'pytorch'] if nproc > 1 else []
+        if not self._first:
+            self._note_missing_data(config)
+        meta = {**meta, 'config': shown(config.base), 'scope': config.scope}
+        command = ['python', self._tool('tools/train.py'), shown(file)]
+        self._add(
             name,
             kind,
-            command,
+            [*command, '--work-dir', shown(folder), *launcher],
             checkpoint,
-            deps=deps,
-            inputs=inputs,
-            recipe=recipe,
-            processes=nproc,
-            resume=['--resume'],
-            resume_mark=folder / 'last_checkpoint',
-            meta={
+            {
                 **meta,
+                'group': task,
                 'max_epochs': length if by_epoch else None,
                 'max_iters': None if by_epoch else length,
-                'batch_size': recipe.batch_size() * nproc,
+                'batch_size': config.batch_size() * nproc,
             },
+            deps=deps,
+            inputs=inputs,
+            files={file: config.text(folder)},
+            content=config.values,
+            processes=nproc,
+            resume_mark=folder / 'last_checkpoint',
+        )
+        test = name.replace('/', '-test/', 1)
+        metrics = self._dir(test) / 'metrics.json'
+        command = ['python', self._tool('tools/test.py'), shown(file)]
+        command += [shown(checkpoint), '--work-dir', shown(metrics.parent)]
+        self._add(
+            test,
+            'evaluate',
+            [*command, '--out', shown(metrics), *launcher],
+            metrics,
+            {
+                **meta,
+                'group': f'{task}-test',
+                'metrics': list(metrics_of(self.study, task)),
+            },
+            deps=[name],
+            inputs=[checkpoint],
+            processes=nproc,
         )
         return checkpoint
 
-    def _evaluate(
-        self, train: str, recipe: Recipe, checkpoint: Path, meta: dict[str, Any]
+    def _side_by_side(
+        self, kind: str, task: str, out: str, result: str, options: list[str]
     ) -> None:
-        task, _, rest = train.partition('/')
-        name = f'{task}-test/{rest}'
-        folder = self.dir(name)
-        trained = next(step for step in self.steps if step.name == train)
-        nproc = trained.processes
-        command = [
-            *self._launch('tools/test.py', nproc),
-            shown(trained.work_dir / 'config.py'),
-            shown(checkpoint),
-            '--work-dir',
-            shown(folder),
-            '--out',
-            shown(folder / 'metrics.json'),
-        ]
-        if nproc > 1:
-            command += ['--launcher', 'pytorch']
-        self.add(
-            name,
-            'evaluate',
-            command,
-            folder / 'metrics.json',
-            deps=[train],
-            inputs=[checkpoint],
-            processes=nproc,
-            meta={
-                **meta,
-                'group': f'{meta["group"]}-test',
-                'scope': recipe.scope,
-                'config': shown(recipe.config),
-            },
-        )
+        """Plan pictures or costs of the models of one task and the first seed."""
+        name = f'{kind}/{task}'
+        command = ['python', '-m', f'mmgcp.study.{kind}', shown(self._dir(name) / out)]
+        command += [*options, '--models']
+        trained = self._trainings(task, first_seed=True)
+        for step in trained:
+            config = shown(step.work_dir / 'config.py')
+            command.append(f'{step.meta["encoder"]}={config}={shown(step.result)}')
+        self._after(trained, name, kind, command, result, {'task': task})
 
-    def add(
+    def _analysis(self, analysis: str, task: str) -> None:
+        """Plan an analysis of one task, all encoders in one picture."""
+        trained = self._trainings(task, analysis not in _ANALYSES_OF_ALL_SEEDS)
+        name = f'analysis/{analysis}/{task}'
+        command = ['python', self._tool(f'tools/analysis/{analysis}.py')]
+        for step in trained:
+            command += [shown(step.work_dir / 'config.py'), shown(step.result)]
+        command += ['--labels', *(step.meta['encoder'] for step in trained)]
+        command += ['--out', shown(self._dir(name))]
+        command += map(str, self.study['analysis_options'].get(analysis, []))
+        meta = {'analysis': analysis, 'task': task}
+        self._after(trained, name, 'analysis', command, f'{analysis}.json', meta)
+
+    def _trainings(self, task: str, first_seed: bool) -> list[Step]:
+        return [
+            step
+            for step in self.steps
+            if step.kind in TRAININGS
+            and step.meta['task'] == task
+            and not (first_seed and step.meta['seed'] != self.study['seeds'][0])
+        ]
+
+    def _after(
+        self,
+        trained: list[Step],
+        name: str,
+        kind: str,
+        command: list[str],
+        result: str,
+        meta: dict[str, Any],
+    ) -> None:
+        """Plan a step that looks at trained models, if there are any."""
+        if trained:
+            self._add(
+                name,
+                kind,
+                command,
+                self._dir(name) / result,
+                {**meta, 'group': name},
+                deps=[step.name for step in trained],
+                inputs=[step.result for step in trained],
+                exclusive=kind == 'costs',
+            )
+
+    def _add(
         self,
         name: str,
         kind: str,
         command: list[str],
         result: Path,
-        deps: list[str] | None = None,
-        inputs: list[Path] | None = None,
-        recipe: Recipe | None = None,
-        exclusive: bool = False,
-        processes: int = 1,
-        resume: list[str] | None = None,
-        resume_mark: Path | None = None,
         meta: dict[str, Any] | None = None,
-    ) -> None:
-        folder = self.dir(name)
-        files: dict[Path, str] = {}
-        content = None
-        meta = dict(meta or {})
-        if recipe is not None:
-            files = {folder / 'config.py': recipe.text(folder)}
-            content = recipe.values
-            meta.update(config=shown(recipe.config), scope=recipe.scope)
-            if not self.first:
-                self._note_missing(recipe)
+        **settings: Any,
+    ) -> str:
+        meta = {'group': kind, **(meta or {})}
+        expected = {**KINDS, **self.study['expected_seconds']}
+        settings['expected_seconds'] = expected.get(meta['group'], expected[kind])
+        folder = self._dir(name)
         self.steps.append(
-            Step(
-                name=name,
-                kind=kind,
-                command=command,
-                result=result,
-                work_dir=folder,
-                deps=list(self.first if deps is None else deps),
-                inputs=list(inputs or []),
-                files=files,
-                content=content,
-                resume=list(resume or []),
-                resume_mark=resume_mark,
-                exclusive=exclusive,
-                processes=processes,
-                expected_seconds=float(
-                    self.expected.get(meta.get('group'), self.expected[kind])
-                ),
-                meta=meta,
-            )
+            Step(name, kind, command, result, folder, meta=meta, **settings)
         )
+        return name
 
-    # Details
-
-    def dir(self, name: str) -> Path:
+    def _dir(self, name: str) -> Path:
         return self.folder / 'steps' / name
 
-    def tool(self, name: str) -> str:
+    def _tool(self, name: str) -> str:
         return shown(find(name, self.root))
 
-    def _launch(self, tool: str, nproc: int) -> list[str]:
-        if nproc == 1:
-            return ['python', self.tool(tool)]
-        module = ['-m', 'torch.distributed.run', '--standalone']
-        return ['python', *module, f'--nproc_per_node={nproc}', self.tool(tool)]
+    def _config(self, file: str, overrides: dict[str, Any]) -> DerivedConfig:
+        """A config on the study's own data, if it has some; ``overrides`` win."""
+        config = DerivedConfig(find(file, self.root))
+        return on_own_data(config, self.study['own_data']).changed(overrides)
 
-    def _convert_command(self, source: Path, target: Path) -> list[str]:
-        tool = self.tool('tools/convert_checkpoint.py')
-        return ['python', tool, shown(source), shown(target), '--to', 'encoder']
+    def _weights(self, file: str, what: str) -> list[Path]:
+        """A file of weights as list, empty when it is missing or cannot be read."""
+        if file not in self._weights_seen:
+            self._weights_seen[file] = []
+            try:
+                if not Path(file).is_file():
+                    raise StudyError(f'{file}: {what}')
+                read_checkpoint(file)
+                self._weights_seen[file] = [Path(file)]
+            except UserError as error:
+                self.missing.append(str(error))
+        return self._weights_seen[file]
 
-    def _note_missing(self, recipe: Recipe) -> None:
-        for note in recipe.missing_data(self.checked):
-            if note not in self.missing:
-                self.missing.append(note)
-
-    def _recipe(self, file: str, changes: dict[str, Any]) -> Recipe:
-        """A config on the study's own data, if it has some; ``changes`` win."""
-        recipe = Recipe(find(file, self.root))
-        own = own_data_changes(recipe, self.study['own_data'])
-        return recipe.with_changes(combine(own, changes))
-
-    def _pretrain_recipe(self, name: str, seed: int) -> Recipe:
-        entry = self.study['encoders'][name]
-        changes = combine(entry.get('overrides', {}), _seeded(seed))
-        return self._recipe(entry['pretrain'], changes)
-
-    def _task_recipe(
-        self, task: str, name: str, seed: int, init: dict | None
-    ) -> Recipe:
-        entry = self.study['tasks'][task]
-        file = entry['config'].format(encoder=name)
-        recipe = self._recipe(file, entry.get('overrides', {}))
-        if 'backbone' not in recipe.values.get('model', {}):
-            raise StudyError(f'{recipe.config}: model has no backbone')
-        replaced = None if init is None else {'_delete_': True, **init}
-        backbone = {'init_cfg': replaced}
-        backbone.update(self.study['encoders'][name].get('backbone', {}))
-        changes = combine({'model': {'backbone': backbone}}, _seeded(seed))
-        return recipe.with_changes(changes)
+    def _note_missing_data(self, config: DerivedConfig) -> None:
+        """Note what keeps the data sets of a config from being complete, each thing
+        once: encoders and seeds share them, and COCO takes a while to look at."""
+        for loader in LOADERS:
+            dataset = (config.values.get(loader) or {}).get('dataset')
+            key = json.dumps(dataset, sort_keys=True, default=str)
+            if key in self._datasets_seen:
+                continue
+            self._datasets_seen.add(key)
+            try:
+                check_config(config.values, (loader,))
+            except DataError as error:
+                # Without the loader's name three splits say the same.
+                note = str(error).partition('.dataset')[2].lstrip('. ')
+                note = note.replace('\n', ' ')
+                if note not in self.missing:
+                    self.missing.append(note)
 
 
-def _init(file: Path) -> dict[str, str]:
+def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:
+    """Tasks of the report; pre-training is the first when the study does it."""
+    first = [PRETRAIN] if any(step.kind == PRETRAIN for step in steps) else []
+    return first + list(study['tasks'])
+
+
+def metrics_of(study: dict[str, Any], task: str) -> dict[str, str]:
+    """Metric keys of a task and how to call them, the main one first."""
+    if task == PRETRAIN:
+        found = (e['metrics'] for e in study['encoders'].values() if 'metrics' in e)
+        return next(found, _PRETRAIN_METRICS)
+    return study['tasks'][task]['metrics']
+
+
+def _init(file: str | Path) -> dict[str, str]:
     return {'type': 'mmgcp.PretrainedEncoder', 'checkpoint': shown(file)}
-
-
-def _seeded(seed: int) -> dict[str, Any]:
-    return {'randomness': {'seed': seed}}

@@ -1,16 +1,35 @@
-"""Write a study's report: JSON, Markdown, PNG and one page of HTML."""
+"""Write a study's report: JSON, figures, and the same tables as Markdown and HTML."""
 
+import base64
+import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from mmgcp.utils.files import replacing, write_text
+from mmgcp.analysis.output import figure, save_figure
+from mmgcp.utils.files import replacing, write_json, write_text
 
-from .collect import collect
-from .figures import draw_figures
-from .html import render_page
-from .markdown import render_markdown
-from .step import Step, write_json
+from .progress import format_seconds
+from .results import collect
+from .step import Step
+
+_TEMPLATES = Path(__file__).with_name('templates')
+#: Column, key in ``costs.json``, unit and format.
+_COSTS = [
+    ('parameters (M)', 'parameters', 1e6, '.3f'),
+    ('of the encoder (M)', 'encoder_parameters', 1e6, '.3f'),
+    ('multiply-adds (G)', 'multiply_adds', 1e9, '.4f'),
+    ('inference (images/s)', 'inference_images_per_second', 1, '.1f'),
+    ('training step (images/s)', 'training_images_per_second', 1, '.1f'),
+]
+COST_HEAD = [
+    'encoder',
+    *(column for column, *_ in _COSTS),
+    'training as run (images/s)',
+    'wall time of training',
+]
 
 
 def write_report(
@@ -23,18 +42,12 @@ def write_report(
 
     Steps that are not done are named in it, and give no numbers.
 
-    Args:
-        study: The study as selected.
-        steps: Its plan.
-        folder: Folder of the study.
-        missing: Files the plan needs and this machine lacks.
-
     Returns:
         The content of ``report.json``.
     """
     report = collect(study, steps)
     report['missing'] = missing or []
-    report['figures'] = draw_figures(report, folder)
+    report['figures'] = _draw_figures(report, folder)
     for task, pictures in report['pictures'].items():
         source = folder / 'steps' / 'pictures' / task
         for sample in pictures['samples']:
@@ -45,12 +58,11 @@ def write_report(
             }
     for analysis in report['analyses']:
         if analysis['picture']:
-            file = Path(analysis['picture'])
             name = f'analysis-{analysis["name"]}-{analysis["task"]}.png'
-            analysis['picture'] = _copy(file, folder, '', name)
+            analysis['picture'] = _copy(Path(analysis['picture']), folder, '', name)
     write_json(folder / 'report.json', report)
-    write_text(folder / 'report.md', render_markdown(report))
-    write_text(folder / 'report.html', render_page(report, folder))
+    for name in ('report.md', 'report.html'):
+        write_text(folder / name, render(report, folder, name))
     return report
 
 
@@ -60,3 +72,205 @@ def _copy(source: Path, folder: Path, task: str, name: str | None = None) -> str
     with replacing(folder / target) as part:
         shutil.copyfile(source, part)
     return str(target)
+
+
+def render(report: dict[str, Any], folder: Path, name: str) -> str:
+    """Fill the template ``report.md`` or ``report.html``; the page holds its pictures."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=name.endswith('.html'),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name).render(
+        report=report,
+        study=report['study'],
+        tasks=[_task(report, task) for task in report['study']['tasks']],
+        open_steps=[step for step in report['steps'] if step['state'] != 'done'],
+        data_faults=_data_faults(report),
+        cost_head=COST_HEAD,
+        result_head=result_head(report['study']),
+        seconds=format_seconds,
+        image=lambda file: _data_uri('image/png', (folder / file).read_bytes()),
+        json_uri=lambda content: _data_uri(
+            'application/json', json.dumps(content).encode()
+        ),
+    )
+
+
+def _task(report: dict, task: str) -> dict[str, Any]:
+    """What both templates say about a task."""
+    study = report['study']
+    pictures = report['pictures'].get(task)
+    return {
+        'name': task,
+        'label': study['tasks'][task]['label'],
+        'configs': study['tasks'][task]['config'],
+        'tables': [
+            {'label': table['label'], 'rows': result_rows(table, study)}
+            for table in report['results'][task].values()
+        ],
+        'figures': [
+            (file, title)
+            for file, title in report['figures'].items()
+            if file.startswith(f'figures/{task}-')
+        ],
+        'costs': _cost_rows(report, task),
+        'cost_note': _cost_note(report['costs'].get(task)),
+        'pictures': pictures,
+        'names': list(pictures['models']) if pictures else [],
+    }
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f'data:{kind};base64,{base64.b64encode(content).decode()}'
+
+
+def result_head(study: dict) -> list[str]:
+    """Columns of :func:`result_rows`."""
+    return [
+        'encoder',
+        'mean',
+        'spread over seeds',
+        f'difference to {study["baseline"]}',
+        '95 % interval',
+        'what can be said',
+        'seeds',
+    ]
+
+
+def result_rows(table: dict, study: dict) -> list[list[str]]:
+    """Rows of a result table, one for each encoder."""
+    rows = []
+    for name, row in table['encoders'].items():
+        spread = 'unknown: one seed'
+        if row['spread'] is not None:
+            spread = f'{row["spread"]:.2f}'
+        difference = row['difference']
+        if name == study['baseline']:
+            compared = ['baseline', '', '']
+        elif difference is None:
+            compared = ['unknown', 'unknown', 'the baseline has no result']
+        else:
+            interval = 'unknown: one seed'
+            if difference['interval'] is not None:
+                low, high = difference['interval']
+                interval = f'[{low:+.2f}, {high:+.2f}]'
+            compared = [f'{difference["mean"]:+.2f}', interval, difference['verdict']]
+        label, seeds = study['encoders'][name], str(len(row['values']))
+        rows.append([label, f'{row["mean"]:.2f}', spread, *compared, seeds])
+    return rows
+
+
+def _cost_rows(report: dict, task: str) -> list[list[str]]:
+    """Rows of the cost table; what was not measured is a dash."""
+    measured = (report['costs'].get(task) or {}).get('models', {})
+    trained = report['training'][task]
+    rows = []
+    for name, label in report['study']['encoders'].items():
+        if name not in measured and name not in trained:
+            continue
+        row, runs = measured.get(name, {}), list(trained.get(name, {}).values())
+        cells = [label]
+        for _, key, unit, form in _COSTS:
+            value = row.get(key)
+            cells.append('-' if value is None else format(value / unit, form))
+        speed = _mean(run['images_per_second'] for run in runs)
+        wall = _mean(run['wall_seconds'] for run in runs)
+        cells.append(f'{speed:.1f}' if speed else '-')
+        cells.append(format_seconds(wall) if wall else '-')
+        rows.append(cells)
+    return rows
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value]
+    return fmean(known) if known else None
+
+
+def _cost_note(costs: dict | None) -> str:
+    """Under which conditions the costs were measured."""
+    if not costs:
+        return 'Counts and speeds side by side were not measured (step not done).'
+    row = next(iter(costs['models'].values()))
+    return (
+        f'Multiply-adds: inference of one image, input {row["input_shape"]}, matrix '
+        'products and convolutions including those of the covariance. Inference and '
+        f'training step: the models in turns, alone on the machine, {costs["device"]}, '
+        f'{costs["threads"]} threads, batch {row["inference_batch_size"]} and '
+        f'{row["training_batch_size"]}, median of {costs["rounds"]} turns. Training as '
+        'run: from the logs, beside whatever else ran, data loading included.'
+    )
+
+
+def _data_faults(report: dict) -> list[str]:
+    """What the check of own data counted and found, one line each."""
+    lines = []
+    for part, found in (report['own_data'] or {}).items():
+        for split, counts in found['counts'].items():
+            lines.append(f'{part}, {split}: {counts["images"]} images')
+        lines += [f'{part}: fault: {text}' for text in found['errors']]
+        lines += [f'{part}: note: {text}' for text in found['notes']]
+    return lines
+
+
+def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Draw the tables and the curves; returns titles by path below ``folder``."""
+    drawn = {}
+    for task, info in report['study']['tasks'].items():
+        results, curves = report['results'][task], report['curves'][task]
+        tables = [table for table in results.values() if table['encoders']]
+        if tables:
+            name = f'figures/{task}-results.png'
+            _draw_bars(tables, report['study'], folder / name)
+            drawn[name] = f'{info["label"]}: test data'
+        # The metrics of the tables, on the validation data, and the loss.
+        shown = {t['label']: curves[key] for key, t in results.items() if key in curves}
+        if 'training loss' in curves:
+            shown['training loss'] = curves['training loss']
+        if shown:
+            name = f'figures/{task}-curves.png'
+            _draw_curves(shown, report['study'], folder / name)
+            drawn[name] = f'{info["label"]}: while training, on the validation data'
+    return drawn
+
+
+def _draw_bars(tables: list[dict], study: dict, path: Path) -> None:
+    canvas, axes = figure(columns=len(tables))
+    for axis, table in zip(axes[0], tables, strict=True):
+        for index, (name, row) in enumerate(table['encoders'].items()):
+            axis.bar(index, row['mean'], color=_color(study, name), alpha=0.75)
+            values = list(row['values'].values())
+            axis.plot([index] * len(values), values, 'k.', markersize=5)
+        names = [study['encoders'][name] for name in table['encoders']]
+        axis.set_xticks(range(len(names)), names, rotation=20, ha='right')
+        axis.set_title(table['label'], fontsize=10)
+    axes[0][0].set_ylabel('mean (bar) and each seed (dot)')
+    save_figure(canvas, path)
+
+
+def _draw_curves(curves: dict[str, dict], study: dict, path: Path) -> None:
+    """Draw each seed thin, and the mean over the steps that all seeds have."""
+    canvas, axes = figure(columns=len(curves))
+    for axis, (title, encoders) in zip(axes[0], curves.items(), strict=True):
+        for name, seeds in encoders.items():
+            color = _color(study, name)
+            by_seed = [dict(map(tuple, points)) for points in seeds.values()]
+            for points in by_seed:
+                axis.plot(list(points), list(points.values()), color=color, alpha=0.25)
+            steps = sorted(set.intersection(*map(set, by_seed)))
+            means = [fmean(points[step] for points in by_seed) for step in steps]
+            label = study['encoders'][name]
+            axis.plot(steps, means, color=color, label=label, marker='.')
+        axis.set_title(title, fontsize=10)
+        iterations = title == 'training loss'
+        axis.set_xlabel('iteration' if iterations else 'epoch or iteration')
+    axes[0][0].legend(fontsize=8)
+    save_figure(canvas, path)
+
+
+def _color(study: dict, encoder: str) -> str:
+    return f'C{list(study["encoders"]).index(encoder) % 10}'

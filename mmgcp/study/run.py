@@ -1,22 +1,20 @@
 """A study from its configuration file to its report."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from .backend import Backend
 from .config import load_study, select
-from .display import Display
-from .dry_run import print_plan
+from .derived_config import shown
+from .graph import print_plan, write_graph
 from .local import LocalBackend, usable_cpus, visible_devices
-from .lock import FolderLock
 from .plan import Planner
-from .progress import format_seconds
-from .recipe import shown
-from .report import write_report
-from .scheduler import Scheduler
+from .progress import Display, format_seconds
+from .report import result_head, result_rows, write_report
+from .resources import Resources
+from .scheduler import Backend, Scheduler, only_study_in
 from .slurm import SlurmBackend
 from .step import Step, StudyError
 
@@ -38,24 +36,14 @@ def run_study(
     dry_run: bool = False,
     report_only: bool = False,
     slurm: list[str] | None = None,
+    retries: int = 0,
+    export_graph: str | None = None,
     cfg_options: dict | None = None,
 ) -> int:
     """Plan a study, run what is not done and write its report.
 
-    Args:
-        config: Study configuration.
-        root: Folder that holds ``tools`` and ``configs``.
-        work_dir: Folder of the study, instead of the configuration's.
-        seeds: How many seeds.
-        encoders: Only these encoders.
-        tasks: Only these tasks.
-        analyses: Analyses to run; ``['all']`` for every one.
-        jobs: Steps at a time.
-        nproc: Processes of each training and evaluation, through torchrun.
-        dry_run: Print the graph and every command, run nothing.
-        report_only: Write the report of what is done.
-        slurm: ``key=value`` options of submitit; None runs on this machine.
-        cfg_options: Changes of the configuration by dotted key.
+    The arguments are the options of ``tools/study.py``; ``root`` is the folder that
+    holds ``tools`` and ``configs``.
 
     Returns:
         0, or 1 when a step failed.
@@ -70,13 +58,18 @@ def run_study(
     folder = Path(shown(work_dir or study['work_dir']))
     planner = Planner(study, folder, Path(root))
     steps = planner.plan()
+    resources = Resources(study['resources'], slurm or [])
+    resources.check(steps)
     console = Console(soft_wrap=True)
+    if export_graph is not None:
+        write_graph(study, steps, resources, Path(export_graph))
+        return 0
     if dry_run:
         print_plan(study, steps, planner.missing, console)
         return 0
     if report_only:
-        with FolderLock(folder):
-            return _finish(study, steps, planner.missing, folder, console, None)
+        with only_study_in(folder):
+            return _finish(study, steps, planner.missing, folder, console, {})
     if planner.missing:
         listed = '\n'.join(f'  {note}' for note in planner.missing)
         raise StudyError(
@@ -84,10 +77,10 @@ def run_study(
             'Get them (docs/studies.md), or leave out what needs them with '
             '--encoders and --tasks'
         )
-    with FolderLock(folder) as lock:
-        backend = _backend(study, folder, jobs, slurm, lock.descriptor)
-        display = Display(steps, console)
-        state = Scheduler(steps, folder, backend, display).run()
+    with only_study_in(folder):
+        backend = _backend(study, folder, jobs, slurm is not None, resources)
+        display = Display(steps, backend.jobs, console)
+        state = Scheduler(steps, backend, display, retries).run()
         return _finish(study, steps, [], folder, console, state)
 
 
@@ -95,21 +88,16 @@ def _backend(
     study: dict[str, Any],
     folder: Path,
     jobs: int | None,
-    slurm: list[str] | None,
-    lock: int | None,
+    slurm: bool,
+    resources: Resources,
 ) -> Backend:
     here = Path.cwd()
-    if slurm is not None:
-        wrong = [text for text in slurm if not re.match(r'\w+=.', text)]
-        if wrong:
-            raise StudyError(f'--slurm {wrong[0]}: expected key=value')
-        options = dict(text.split('=', 1) for text in slurm)
-        return SlurmBackend(folder / 'slurm', here, options, jobs or _SLURM_JOBS)
+    if slurm:
+        jobs = jobs or _SLURM_JOBS
+        return SlurmBackend(folder / 'slurm', here, resources, jobs)
     devices = visible_devices()
-    if jobs is None:
-        room = len(devices) // study['nproc'] if devices else usable_cpus()
-        jobs = max(1, min(_MOST_JOBS, room) if not devices else room)
-    return LocalBackend(jobs, here, devices=devices, lock=lock)
+    room = len(devices) // study['nproc'] if devices else min(_MOST_JOBS, usable_cpus())
+    return LocalBackend(jobs or max(1, room), here, devices=devices)
 
 
 def _finish(
@@ -118,10 +106,15 @@ def _finish(
     missing: list[str],
     folder: Path,
     console: Console,
-    state: dict[str, str] | None,
+    state: dict[str, str],
 ) -> int:
+    """Write the report, print its tables, and name the steps that failed."""
     report = write_report(study, steps, folder, missing)
-    _print_results(report, console)
+    for task, tables in report['results'].items():
+        for entry in tables.values():
+            if entry['encoders']:
+                title = f'{report["study"]["tasks"][task]["label"]}: {entry["label"]}'
+                console.print(_table(title, entry, report['study']))
     took = sum(step['seconds'] or 0.0 for step in report['steps'])
     console.print(
         f'{format_seconds(took)} of steps. Report: {folder / "report.html"} '
@@ -129,36 +122,21 @@ def _finish(
         markup=False,
         highlight=False,
     )
-    if state is None:
-        return 0
-    failed = [step for step in steps if state[step.name] == 'failed']
+    failed = [step for step in steps if state.get(step.name) == 'failed']
     for step in failed:
-        console.print(
-            f'failed: {step.name}; read {step.log}', style='red', markup=False
-        )
+        text = f'failed: {step.name}; read {step.log}'
+        console.print(text, style='red', markup=False)
     skipped = [name for name, value in state.items() if value == 'skipped']
     if skipped:
         console.print(f'not run because of that: {", ".join(skipped)}', markup=False)
     return 1 if failed else 0
 
 
-def _print_results(report: dict[str, Any], console: Console) -> None:
-    from rich.table import Table
-
-    from .markdown import result_head, result_rows
-
-    study = report['study']
-    for task, tables in report['results'].items():
-        for entry in tables.values():
-            if not entry['encoders']:
-                continue
-            title = f'{study["tasks"][task]["label"]}: {entry["label"]}'
-            table = Table(title=title, title_justify='left', box=None)
-            # The verdict says in words what the interval says in numbers.
-            shown_columns = [0, 1, 2, 3, 4]
-            head = result_head(study)
-            for index in shown_columns:
-                table.add_column(head[index], justify='right' if index else 'left')
-            for row in result_rows(entry, study):
-                table.add_row(*(row[index] for index in shown_columns))
-            console.print(table)
+def _table(title: str, entry: dict, study: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify='left', box=None)
+    # Without the verdict: it says in words what the interval says in numbers.
+    for head in result_head(study)[:5]:
+        table.add_column(head, justify='right' if table.columns else 'left')
+    for row in result_rows(entry, study):
+        table.add_row(*row[:5])
+    return table

@@ -1,9 +1,12 @@
 """Run the steps of a study: each when it may, what is done not again."""
 
 import contextlib
+import math
+import os
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -12,59 +15,44 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mmgcp.utils.files import write_text
+from filelock import FileLock, Timeout
 
-from .backend import Backend, Job
-from .display import Display
-from .progress import (
-    Clock,
-    Estimator,
-    format_seconds,
-    read_progress,
-    tail,
-    time_left,
-)
-from .step import (
-    ATTEMPTS,
-    Step,
-    StudyError,
-    digest,
-    fingerprint,
-    hash_steps,
-    order,
-    read_json,
-    write_json,
-)
+from mmgcp.utils.files import read_json, write_json, write_text
+
+from .local import LocalBackend, LocalJob
+from .progress import Display, format_seconds, last_lines
+from .slurm import SlurmBackend, SlurmJob
+from .step import Step, StudyError, digest, fingerprint, hash_steps, launched
+
+Backend = LocalBackend | SlurmBackend
+Job = LocalJob | SlurmJob
 
 
 class Scheduler:
     """Runs a graph of steps.
 
     Args:
-        steps: The graph.
-        folder: Folder of the study; every step works below it.
+        steps: The graph; each step after those it depends on.
         backend: Where the steps run.
         display: Where their state is shown.
-        poll: Seconds between two looks at the running steps.
+        retries: How often a training that dies after a new checkpoint is resumed.
     """
 
     def __init__(
         self,
         steps: list[Step],
-        folder: Path,
         backend: Backend,
         display: Display,
-        poll: float = 0.25,
+        retries: int = 0,
     ) -> None:
-        self.steps = order(steps)
-        self.folder = folder.resolve()
+        self.steps = steps
+        self.retries = dict.fromkeys((step.name for step in steps), retries)
         self.hashes = hash_steps(steps)
         self.backend = backend
         self.display = display
-        self.poll = poll
         self.state = {step.name: 'waiting' for step in steps}
-        self.running: dict[str, tuple[Step, Any, Clock]] = {}
-        self.estimator = Estimator()
+        #: Step, job and attempts of what runs now.
+        self.running: dict[str, tuple[Step, Job, dict]] = {}
 
     def run(self) -> dict[str, str]:
         """Run everything that is not done.
@@ -75,187 +63,163 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: SIGINT or SIGTERM arrived; the steps were ended.
         """
-        with _interruptible(), self.display:
+        with _sigterm_interrupts(), self.display:
             try:
-                while True:
-                    self._settle()
+                self._start_ready()
+                while self.running:
+                    time.sleep(self.backend.poll_seconds)
+                    for step, job, history in list(self.running.values()):
+                        status = job.poll()
+                        if status is not None:
+                            self._finish(step, job, history, status)
                     self._start_ready()
-                    if not self.running:
-                        break
-                    self._look()
-                    self.display.refresh(self._left())
-                    time.sleep(self.poll)
+                    self.display.refresh()
             except BaseException:
-                self._stop_all()
+                for _, job, _ in self.running.values():
+                    job.interrupt()
+                for _, job, _ in self.running.values():
+                    job.stop()
                 raise
         return dict(self.state)
 
-    def _settle(self) -> None:
-        """Recognise steps that are done already or can no longer run."""
-        for step in self.steps:
-            if self.state[step.name] != 'waiting':
-                continue
-            before = [self.state[name] for name in step.deps]
-            if any(state in ('failed', 'skipped') for state in before):
-                cause = next(n for n in step.deps if self.state[n] != 'done')
-                self._set(step, 'skipped', f'needs {cause}')
-            elif all(state == 'done' for state in before) and step.is_done(
-                self.hashes[step.name]
-            ):
-                record = step.record() or {}
-                self.estimator.learn(step, record.get('seconds', 0.0))
-                self._set(step, 'done', 'before')
-
     def _start_ready(self) -> None:
-        ready = [
-            step
-            for step in self.steps
-            if self.state[step.name] == 'waiting'
-            and all(self.state[name] == 'done' for name in step.deps)
-        ]
-        alone = self.backend.shared_machine
-        if alone and any(step.exclusive for step, _, _ in self.running.values()):
-            return
-        for step in [s for s in ready if not (alone and s.exclusive)]:
-            if self.backend.has_room(step, len(self.running)):
-                self._start(step)
-        if ready and not self.running:
-            if not self.backend.has_room(ready[0], 0):
-                raise StudyError(
-                    f'{ready[0].name} starts {ready[0].processes} processes and there '
-                    'are fewer accelerators: use a smaller --nproc'
-                )
-            self._start(ready[0])
+        for step in self.steps:
+            if self.state[step.name] == 'waiting':
+                self._settle(step)
+            if self.state[step.name] == 'ready':
+                running = [other for other, _, _ in self.running.values()]
+                if self.backend.has_room(step, running):
+                    self._start(step)
+
+    def _settle(self, step: Step) -> None:
+        """See whether a step is done already, may start, or can no longer run."""
+        before = [self.state[name] for name in step.deps]
+        if 'failed' in before or 'skipped' in before:
+            cause = next(n for n in step.deps if self.state[n] in ('failed', 'skipped'))
+            self._set(step, 'skipped', f'needs {cause}')
+        elif all(state == 'done' for state in before):
+            self.state[step.name] = 'ready'
+            if step.is_done(self.hashes[step.name]):
+                self._set(step, 'done', 'before', step.record()['seconds'])
 
     def _start(self, step: Step) -> None:
-        attempts = self._history(step)
-        job: Job | None = None
-        if attempts['attempts']:
-            job = self.backend.attach(step, attempts['attempts'][-1]['job'])
-        if job is None:
-            command = self._prepare(step)
-            attempt = {
-                'started': _now(),
-                'time': time.time(),
-                'job': '',
-                'command': command,
-                'env': self.backend.environment(step),
-            }
-            attempts['attempts'].append(attempt)
-            # Before it starts: killed right after, it can be resumed already.
-            write_json(step.work_dir / ATTEMPTS, attempts)
-            job = self.backend.start(step, command)
-            attempt['job'] = job.name
-            write_json(step.work_dir / ATTEMPTS, attempts)
-        self.running[step.name] = (step, job, Clock())
-        self._set(step, 'running', job.name)
-
-    def _history(self, step: Step) -> dict:
-        """Earlier attempts at the step, forgotten with all their files when the
-        step or what it reads is not the same any more."""
-        if self.folder not in step.work_dir.resolve().parents:
-            raise StudyError(f'{step.name}: {step.work_dir} is not below {self.folder}')
         inputs = {str(path): fingerprint(path)['sha256'] for path in step.inputs}
         key = digest([self.hashes[step.name], inputs])
-        attempts = read_json(step.work_dir / ATTEMPTS)
-        if attempts and attempts['key'] == key:
-            return attempts
-        if step.work_dir.exists():
-            shutil.rmtree(step.work_dir)
-        return {'key': key, 'attempts': []}
+        history = step.history()
+        job: Job | None = None
+        if history and 'ended' not in history['attempts'][-1]:
+            job = self.backend.attach(step, history['attempts'][-1]['job'])
+        if history.get('key') != key:
+            # The step or what it reads changed: forget it with all its files.
+            if job is not None:
+                job.stop()
+                job = None
+            if step.work_dir.exists():
+                shutil.rmtree(step.work_dir)
+            history = {'key': key, 'attempts': []}
+        try:
+            job = job or self._new_attempt(step, history)
+        except StudyError as error:
+            return self._set(step, 'failed', str(error))
+        self.running[step.name] = step, job, history
+        self._set(step, 'running', job.name)
 
-    def _prepare(self, step: Step) -> list[str]:
+    def _new_attempt(self, step: Step, history: dict[str, Any]) -> Job:
         step.work_dir.mkdir(parents=True, exist_ok=True)
         for path, text in step.files.items():
             write_text(path, text)
         step.record_file.unlink(missing_ok=True)
         # Written as `python` so that it can be typed, and hashed, everywhere.
         command = [sys.executable if w == 'python' else w for w in step.command]
-        if step.resume_mark is not None and step.resume_mark.exists():
-            command += step.resume
-        elif step.work_dir in step.result.parents and step.result.is_file():
-            step.result.unlink()
+        if step.checkpoint() is not None:
+            command.append('--resume')
+        elif step.work_dir in step.result.parents:
+            step.result.unlink(missing_ok=True)
+        attempt = {
+            'started': _now(),
+            'time': time.time(),
+            'job': '',
+            'checkpoint': step.checkpoint(),
+            'command': command,
+            'env': self.backend.environment(step),
+        }
+        history['attempts'].append(attempt)
+        # Before it starts: killed right after, it can be resumed already.
+        step.write_history(history)
         with open(step.log, 'a', encoding='utf-8') as log:
-            log.write(f'# {_now()} $ {shlex.join(command)}\n')
-        return command
+            line = shlex.join(launched(command, step.processes))
+            log.write(f'# {attempt["started"]} $ {line}\n')
+        job = self.backend.start(step, command)
+        attempt['job'] = job.name
+        step.write_history(history)
+        return job
 
-    def _look(self) -> None:
-        for step, job, clock in list(self.running.values()):
-            status = job.poll()
-            if status is not None:
-                self._finish(step, job, clock, status)
-                continue
-            fraction, line = read_progress(step)
-            clock.update(fraction)
-            self.display.update(step.name, fraction, line)
-
-    def _finish(self, step: Step, job: Job, clock: Clock, status: int) -> None:
+    def _finish(self, step: Step, job: Job, history: dict, status: int) -> None:
         del self.running[step.name]
-        self.backend.release(job)
-        attempts = read_json(step.work_dir / ATTEMPTS)
-        last = attempts['attempts'][-1]
-        last.update(ended=_now(), seconds=time.time() - last['time'], status=status)
-        write_json(step.work_dir / ATTEMPTS, attempts)
-        if status != 0:
-            self._set(step, 'failed', f'{_why(status, step)}; log: {step.log}')
-        elif not step.result.exists():
-            reason = f'it ended without writing {step.result}'
-            self._set(step, 'failed', f'{reason}; log: {step.log}')
-        else:
-            record = self._record(step, attempts['attempts'])
-            write_json(step.record_file, record)
-            self.estimator.learn(step, clock.elapsed())
-            self._set(step, 'done', format_seconds(record['seconds']))
-
-    def _record(self, step: Step, attempts: list[dict]) -> dict:
+        self.backend.release(step)
+        problem = job.problem or _problem(step, status)
+        if status:
+            job.stop()  # nothing of it is left, and a cluster does not start it again
+        attempts = history['attempts']
+        attempts[-1].update(
+            ended=_now(),
+            seconds=time.time() - attempts[-1]['time'],
+            status=status,
+            requeues=job.requeues,
+            problem=problem,
+        )
+        step.write_history(history)
+        advanced = step.checkpoint() != attempts[-1]['checkpoint']
+        if status and advanced and self.retries[step.name]:
+            self.retries[step.name] -= 1
+            return self._set(step, 'ready', f'{problem}; goes on from its checkpoint')
+        if problem:
+            return self._set(step, 'failed', f'{problem}; log: {step.log}')
         result = fingerprint(step.result) if step.result.is_file() else None
-        return {
+        # A killed attempt has no end; its time is not known and not guessed.
+        seconds = sum(attempt.get('seconds', 0.0) for attempt in attempts)
+        record = {
             'name': step.name,
             'kind': step.kind,
             'hash': self.hashes[step.name],
-            'command': step.command,
+            'command': launched(step.command, step.processes),
             'env': attempts[-1]['env'],
             'inputs': {str(path): fingerprint(path) for path in step.inputs},
             'result': {'path': str(step.result), 'fingerprint': result},
-            'log': str(step.log),
             'started': attempts[0]['started'],
             'ended': attempts[-1]['ended'],
-            # A killed attempt has no end; its time is not known and not guessed.
-            'seconds': sum(attempt.get('seconds', 0.0) for attempt in attempts),
+            'seconds': seconds,
             'attempts': len(attempts),
             'meta': step.meta,
         }
+        write_json(step.record_file, record)
+        return self._set(step, 'done', format_seconds(seconds), seconds)
 
-    def _left(self) -> float:
-        expect = {step.name: self.estimator.expect(step) for step in self.steps}
-        running = {
-            name: clock.remaining(expect[name])
-            for name, (_, _, clock) in self.running.items()
-        }
-        waiting = [s for s in self.steps if self.state[s.name] == 'waiting']
-        return time_left(waiting, running, self.backend.jobs, expect)
-
-    def _set(self, step: Step, state: str, detail: str) -> None:
+    def _set(self, step: Step, state: str, detail: str, seconds: float = 0.0) -> None:
         self.state[step.name] = state
-        self.display.set(step.name, state, detail)
-
-    def _stop_all(self) -> None:
-        jobs = [job for _, job, _ in self.running.values()]
-        for job in jobs:
-            job.interrupt()
-        for job in jobs:
-            job.stop()
-        self.running.clear()
+        self.display.set(step, state, detail, seconds)
 
 
-def _why(status: int, step: Step) -> str:
+def _problem(step: Step, status: int) -> str:
+    """What is wrong with a step that ended; empty when nothing is."""
     if status < 0:
-        name = signal.Signals(-status).name
         hint = ' (out of memory?)' if -status == signal.SIGKILL else ''
-        return f'ended by {name}{hint}'
-    lines = [line.strip() for line in tail(step.log).splitlines() if line.strip()]
-    last = lines[-1] if lines and not lines[-1].startswith('# ') else 'no output'
-    return f'exit status {status}: {last[:200]}'
+        return f'ended by {signal.Signals(-status).name}{hint}'
+    if status:
+        lines = last_lines(step.log)
+        last = lines[-1] if lines and not lines[-1].startswith('# ') else 'no output'
+        return f'exit status {status}: {last[:200]}'
+    if not step.result.exists():
+        return f'it ended without writing {step.result}'
+    measured = read_json(step.result) if 'metrics' in step.meta else {}
+    for metric in step.meta.get('metrics', []):
+        if metric not in measured:
+            known = ', '.join(sorted(measured)) or 'nothing'
+            return f'{step.result} has no metric {metric!r}; it has {known}'
+        value = measured[metric]
+        if value is None or not math.isfinite(value):
+            return f'{metric} in {step.result} is not finite: the training diverged'
+    return ''
 
 
 def _now() -> str:
@@ -263,7 +227,31 @@ def _now() -> str:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def only_study_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a study's folder; the system frees that of a dead process.
+
+    Raises:
+        StudyError: Another study runs in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, owner = FileLock(folder / '.lock'), folder / '.owner'
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = owner.read_text() if owner.is_file() else 'it has just started'
+        raise StudyError(
+            f'{folder}: another study runs in this folder ({who}). '
+            'Wait for it, end it, or choose another folder with --work-dir.'
+        ) from None
+    try:
+        write_text(owner, f'process {os.getpid()} on {socket.gethostname()}')
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end the study like Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -2,96 +2,59 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Summary:
-    """One metric of one encoder over seeds.
+def summarize(values: Mapping[int, float]) -> dict[str, Any]:
+    """Mean and spread (standard deviation, n - 1) of a metric by seed.
 
-    Args:
-        values: The metric by seed.
-        mean: Their mean.
-        spread: Their standard deviation (n - 1), None for a single seed.
-    """
-
-    values: dict[int, float]
-    mean: float
-    spread: float | None
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Paired difference of one encoder to the baseline, seed by seed.
-
-    Args:
-        seeds: Seeds that both have.
-        mean: Mean of the differences.
-        interval: 95 % t-interval of the mean, None when it is unknown.
-        includes_zero: Whether the interval holds zero, None when it is unknown.
-    """
-
-    seeds: list[int]
-    mean: float
-    interval: tuple[float, float] | None
-    includes_zero: bool | None
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    def verdict(self) -> str:
-        """What can be said about the difference, in words."""
-        if self.interval is None:
-            return 'interval unknown: one seed'
-        if self.includes_zero:
-            return 'the interval includes zero: no difference shown'
-        return (
-            'higher than the baseline' if self.mean > 0 else 'lower than the baseline'
-        )
-
-
-def summarise(values: Mapping[int, float]) -> Summary:
-    """Mean and standard deviation.
-
-    Args:
-        values: The metric by seed; at least one.
+    The spread of a single seed is None.
     """
     numbers = list(values.values())
     spread = stdev(numbers) if len(numbers) > 1 else None
-    return Summary(dict(values), fmean(numbers), spread)
+    return {'values': dict(values), 'mean': fmean(numbers), 'spread': spread}
 
 
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float]
-) -> Difference | None:
+) -> dict[str, Any] | None:
     """Difference to the baseline over the seeds that both have.
 
     The interval is that of Student's t with n - 1 degrees of freedom for the mean
     of the paired differences. With one seed it is unknown, not zero.
 
-    Args:
-        values: The metric of an encoder by seed.
-        baseline: The metric of the baseline by seed.
-
     Returns:
-        None when no seed is common to both.
+        ``seeds``, ``mean``, ``interval``, ``includes_zero`` and ``verdict``; None
+        when no seed is common to both.
     """
     seeds = [seed for seed in values if seed in baseline]
     if not seeds:
         return None
     differences = [values[seed] - baseline[seed] for seed in seeds]
     mean = fmean(differences)
+    found = {
+        'seeds': seeds,
+        'mean': mean,
+        'interval': None,
+        'includes_zero': None,
+        'verdict': 'interval unknown: one seed',
+    }
     if len(seeds) < 2:
-        return Difference(seeds, mean, None, None)
+        return found
     from scipy.stats import t
 
     error = stdev(differences) / math.sqrt(len(seeds))
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * error
-    low, high = mean - half, mean + half
-    return Difference(seeds, mean, (low, high), low <= 0 <= high)
+    includes_zero = mean - half <= 0 <= mean + half
+    verdict = 'higher than the baseline' if mean > 0 else 'lower than the baseline'
+    if includes_zero:
+        verdict = 'the interval includes zero: no difference shown'
+    return {
+        **found,
+        'interval': (mean - half, mean + half),
+        'includes_zero': includes_zero,
+        'verdict': verdict,
+    }

@@ -70,6 +70,15 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='cpu, cuda or cuda:0; the GPU if there is one')
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``; see :func:`mmgcp.weights.reading.read_checkpoint`."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='build every Python object of a checkpoint: it can run code',
+    )
+
+
 def add_launcher_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--launcher`` and what the launchers themselves add."""
     parser.add_argument(
@@ -88,6 +97,7 @@ def run_main(
     main: Callable[[Sequence[str] | None], int | None],
     argv: Sequence[str] | None = None,
     on_interrupt: str = 'Run the same command again',
+    resume: str | None = None,
 ) -> None:
     """Run a command and exit with its status.
 
@@ -98,7 +108,8 @@ def run_main(
     Args:
         main: Takes the arguments, returns the status or None for success.
         argv: Arguments; those of the process by default.
-        on_interrupt: How to go on after Ctrl-C.
+        on_interrupt: How to go on after Ctrl-C, in front of the command.
+        resume: Option that the command needs to go on, such as ``--resume``.
 
     Raises:
         SystemExit: Always, except for an unexpected error.
@@ -111,7 +122,8 @@ def run_main(
         status = main(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        command = shlex.join(['python', sys.argv[0], *given])
+        more = [resume] if resume and resume not in given else []
+        command = shlex.join(['python', sys.argv[0], *given, *more])
         message = f'interrupted. {on_interrupt}: {command}'
         status = INTERRUPTED
     except EXPECTED as error:

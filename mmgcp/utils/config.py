@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from .errors import UserError
@@ -40,6 +41,9 @@ def load_config(
             f'{path}: a config ends in {", ".join(SUFFIXES)}, not in '
             f'{path.suffix or "nothing"!r}. Is this the checkpoint?'
         )
+    if not MMLogger.check_instance_created('mmengine'):
+        # Only warnings, until a Runner makes a logger of its own.
+        MMLogger.get_instance('mmengine', log_level='WARNING')
     try:
         config = Config.fromfile(path)
     except Exception as error:

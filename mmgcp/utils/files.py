@@ -14,7 +14,11 @@ from .errors import UserError
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when all went well."""
+    """A temporary path beside ``path`` that takes its place when all went well.
+
+    Raises:
+        OSError: The file cannot be written, on a full disk say; names ``path``.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -29,6 +33,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with open(name, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(name, path)
+    except (OSError, RuntimeError) as error:
+        # torch's writer raises an error of its own on top of that of the disk.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
     finally:
         Path(name).unlink(missing_ok=True)
 

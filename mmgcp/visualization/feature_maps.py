@@ -1,39 +1,111 @@
-"""What each level of an encoder answers to a picture, and which parts decide.
+"""Feature maps and class-activation maps of an encoder on one picture.
 
 The class-activation map is HiResCAM (https://arxiv.org/abs/2011.08891): the sum over
-channels of gradient times activation, position by position. Grad-CAM, which
-averages the gradient over the positions first, is blind behind covariance pooling:
-the covariance is centred, so that the gradient on its input sums to zero over the
-positions. Behind average pooling the two are the same up to a factor.
+channels of gradient times activation, position by position. Grad-CAM averages the
+gradient over the positions first, and that average is zero behind covariance pooling,
+because the covariance is centered. Behind average pooling the maps are proportional.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmgcp.engine.feature_maps import recorded_feature_maps
+from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import write_json
 
+from .drawing import caption, resize, side_by_side, stack
+from .files import read_image, save_image
 from .predictor import Predictor
-from .targets import Target, target_of
+
+TILE = 168
 
 
 class FeatureMapError(UserError):
-    """There are no feature maps to show, or no such level or channel."""
+    """There are no such maps, or no such class or channel."""
+
+
+def class_score(
+    predictor: Predictor, inputs: Tensor, samples: list, target: str | None
+) -> tuple[Tensor, str, str]:
+    """Run a model on ``inputs`` ``(1, 3, H, W)`` and give the score of a class.
+
+    The score of a classifier is the logit of the class. For a segmentor it is the mean
+    over the pixels of the class, for a detector over its objects or its best anchors.
+
+    Returns:
+        The score, the name of the class, and what the score is the mean of.
+
+    Raises:
+        FeatureMapError: There is no such class, or nothing of it was found.
+    """
+    classes, model = predictor.classes, predictor.model
+    numbers = {str(i): i for i in range(len(classes))}
+    numbers |= {name: i for i, name in enumerate(classes)}
+    if target is not None and target not in numbers:
+        shown = ', '.join(classes[:12]) + (' ...' if len(classes) > 12 else '')
+        raise FeatureMapError(f'--target {target}: the classes are {shown}')
+    label = None if target is None else numbers[target]
+    if predictor.scope == 'mmpretrain':
+        logits = model(inputs, mode='tensor')
+        logits = logits[-1] if isinstance(logits, list | tuple) else logits
+        label = int(logits[0].argmax()) if label is None else label
+        return logits[0, label], classes[label], 'logit'
+    if predictor.scope == 'mmseg':
+        logits = model.encode_decode(inputs, [s.metainfo for s in samples])
+        labels, part = logits[0].argmax(0), 'pixels'
+        label = int(labels.flatten().bincount().argmax()) if label is None else label
+        values = logits[0, label]
+    else:
+        labels, values, part = detections(model, inputs, samples)
+        if label is None and len(labels):
+            label = int(labels[values.argmax()])
+    found = labels == label
+    if label is None or not found.any():
+        raise FeatureMapError(
+            f'the model finds no {part} of {target or "any class"} in this picture. '
+            'Use another --image or --target, or show the maps alone (--no-cam)'
+        )
+    return values[found].mean(), classes[label], f'{int(found.sum())} {part}'
+
+
+def detections(model: Any, inputs: Tensor, samples: list) -> tuple[Tensor, Tensor, str]:
+    """Labels and differentiable log-odds of what a detector finds."""
+    head: Any = getattr(model, 'bbox_head', None)
+    if hasattr(head, 'prior_generator'):  # its decoded scores have no graph
+        maps = [m[0] for m in head(model.extract_feat(inputs))[0]]
+        maps = [m.unflatten(0, (-1, head.cls_out_channels)).movedim(1, 3) for m in maps]
+        logits = torch.cat([m.flatten(0, 2) for m in maps])[:, : head.num_classes]
+        best = logits.topk(min(20, len(logits)), dim=0).values
+        labels = torch.arange(head.num_classes, device=best.device).expand_as(best)
+        return labels.flatten(), best.flatten(), 'anchors'
+    if hasattr(model, 'roi_head'):
+        # Boxes only: pasting masks into the picture would keep a large graph.
+        features, metas = model.extract_feat(inputs), [s.metainfo for s in samples]
+        with torch.no_grad():
+            boxes = model.rpn_head.predict(features, samples, rescale=False)
+        head = model.roi_head
+        found = head.predict_bbox(features, metas, boxes, head.test_cfg)[0]
+    else:
+        found = model.predict(inputs, samples, rescale=False)[0].pred_instances
+    return found.labels, torch.logit(found.scores, eps=1e-6), 'objects'
 
 
 @dataclass
-class LevelView:
-    """One level of the pyramid for one picture.
+class Level:
+    """Feature map of one stage or pyramid level for one picture.
 
     Attributes:
         name: ``stage1`` ... of the backbone, ``pyramid1`` ... of the neck.
         features: ``(C, H, W)``, the part that the picture covers.
         stride: Pixels of the model's input for one position.
-        cam: ``(H, W)``, not negative, or None when not asked for.
+        cam: Class-activation map ``(H, W)``, not negative, if there is one.
     """
 
     name: str
@@ -42,121 +114,154 @@ class LevelView:
     cam: np.ndarray | None = None
 
     @property
-    def energy(self) -> np.ndarray:
+    def rms(self) -> np.ndarray:
         """Root mean square over the channels, ``(H, W)``."""
         return np.sqrt((self.features.astype(np.float64) ** 2).mean(0))
 
-    @property
-    def dead_channels(self) -> int:
-        """Channels that are the same everywhere on this picture."""
-        flat = self.features.reshape(self.features.shape[0], -1)
-        return int((np.ptp(flat, axis=1) == 0).sum())
-
-    def liveliest(self, count: int) -> list[int]:
-        """Channels of the largest variance over the positions, descending."""
-        variance = self.features.reshape(self.features.shape[0], -1).var(axis=1)
-        return [int(i) for i in np.argsort(-variance, kind='stable')[:count]]
-
-
-@contextmanager
-def levels_of(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Record the levels ``(B, C, H, W)`` of each forward pass, with their graph."""
-    found: dict[str, Tensor] = {}
-
-    def record(name: str):
-        def hook(_module, _inputs, output):
-            maps = output if isinstance(output, tuple | list) else [output]
-            maps = [m for m in maps if isinstance(m, Tensor) and m.dim() == 4]
-            for index, level in enumerate(maps):
-                found[name if len(maps) == 1 else f'{name}{index + 1}'] = level
-
-        return hook
-
-    backbone, neck = model.backbone, getattr(model, 'neck', None)
-    stages = getattr(backbone, 'res_layers', None)
-    taps = (
-        [(f'stage{i + 1}', getattr(backbone, name)) for i, name in enumerate(stages)]
-        if stages
-        else [('stage', backbone)]
-    )
-    if isinstance(neck, nn.Module):
-        taps.append(('pyramid', neck))
-    handles = [module.register_forward_hook(record(name)) for name, module in taps]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
+    def describe(self) -> dict[str, Any]:
+        """The numbers behind a row of the sheet."""
+        peak = None
+        if self.cam is not None and self.cam.max() > 0:
+            row, column = np.unravel_index(int(self.cam.argmax()), self.cam.shape)
+            peak = [(column + 0.5) * self.stride, (row + 0.5) * self.stride]
+        return {
+            'level': self.name,
+            'shape': self.features.shape,
+            'stride': self.stride,
+            'rms': float(np.sqrt((self.rms**2).mean())),
+            'constant_channels': int((np.ptp(self.features, axis=(1, 2)) == 0).sum()),
+            'cam_peak_xy': peak,
+        }
 
 
-def view_levels(
-    predictor: Predictor,
-    image: np.ndarray,
-    cam: bool = True,
-    target: str | None = None,
-) -> tuple[list[LevelView], Target | None]:
-    """Pass a picture through a model and look at its levels.
-
-    Args:
-        predictor: The model.
-        image: ``(H, W, 3)`` uint8 RGB.
-        cam: Compute class-activation maps too.
-        target: Class they are for; by default the most certain one predicted.
+def levels_of(
+    predictor: Predictor, image: np.ndarray, cam: bool = True, target: str | None = None
+) -> tuple[list[Level], str, str]:
+    """Pass a picture ``(H, W, 3)``, uint8 RGB, through a model and record its levels.
 
     Returns:
-        The levels from fine to coarse, and what the maps are for.
+        The levels from fine to coarse; with ``cam`` also the class of the activation
+        maps and what its score is the mean of.
 
     Raises:
-        FeatureMapError: The model gives no maps.
-        UserError: The class is unknown, or there is no score to follow back.
+        FeatureMapError: The model gives no maps, or there is no score to follow back.
     """
     model = predictor.model
-    batch = predictor.prepare(image)
-    if predictor.scope == 'mmpretrain':
-        batch = {**batch, 'inputs': torch.stack(batch['inputs'])}
-    data = model.data_preprocessor(batch, False)
-    inputs = data['inputs']
-    goal = None
-    with torch.set_grad_enabled(cam), levels_of(model) as found:
-        inputs = inputs.detach().requires_grad_(cam)
+    data = model.data_preprocessor(predictor.prepare(image), False)
+    inputs, samples = data['inputs'].requires_grad_(cam), data['data_samples']
+    name = found = ''
+    with torch.set_grad_enabled(cam), recorded_feature_maps(model) as recorded:
         if cam:
-            goal = target_of(predictor, inputs, data['data_samples'], target)
+            score, name, found = class_score(predictor, inputs, samples, target)
         else:
             model.extract_feat(inputs)
-        levels = dict(found)
-    if not levels:
+        maps = {key: level for key, level in recorded.items() if level.dim() == 4}
+    if not maps:
         raise FeatureMapError(
             f'{type(model.backbone).__name__} gives no (B, C, H, W) maps to show'
         )
-    gradients: dict[str, Tensor | None] = dict.fromkeys(levels)
-    if goal is not None:
-        values = torch.autograd.grad(
-            goal.score, list(levels.values()), allow_unused=True
-        )
-        gradients = dict(zip(levels, values, strict=True))
-    height, width = _covered(data['data_samples'][0], inputs)
-    views = []
-    for name, level in levels.items():
+    gradients: Sequence[Tensor | None] = [None] * len(maps)
+    if cam:
+        gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
+    covered = samples[0].metainfo.get('img_shape') or inputs.shape[-2:]
+    levels = []
+    for (key, level), gradient in zip(maps.items(), gradients, strict=True):
         stride = inputs.shape[-1] / level.shape[-1]
-        rows = max(1, round(height / (inputs.shape[-2] / level.shape[-2])))
-        columns = max(1, round(width / stride))
-        part = np.s_[..., :rows, :columns]
-        gradient = gradients[name]
+        height, width = (max(1, round(int(side) / stride)) for side in covered[:2])
+        part = level.detach()[0, :, :height, :width].cpu()
         activation = None
         if gradient is not None:
-            activation = (gradient * level)[0].sum(0).clamp(min=0)[part]
-        views.append(
-            LevelView(
-                name,
-                level[0].detach().cpu().numpy()[part],
-                stride,
-                None if activation is None else activation.detach().cpu().numpy(),
-            )
+            gradient = gradient[0, :, :height, :width].cpu()
+            activation = (gradient * part).sum(0).clamp(min=0).numpy()
+        levels.append(Level(key, part.numpy(), stride, activation))
+    return levels, name, found
+
+
+def colored(values: np.ndarray, name: str = 'viridis') -> np.ndarray:
+    """A map ``(H, W)`` in colors, its smallest value dark and its largest bright."""
+    from matplotlib import colormaps
+
+    values = (values - values.min()) / max(float(np.ptp(values)), 1e-30)
+    return np.rint(colormaps[name](values)[..., :3] * 255).astype(np.uint8)
+
+
+def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """Lay a class-activation map ``(H, W)`` over a picture of any size."""
+    height, width = image.shape[:2]
+    cam = resize(cam / max(float(cam.max()), 1e-30), width, height, True).clip(0, 1)
+    weight = (0.15 + 0.6 * cam)[..., None]
+    mixed = (1 - weight) * image + weight * colored(cam, 'inferno')
+    return np.rint(mixed).astype(np.uint8)
+
+
+def sheet(
+    image: np.ndarray, levels: Sequence[Level], channels: Sequence[int] | int
+) -> np.ndarray:
+    """One row per level: root mean square, class-activation map, channels."""
+    scale = TILE / max(image.shape[:2])
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    rows = []
+    for level in levels:
+        count, lines, columns = level.features.shape
+        chosen: Sequence = np.argsort(-level.features.var(axis=(1, 2))).tolist()
+        chosen = chosen[:channels] if isinstance(channels, int) else channels
+        tiles = {f'{level.name} rms': colored(level.rms)}
+        if level.cam is not None:
+            tiles['CAM'] = overlay(resize(image, width, height, True), level.cam)
+        for index in chosen:
+            if not 0 <= index < count:
+                raise FeatureMapError(
+                    f'--channels {index}: {level.name} has channels 0 to {count - 1}'
+                )
+            tiles[f'channel {index}'] = colored(level.features[index], 'gray')
+        panels = [resize(tile, width, height, smooth=False) for tile in tiles.values()]
+        text = f'{level.name}: {count} channels of {columns} x {lines}, '
+        text += f'stride {level.stride:g}'
+        rows.append(caption(side_by_side(panels, list(tiles)), text))
+    return stack(rows)
+
+
+def feature_maps(
+    image: str | Path,
+    pairs: Sequence[tuple],
+    out: str | Path,
+    channels: Sequence[int] | int = 6,
+    cam: bool = True,
+    target: str | None = None,
+    device: str = 'cpu',
+    options: dict[str, Any] | None = None,
+    trust: bool = False,
+) -> tuple[Path, Path]:
+    """Write ``feature_maps.png`` and ``feature_maps.json`` into a folder.
+
+    Args:
+        pairs: ``(config, checkpoint, label)`` of each model.
+        channels: These channels of each level, or that many of the largest variance.
+        cam: Add class-activation maps, of the class ``target`` if it is given.
+
+    Raises:
+        UserError: The picture, a config or a checkpoint does not fit.
+    """
+    picture = read_image(image)
+    blocks, report = [], []
+    for config, checkpoint, label in pairs:
+        predictor = Predictor(load_config(config, options), checkpoint, device, trust)
+        levels, name, found = levels_of(predictor, picture, cam, target)
+        text = f'{label}   CAM of {name}: {found}' if cam else label
+        text += '   (each map from its smallest value, dark, to its largest, bright)'
+        sample = predictor(picture)
+        result = predictor.draw(picture, sample, least=2 * TILE, most=4 * TILE)
+        block = stack([result, sheet(picture, levels, channels)])
+        blocks.append(caption(block, text))
+        report.append(
+            {
+                'label': label,
+                'config': config,
+                'checkpoint': checkpoint,
+                'cam': {'class': name, 'score_of': found} if cam else None,
+                'levels': [level.describe() for level in levels],
+            }
         )
-    return views, goal
-
-
-def _covered(sample, inputs: Tensor) -> tuple[int, int]:
-    """Height and width of the picture inside the padded input."""
-    shape = sample.metainfo.get('img_shape') or tuple(inputs.shape[-2:])
-    return int(shape[0]), int(shape[1])
+    png = save_image(stack(blocks, gap=14), Path(out) / 'feature_maps.png')
+    numbers = Path(out) / 'feature_maps.json'
+    return png, write_json(numbers, {'image': image, 'models': report})

@@ -1,23 +1,25 @@
 """Predicting a picture, a folder or a video with one model or several."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mmcv
 import numpy as np
-from rich.progress import track
 
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import replacing
+from mmgcp.utils.progress import track
 
 from .drawing import enlarge, side_by_side
-from .files import VIDEOS, Video, find_images, read_image, save_image, video_writer
+from .files import IMAGES, VIDEOS, MediaError, find_images, read_image, save_image
 from .predictor import Predictor
 
 
 def pairs_of(paths: Sequence[str], labels: Sequence[str] | None = None) -> list[tuple]:
-    """Turn ``CONFIG CHECKPOINT CONFIG CHECKPOINT ...`` into labelled pairs.
+    """Turn ``CONFIG CHECKPOINT CONFIG CHECKPOINT ...`` into pairs with a label each.
 
     Raises:
         UserError: An odd number of paths, or another number of labels.
@@ -28,73 +30,13 @@ def pairs_of(paths: Sequence[str], labels: Sequence[str] | None = None) -> list[
             'each model'
         )
     configs, checkpoints = paths[::2], paths[1::2]
-    if labels is None:
-        same = len(set(configs)) == 1
-        labels = [
-            _short(checkpoint) if same and len(configs) > 1 else Path(config).stem
-            for config, checkpoint in zip(configs, checkpoints, strict=True)
-        ]
+    if labels is None and len(configs) > 1 and len(set(configs)) == 1:
+        labels = ['/'.join(Path(checkpoint).parts[-2:]) for checkpoint in checkpoints]
+    elif labels is None:
+        labels = [Path(config).stem for config in configs]
     if len(labels) != len(configs):
         raise UserError(f'--labels: {len(labels)} labels for {len(configs)} models')
     return list(zip(configs, checkpoints, labels, strict=True))
-
-
-def _short(checkpoint: str) -> str:
-    path = Path(checkpoint)
-    return '/'.join(path.parts[-2:])
-
-
-class Comparison:
-    """Several models on the same picture, drawn in one row.
-
-    Args:
-        predictors: The models.
-        titles: A title for each.
-        threshold: Least score of an object that is drawn.
-        with_input: Put the picture itself in front.
-        least: Shorter side of each drawn picture, at least.
-    """
-
-    def __init__(
-        self,
-        predictors: Sequence[Predictor],
-        titles: Sequence[str],
-        threshold: float = 0.3,
-        with_input: bool = False,
-        least: int = 384,
-    ) -> None:
-        self.predictors = list(predictors)
-        self.titles = list(titles)
-        self.threshold = threshold
-        self.with_input = with_input
-        self.least = least
-
-    def __call__(self, image: np.ndarray, name: str = '') -> np.ndarray:
-        panels, titles = [], []
-        if self.with_input:
-            panels.append(enlarge(image, self.least)[0])
-            titles.append(name or 'input')
-        for predictor, title in zip(self.predictors, self.titles, strict=True):
-            result = predictor(image, name)
-            panels.append(predictor.draw(result, self.threshold, self.least))
-            titles.append(title)
-        return side_by_side(panels, titles)
-
-
-def targets(images: Sequence[Path], source: Path, out: Path) -> list[Path]:
-    """A file name in ``out`` for each picture, different ones for all."""
-    root = source if source.is_dir() else source.parent
-    names = [image.relative_to(root) for image in images]
-    repeated = Counter(name.with_suffix('') for name in names)
-    return [
-        out
-        / (
-            name.with_suffix('.png')
-            if repeated[name.with_suffix('')] == 1
-            else name.with_name(f'{name.stem}_{name.suffix[1:]}.png')
-        )
-        for name in names
-    ]
 
 
 def predict(
@@ -106,42 +48,80 @@ def predict(
     with_input: bool = False,
     options: dict[str, Any] | None = None,
     trust: bool = False,
-) -> list[Path]:
-    """Predict a picture, every picture of a folder, or a video; write what is seen.
+) -> tuple[list[Path], list[str]]:
+    """Predict a picture, every picture of a folder, or a video, and draw the results.
 
     Args:
         source: A picture, a folder or a video.
         pairs: ``(config, checkpoint, label)`` of each model.
         out: Folder of the results.
+        threshold: Least score of an object that is drawn.
+        with_input: Put the picture itself in front.
         options: Overrides of every config.
 
     Returns:
-        The files written, one for each picture or video.
+        The files written, and a message for each picture that cannot be read.
 
     Raises:
-        UserError: Something of the input does not fit; says what.
+        UserError: The input, a config or a checkpoint does not fit.
     """
     source, out = Path(source), Path(out)
-    is_video = source.suffix.lower() in VIDEOS
-    images = [] if is_video else find_images(source)
-    video = Video(source) if is_video else None
-    if out.resolve() == (source if source.is_dir() else source.parent).resolve():
+    root = source if source.is_dir() else source.parent
+    if out.resolve() == root.resolve():
         raise UserError(f'--out {out} is the folder of the input; choose another one')
-    predictors, titles = [], []
-    for config, checkpoint, label in pairs:
-        settings = load_config(config, options)
-        predictors.append(Predictor(settings, checkpoint, device, trust))
-        titles.append(label)
-    compare = Comparison(predictors, titles, threshold, with_input)
-    if video is not None:
-        target = out / f'{source.stem}.mp4'
-        with video_writer(target, video.rate) as write:
-            for frame in track(video, 'predicting', total=len(video) or None):
-                write(compare(frame, source.name))
-        return [target]
-    written = targets(images, source, out)
-    for image, target in track(
-        list(zip(images, written, strict=True)), 'predicting', disable=len(images) < 2
-    ):
-        save_image(compare(read_image(image), image.name), target)
-    return written
+    images = [path for path in find_images(source) if out not in path.parents]
+    models = [
+        (Predictor(load_config(config, options), checkpoint, device, trust), label)
+        for config, checkpoint, label in pairs
+    ]
+
+    def compare(image: np.ndarray, name: str) -> np.ndarray:
+        panels, titles = ([enlarge(image)], [name]) if with_input else ([], [])
+        for model, label in models:
+            sample = model(image, name)
+            panels.append(model.draw(image, sample, threshold=threshold))
+            titles.append(label)
+        return side_by_side(panels, titles)
+
+    if source.suffix.lower() in VIDEOS:
+        return [_predict_video(source, out / f'{source.stem}.mp4', compare)], []
+    written, failed = [], []
+    for image in track(images, 'predicting'):
+        # The result has the name of its picture, so that no two have the same.
+        target = out / image.relative_to(root)
+        if target.suffix.lower() not in IMAGES:
+            target = target.with_suffix('.png')
+        try:
+            drawn = compare(read_image(image), image.name)
+        except MediaError as error:
+            failed.append(str(error))
+        except cv2.error as error:  # it is too narrow to be resized, for example
+            failed.append(f'{image} does not fit the test pipeline: {error}'.strip())
+        else:
+            written.append(save_image(drawn, target))
+    return written, failed
+
+
+def _predict_video(source: Path, target: Path, compare: Callable) -> Path:
+    """Draw every frame of a video into another one, which is written whole or not."""
+    video = mmcv.VideoReader(str(source))
+    writer = None
+    with replacing(target) as part:
+        for frame in track(video, 'predicting', total=max(0, video.frame_cnt) or None):
+            drawn = compare(np.ascontiguousarray(frame[..., ::-1]), source.name)
+            if writer is None:
+                code, size = cv2.VideoWriter.fourcc(*'mp4v'), drawn.shape[1::-1]
+                writer = cv2.VideoWriter(str(part), code, video.fps or 25.0, size)
+            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+        if writer is None:
+            raise MediaError(
+                f'{source} cannot be read as a video. Check that it plays, or convert '
+                'it to .mp4 (H.264)'
+            )
+        writer.release()
+        if not part.stat().st_size:
+            raise MediaError(
+                f'{target} cannot be written: the disk is full, or this build of '
+                'OpenCV has no encoder for .mp4'
+            )
+    return target

@@ -1,6 +1,5 @@
-"""Predictions of a detector, a segmenter or a classifier on any picture."""
+"""Predictions of a detector, a segmentor or a classifier on any picture."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +11,38 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmgcp.utils.config import ConfigError, framework_of, innermost_dataset, required
 from mmgcp.weights.trained_model import load_trained_model
 
-from .drawing import draw_instances, draw_segments, enlarge, palette_of
-
-LOADERS = ('LoadImageFromFile', 'LoadImageFromNDArray')
-ANNOTATIONS = ('LoadAnnotations', 'LoadPanopticAnnotations')
+from .drawing import Color, draw_instances, draw_segments, enlarge, palette_of, resize
 
 
-def dataset_meta(dataset: dict, scope: str) -> tuple[list[str], list]:
-    """Names and colours of the classes, without reading the data set.
+def preprocessor_of(config: Config) -> dict[str, Any]:
+    """Settings of the data preprocessor, wherever a framework keeps them."""
+    inner = config.model.get('data_preprocessor') or {}
+    return {**(config.get('data_preprocessor') or {}), **inner}
+
+
+def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
+    """Names and colors of the classes of a data set, which is given by its config.
 
     Raises:
         ConfigError: Neither the config nor the data set's class names them.
     """
-    with DefaultScope.overwrite_default_scope(scope):
-        kind = DATASETS.get(dataset['type'])
+    scope = framework_of(config)
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(dataset['type'])
     known = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-    classes = known.get('classes')
+    classes = known.get('classes') or ()
     if isinstance(classes, str):
-        classes = Path(classes).read_text().split('\n')
+        classes = Path(classes).read_text(encoding='utf-8').split('\n')
+    count = (config.model.get('head') or {}).get('num_classes')
+    if scope == 'mmpretrain' and count not in (None, len(classes)):
+        # An image folder names its classes, and it need not be on this machine.
+        classes = [str(i) for i in range(count)]
     if not classes:
         raise ConfigError(
-            f'{dataset["type"]}: no names of classes; set metainfo=dict(classes=...)'
+            f'{config.filename}: the data set {dataset["type"]} names no classes; '
+            'give it metainfo=dict(classes=[...])'
         )
     return list(classes), palette_of(len(classes), known.get('palette'))
-
-
-@dataclass
-class Result:
-    """A picture as the model saw it and what it found there.
-
-    Attributes:
-        image: ``(H, W, 3)`` uint8 RGB, as given.
-        sample: The framework's data sample, on the CPU.
-    """
-
-    image: np.ndarray
-    sample: Any
 
 
 class Predictor:
@@ -71,30 +66,25 @@ class Predictor:
         device: str = 'cpu',
         trust: bool = False,
     ) -> None:
-        self.config = config
+        from mmengine.dataset import Compose
+
         self.scope = framework_of(config)
         self.model = load_trained_model(config, checkpoint, device, trust)
         dataset = innermost_dataset(required(config, 'test_dataloader.dataset'))
-        self.pipeline = self._pipeline(dataset)
-        if self.scope == 'mmpretrain' and not dataset.get('metainfo'):
-            count = required(config, 'model.head.num_classes')
-            self.classes = [str(i) for i in range(count)]
-            self.colors = palette_of(count)
-        else:
-            self.classes, self.colors = dataset_meta(dataset, self.scope)
-
-    def _pipeline(self, dataset: dict):
-        from mmengine.dataset import Compose
-
+        # The picture is given, and there are no annotations.
         steps = [
             step
             for step in dataset.get('pipeline') or []
-            if step['type'].rpartition('.')[2] not in (*LOADERS, *ANNOTATIONS)
+            if not step['type'].rpartition('.')[2].startswith('Load')
         ]
         if not steps:
-            raise ConfigError(f'{self.config.filename}: the test pipeline is empty')
+            raise ConfigError(
+                f'{config.filename}: test_dataloader.dataset.pipeline has no step '
+                'after the loading'
+            )
         with DefaultScope.overwrite_default_scope(self.scope):
-            return Compose(steps)
+            self.pipeline = Compose(steps)
+        self.classes, self.colors = classes_of(config, dataset)
 
     def prepare(self, image: np.ndarray, name: str = '') -> dict:
         """Pass a picture through the pipeline: a batch of one."""
@@ -108,79 +98,63 @@ class Predictor:
             'seg_fields': [],
             'reduce_zero_label': False,
         }
-        packed = self.pipeline(data)
-        return {key: [value] for key, value in packed.items()}
+        batch: dict = {key: [value] for key, value in self.pipeline(data).items()}
+        if self.scope == 'mmpretrain':
+            batch['inputs'] = torch.stack(batch['inputs'])
+        return batch
 
     @torch.no_grad()
-    def __call__(self, image: np.ndarray, name: str = '') -> Result:
-        """Predict one ``(H, W, 3)`` uint8 RGB picture."""
-        batch = self.prepare(image, name)
-        if self.scope == 'mmpretrain':
-            batch = {**batch, 'inputs': torch.stack(batch['inputs'])}
-        sample = self.model.test_step(batch)[0].cpu()
-        return Result(image, sample)
+    def __call__(self, image: np.ndarray, name: str = '') -> Any:
+        """Predict a ``(H, W, 3)`` uint8 RGB picture: a data sample on the CPU."""
+        return self.model.test_step(self.prepare(image, name))[0].cpu()
 
-    def draw(self, result: Result, threshold: float = 0.3, least: int = 384):
-        """Draw a result on an enlarged copy of its picture, RGB."""
-        image, factor = enlarge(result.image, least)
-        return draw_sample(
-            image,
-            factor,
-            result.sample,
-            self.classes,
-            self.colors,
-            predicted=True,
-            threshold=threshold,
-        )
+    def draw(self, image: np.ndarray, sample: Any, **options: Any) -> np.ndarray:
+        """Draw a prediction; the options are those of :func:`draw_sample`."""
+        return draw_sample(image, sample, self.classes, self.colors, **options)
 
 
 def draw_sample(
     image: np.ndarray,
-    factor: int,
     sample: Any,
     classes: list[str],
-    colors: list,
+    colors: list[Color],
     predicted: bool = True,
     threshold: float = 0.3,
+    least: int = 384,
+    most: int | None = None,
 ) -> np.ndarray:
     """Draw the predictions or the annotations of a framework's data sample.
 
     Args:
-        image: The picture, ``factor`` times as large as the sample's coordinates.
+        image: ``(H, W, 3)`` uint8 RGB; the sample's coordinates are its pixels.
         predicted: The predictions; the annotations otherwise.
         threshold: Objects below this score are left out.
+        least, most: Size of the drawn picture, see :func:`enlarge`.
     """
     kind = 'pred' if predicted else 'gt'
+    original = image.shape[1]
+    image = enlarge(image, least, most)
+    height, width = image.shape[:2]
     if f'{kind}_sem_seg' in sample:
-        segments = as_array(sample.get(f'{kind}_sem_seg').data)[0]
-        segments = segments.repeat(factor, 0).repeat(factor, 1)
+        segments = as_array(sample.get(f'{kind}_sem_seg').data)[0].astype(np.int32)
+        segments = resize(segments, width, height, smooth=False)
         return draw_segments(image, segments, classes, colors)
     if f'{kind}_instances' in sample:
         objects = sample.get(f'{kind}_instances')
-        scores = None
+        scores = masks = None
         if 'scores' in objects:
             # the most certain last, on top of the others
             order = objects.scores.argsort()
             objects = objects[order[objects.scores[order] >= threshold]]
             scores = as_array(objects.scores)
-        masks = None
         if 'masks' in objects:
-            masks = as_array(objects.masks).astype(bool)
-            masks = masks.repeat(factor, 1).repeat(factor, 2)
-        return draw_instances(
-            image,
-            as_array(objects.bboxes) * factor,
-            as_array(objects.labels),
-            classes,
-            colors,
-            scores,
-            masks,
-        )
+            bitmaps = as_array(objects.masks).astype(bool)
+            masks = [resize(bitmap, width, height, smooth=False) for bitmap in bitmaps]
+        boxes = as_array(objects.bboxes) * (width / original)
+        labels = as_array(objects.labels)
+        return draw_instances(image, boxes, labels, classes, colors, scores, masks)
     label = int(as_array(sample.get(f'{kind}_label')).reshape(-1)[0])
-    height, width = image.shape[:2]
-    score = None
-    if predicted:
-        score = [float(as_array(sample.pred_score)[label])]
+    score = [float(as_array(sample.pred_score)[label])] if predicted else None
     frame = np.array([[0, 0, width - 1, height - 1]])
     return draw_instances(image, frame, [label], classes, colors, score)
 
@@ -189,8 +163,7 @@ def as_array(value: Any) -> np.ndarray:
     """Tensors, boxes and masks of the frameworks as numpy arrays."""
     if hasattr(value, 'to_ndarray'):
         return value.to_ndarray()
-    if hasattr(value, 'tensor'):
-        value = value.tensor
+    value = getattr(value, 'tensor', value)
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().numpy()
     return np.asarray(value)

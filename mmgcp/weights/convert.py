@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from .errors import CheckpointError, KeyMismatchError, first_names
-from .files import save_atomically
-from .layouts import LAYOUTS, detect_layout, list_layouts
-from .layouts.deep_stem import to_mmpretrain
-from .metadata import declared_settings, describe, pooling_head
-from .reading import MAX_BYTES, read_checkpoint, tensors_of
-from .report import KeyReport
-from .specs import Architecture, recognise
-from .specs_heads import rest_shapes
+from ..version import __version__
+from .architectures import model_shapes, recognize
+from .deep_stem import names_of_mmpretrain
+from .errors import CheckpointError, KeyMismatchError
+from .files import file_sha256, save_atomically
+from .layouts import KeyReport, Layout, detect_layout
+from .metadata import declared_settings
+from .reading import model_tensors, read_checkpoint
 
-TARGETS = ('encoder', 'classifier', 'detector')
+IMAGENET_INPUT = dict(
+    mean='[123.675, 116.28, 103.53]', std='[58.395, 57.12, 57.375]', to_rgb='true'
+)
 
 
 @dataclass(frozen=True)
@@ -25,156 +26,67 @@ class Conversion:
 
     Attributes:
         path: The file.
+        sha256: Its digest.
         report: Fate of every tensor.
         meta: Metadata in the file.
     """
 
     path: Path
+    sha256: str
     report: KeyReport
     meta: dict[str, str]
 
     def text(self, verbose: bool = False) -> str:
-        """Report and metadata as printed."""
-        lines = [self.report.text(verbose)]
-        # a digest for each tensor is for machines
-        shown = {k: v for k, v in self.meta.items() if k != 'tensors_sha256'}
-        lines += [f'{key:24}{value}' for key, value in shown.items()]
-        return '\n'.join(lines)
-
-
-def state_dict_of(content, source: str, ema: bool = False) -> dict[str, torch.Tensor]:
-    """The named tensors of a training checkpoint, without ``module.``.
-
-    Args:
-        content: What the file holds.
-        source: Its name, for messages.
-        ema: Take the exponential moving average that timm stores beside the weights.
-
-    Raises:
-        CheckpointError: There are no weights, or no average of them.
-    """
-    keys = ('state_dict_ema', 'model_ema') if ema else ('state_dict', 'model')
-    if isinstance(content, Mapping):
-        found = next((key for key in keys if key in content), None)
-        if found is not None:
-            content = content[found]
-        elif ema and 'ema_state_dict' in content:
-            # mmengine swaps the two when it saves: the average has the plain name
-            content = content['state_dict']
-        elif ema:
-            raise CheckpointError(
-                f'{source}: no averaged weights (state_dict_ema or model_ema) in it, '
-                f'found {first_names(map(str, content))}; leave out --ema'
-            )
-    tensors = tensors_of(content, source)
-    while all(name.startswith('module.') for name in tensors):
-        tensors = {name.removeprefix('module.'): t for name, t in tensors.items()}
-    return tensors
-
-
-def _leave_rest(tensors: dict, report: KeyReport, rule: str) -> None:
-    """Drop all but the encoder, and say so in the report."""
-    origin = {new: old for old, new in report.renamed.items()}
-    for name in [name for name in tensors if not name.startswith('backbone.')]:
-        del tensors[name]
-        old = origin.get(name, name)
-        if report.renamed.pop(old, None) is None:
-            report.taken.remove(old)
-        report.drop(rule, old)
-    report.changed = {
-        rule: kept
-        for rule, names in report.changed.items()
-        if (kept := [name for name in names if name in tensors])
-    }
-    report.renamed = {
-        old: new.removeprefix('backbone.') for old, new in report.renamed.items()
-    }
-
-
-def _check(tensors: dict, report: KeyReport, to: str) -> Architecture | None:
-    """Hold the renamed tensors against the architecture that they belong to."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    encoder = {
-        name.removeprefix('backbone.'): shape
-        for name, shape in shapes.items()
-        if name.startswith('backbone.')
-    }
-    architecture = recognise(encoder)
-    if architecture is None:
-        return None
-    expected = {f'backbone.{n}': shape for n, shape in architecture.shapes.items()}
-    if to != 'encoder':
-        expected |= rest_shapes(shapes, architecture, to)
-    counters = {name for name in expected if name.endswith('.num_batches_tracked')}
-    if not counters & tensors.keys():
-        for name in sorted(counters):
-            tensors[name] = torch.zeros((), dtype=torch.long)
-            report.add('counter older files lack, set to 0', name)
-    report.missing += [name for name in expected if name not in tensors]
-    for name, shape in shapes.items():
-        if name not in expected:
-            if to != 'encoder' or name.startswith('backbone.'):
-                report.unexpected.append(name)
-        elif shape != expected[name]:
-            report.mismatched.append(f'{name} is {shape}, expected {expected[name]}')
-    return architecture
+        """Report, metadata and digest as printed."""
+        values = {**self.meta, 'sha256': self.sha256}
+        lines = [f'{key:24}{value}' for key, value in values.items()]
+        return '\n'.join([self.report.text(verbose), *lines])
 
 
 def convert_checkpoint(
     src: str | Path,
     dst: str | Path,
     to: str = 'encoder',
-    layout: str | None = None,
     ema: bool = False,
     trust: bool = False,
     hash_name: bool = False,
-    max_bytes: int = MAX_BYTES,
 ) -> Conversion:
     """Translate a checkpoint into plain tensors and string metadata.
 
     Args:
         src: The checkpoint. It is never changed.
-        dst: File to write, at once or not at all.
+        dst: File to write, whole or not at all.
         to: ``'encoder'`` writes bare backbone names, ``'classifier'`` a model of
             mmpretrain, ``'detector'`` a model of mmdet 3.x.
-        layout: Name in :data:`mmgcp.weights.layouts.LAYOUTS`; None recognises it.
         ema: Take the averaged weights of a timm checkpoint.
         trust: Allow any Python object in the file, see :func:`read_checkpoint`.
-        hash_name: Put eight digits of the tensors' sha256 into the name.
-        max_bytes: Largest file to read.
-
-    Returns:
-        The path, the key report and the metadata.
+        hash_name: Put eight digits of the sha256 of the file into its name.
 
     Raises:
-        CheckpointError: The file cannot be read or its layout is unknown.
+        CheckpointError: The file cannot be read, its layout is unknown, or values in
+            it are not finite.
         KeyMismatchError: Tensors are missing, left over or of the wrong shape.
     """
     src, dst = Path(src).expanduser(), Path(dst).expanduser()
-    if to not in TARGETS:
-        raise ValueError(f'to={to!r} is none of {TARGETS}')
-    if layout is not None and layout not in LAYOUTS:
-        raise CheckpointError(
-            f'--layout {layout} is none of the layouts:\n{list_layouts()}'
-        )
     if src.resolve() == dst.resolve():
         raise CheckpointError(f'{dst} is the source itself, which is never changed')
-    content = read_checkpoint(src, trust=trust, max_bytes=max_bytes)
-    source = state_dict_of(content, str(src), ema)
-    kind = LAYOUTS[layout] if layout else detect_layout(source)
-    if to not in kind.targets:
+    content = read_checkpoint(src, trust=trust)
+    source = model_tensors(content, str(src), ema)
+    layout = detect_layout(source, str(src))
+    if to not in layout.targets:
         raise CheckpointError(
-            f'{src} is a {kind.description}; it can be converted to '
-            f'{" or ".join(kind.targets)}, not to a {to}'
+            f'{src} is a {layout.description}; it can be converted to '
+            f'{" or ".join(layout.targets)}, not to a {to}'
         )
-    tensors, report = kind.translate(source)
+    tensors, report = layout.translate(source)
     settings = declared_settings(content)
-    settings['pooling_head'] = pooling_head(tensors, kind, settings, report)
-    reduction = tensors.get('neck.reduction.conv.weight')
-    settings['covariance_channels'] = str(0 if reduction is None else len(reduction))
-    settings['target'] = to
+    settings.setdefault(
+        'pooling_head', _pooling_head(tensors, layout, settings, report)
+    )
+    reduction = tensors.get('neck.reduction.conv.weight', ())
+    settings['covariance_channels'] = str(len(reduction))
     if to == 'encoder':
-        _leave_rest(tensors, report, kind.rest)
+        _drop_rest(tensors, report)
     try:
         architecture = _check(tensors, report, to)
         problems = report.problems
@@ -182,26 +94,82 @@ def convert_checkpoint(
         problems = str(error)
     if problems:
         raise KeyMismatchError(
-            f'{src} (layout {kind.name}): {problems}\n{report.text()}'
+            f'{src} (layout {layout.name}): {problems}\n{report.text()}'
         )
-    if to == 'encoder':
-        tensors = {name.removeprefix('backbone.'): t for name, t in tensors.items()}
-    elif to == 'classifier':
-        tensors = to_mmpretrain(tensors)
     if not tensors:
-        raise KeyMismatchError(f'{src} (layout {kind.name}): no encoder in it')
+        raise KeyMismatchError(f'{src} (layout {layout.name}): no encoder in it')
+    names = names_of_mmpretrain(tensors) if to == 'classifier' else {}
+    if to == 'encoder':
+        names = {name: name.removeprefix('backbone.') for name in tensors}
     # a slice or a view would be saved with all of what it is a part of
-    tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    meta = describe(tensors, src, kind, settings, architecture)
-    if hash_name:
-        dst = dst.with_name(f'{dst.stem}-{meta["sha256"][:8]}{dst.suffix}')
-    path = save_atomically({'state_dict': tensors, 'meta': meta}, dst)
-    return Conversion(path, report, meta)
+    tensors = {names.get(n, n): t.detach().clone() for n, t in tensors.items()}
+    meta = {
+        **layout.meta,
+        **(IMAGENET_INPUT if layout.published_input else {}),
+        **settings,
+        'target': to,
+        'layout': layout.name,
+        'source': src.name,
+        'source_sha256': file_sha256(src),
+        'architecture': architecture,
+        'mmgcp_version': __version__,
+    }
+    path, sha256 = save_atomically(
+        {'state_dict': tensors, 'meta': meta}, dst, hash_name=hash_name
+    )
+    return Conversion(path, sha256, report, meta)
 
 
-def export_encoder(src: str | Path, dst: str | Path) -> Path:
-    """Write the encoder of a classifier trained here, for ``PretrainedEncoder``.
+def _drop_rest(tensors: dict[str, torch.Tensor], report: KeyReport) -> None:
+    """Drop all but the encoder, and say so in the report."""
+    for old, new in list(report.kept.items()):
+        if not new.startswith('backbone.'):
+            del tensors[new], report.kept[old]
+            report.dropped['not part of the encoder'].append(old)
+    report.changed.clear()
 
-    The same as ``tools/convert_checkpoint.py SRC DST --to encoder``.
-    """
-    return convert_checkpoint(src, dst, to='encoder').path
+
+def _check(tensors: dict[str, torch.Tensor], report: KeyReport, to: str) -> str:
+    """Hold the renamed tensors against the network they belong to; return its name."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    found = recognize(
+        {
+            name.removeprefix('backbone.'): shape
+            for name, shape in shapes.items()
+            if name.startswith('backbone.')
+        }
+    )
+    if found is None:
+        return 'not checked'
+    architecture, config = found
+    expected = model_shapes(config, shapes, to)
+    counters = {name for name in expected if name.endswith('.num_batches_tracked')}
+    if not counters & tensors.keys():
+        for name in sorted(counters):
+            tensors[name] = torch.zeros((), dtype=torch.long)
+            report.added['counter older files lack, set to 0'].append(name)
+    report.missing += [name for name in expected if name not in tensors]
+    for name, shape in shapes.items():
+        if name not in expected:
+            report.unexpected.append(name)
+        elif shape != expected[name]:
+            report.mismatched.append(f'{name} is {shape}, expected {expected[name]}')
+    return architecture
+
+
+def _pooling_head(
+    tensors: Mapping, layout: Layout, settings: Mapping, report: KeyReport
+) -> str:
+    """Name of the pooling head an encoder was trained with, ``unknown`` if open."""
+    if 'neck.wr.weight' in tensors:
+        # the third group of the projection was cut
+        return 'dropcov' if report.changed else 'mgcrp'
+    if 'neck.reduction.conv.weight' not in tensors:
+        # a detector does not tell what its encoder was pre-trained with
+        return 'gap' if 'classifier' in layout.targets else 'unknown'
+    if 'neck.dropout.importance.weight' in tensors:
+        return 'dropcov'
+    named = settings.get('normalization', '').rpartition('.')[2]
+    known = {'NewtonSchulz': 'isqrt', 'MatrixPower': 'mpn'}
+    default = 'gcp' if layout.name == 'mmpretrain' else 'isqrt'
+    return layout.meta.get('pooling_head', known.get(named, named.lower() or default))

@@ -1,220 +1,198 @@
 """Reading checkpoints without running what is inside them."""
 
+import argparse
+import collections
+import pathlib
 import pickle
 import tarfile
 import zipfile
-from _compat_pickle import IMPORT_MAPPING
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from .errors import CheckpointError, UntrustedCheckpointError, first_names
 
+#: More than any model here has. A few stored bytes can stand for a huge tensor.
 MAX_BYTES = 8 * 1024**3
 
-_REBUILDERS = {
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('torch', 'Size'): torch.Size,
-    ('torch', 'device'): torch.device,
-    ('torch._utils', '_rebuild_tensor'): torch._utils._rebuild_tensor,
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
-    ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
-    ('torch.nn.parameter', 'Parameter'): torch.nn.Parameter,
-    ('torch.serialization', '_get_layout'): torch.serialization._get_layout,
-}
 
-# Training state that mmengine, timm and plain PyTorch scripts write beside the
-# weights. None of it is built: each becomes an inert stand-in.
-_INERT = {
-    ('argparse', 'Namespace'),
-    ('builtins', 'getattr'),
-    ('builtins', 'set'),
-    ('builtins', 'slice'),
-    ('collections', 'Counter'),
-    ('collections', 'defaultdict'),
-    ('mmengine.config.config', 'Config'),
-    ('mmengine.config.config', 'ConfigDict'),
-    ('mmengine.logging.history_buffer', 'HistoryBuffer'),
-    ('numpy', 'dtype'),
-    ('numpy', 'ndarray'),
-    ('pathlib', 'Path'),
-    ('pathlib', 'PosixPath'),
-    ('_codecs', 'encode'),
-}
-_INERT_PREFIXES = ('numpy.core.multiarray', 'numpy._core.multiarray', 'numpy.dtypes')
+def _bytes(text: str, encoding: str) -> bytes:
+    """``codecs.encode``, by which old pickle protocols write bytes."""
+    return text.encode('latin1')
 
 
-class Opaque:
-    """Stands for an object of a checkpoint that was not built."""
-
-    def __new__(cls, *args, **kwargs):
-        return super().__new__(cls)
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-    def __setitem__(self, key, value):
-        pass
-
-    def __call__(self, *args, **kwargs):
-        return self
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-    def add(self, item):
-        pass
+def _dtype(name: str, *flags: bool) -> np.dtype:
+    """``numpy.dtype``, of numbers only: the state of others can corrupt memory."""
+    dtype = np.dtype(name)
+    if dtype.kind not in 'biufc':
+        raise UntrustedCheckpointError(f'numpy.dtype({name!r})')
+    return dtype
 
 
-def _restricted_pickle(foreign: set[str]) -> SimpleNamespace:
-    """A stand-in for the module ``pickle`` that builds tensors and nothing else."""
+def _method(owner: type, name: str) -> Any:
+    """``getattr``, by which old pickle protocols write methods of a class."""
+    allowed = {
+        HistoryBuffer: ('min', 'max', 'mean', 'current'),
+        OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+    }
+    if not isinstance(owner, type) or name not in allowed.get(owner, ()):
+        raise UntrustedCheckpointError(f'getattr({owner}, {name!r})')
+    return getattr(owner, name)
 
-    class RestrictedUnpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            # protocol 2, which torch.save uses, has the names of Python 2
-            module = IMPORT_MAPPING.get(module, module)
-            if (module, name) in _REBUILDERS:
-                return _REBUILDERS[module, name]
-            if module == 'torch' and isinstance(
-                getattr(torch, name, None), torch.dtype
-            ):
-                return getattr(torch, name)
-            inert = (module, name) in _INERT or module.startswith(_INERT_PREFIXES)
-            if not inert:
-                foreign.add(f'{module}.{name}')
-            return Opaque
 
-    def load(file, **kwargs):
-        return RestrictedUnpickler(file, **kwargs).load()
-
-    return SimpleNamespace(
-        __name__='mmgcp.weights.reading',
-        Unpickler=RestrictedUnpickler,
-        UnpicklingError=pickle.UnpicklingError,
-        load=load,
+#: What tensors, and the training state of mmengine, timm and scripts, consist of.
+_ALLOWED = {
+    (kind.__module__, kind.__qualname__): kind
+    for kind in (
+        *(set, frozenset, slice, complex, list, dict, int, float),
+        *(collections.OrderedDict, collections.defaultdict, collections.Counter),
+        *(torch.Size, torch.device, np.ndarray),
+        torch._utils._rebuild_tensor,
+        torch._utils._rebuild_tensor_v2,
+        torch._utils._rebuild_parameter,
+        *(HistoryBuffer, OneCycleParamScheduler, ConfigDict, argparse.Namespace),
     )
+} | {
+    ('numpy', 'dtype'): _dtype,
+    ('numpy.core.multiarray', '_reconstruct'): np.empty(0).__reduce__()[0],
+    ('numpy.core.multiarray', 'scalar'): np.float64(0).__reduce__()[0],
+    ('pathlib', 'PosixPath'): pathlib.PurePosixPath,
+    ('pathlib', 'WindowsPath'): pathlib.PureWindowsPath,
+    ('_codecs', 'encode'): _bytes,
+    ('builtins', 'getattr'): _method,
+}
 
 
-def check_container(path: Path, max_bytes: int) -> None:
-    """Refuse what ``torch.load`` would misread, before it touches the file."""
+class _Unpickler(pickle.Unpickler):
+    """Builds what is in the list above and refuses everything else by name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # torch.save uses a protocol with the module names of Python 2
+        module = module.replace('__builtin__', 'builtins')
+        module = module.replace('numpy._core', 'numpy.core')
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise UntrustedCheckpointError(f'{module}.{name}')
+
+
+_SAFE_PICKLE = SimpleNamespace(
+    __name__=__name__,
+    Unpickler=_Unpickler,
+    UnpicklingError=pickle.UnpicklingError,
+    load=lambda file, **kwargs: _Unpickler(file, **kwargs).load(),
+)
+
+
+def check_checkpoint(source: str | Path) -> None:
+    """Refuse what ``torch.load`` would misread, before anything slow is done.
+
+    Args:
+        source: Path of a checkpoint. An address is not looked at.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is no checkpoint, or it is damaged.
+    """
+    if '://' in str(source):
+        return
+    path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     if not path.is_file():
         raise CheckpointError(f'{path} is not a regular file')
-    size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f'{path} is empty (0 bytes): download it again')
-    if size > max_bytes:
-        raise CheckpointError(
-            f'{path} has {size} bytes, more than the limit of {max_bytes}; '
-            'raise the limit (--max-size) if this is expected'
-        )
     with path.open('rb') as file:
-        head = file.read(512)
-    text = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-    if text.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
+        head = file.read(512).lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    if not head:
+        raise CheckpointError(f'{path} is empty: download it again')
+    if head.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
         raise CheckpointError(
-            f'{path} is a web page, not weights: the server answered with HTML '
-            '(a login, quota or confirmation page); download the file in a browser'
+            f'{path} is a web page, not weights: the server answered with a login, '
+            'quota or confirmation page; download the file in a browser'
         )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(
             f'{path} is a git-lfs pointer, not weights: run `git lfs pull`'
         )
-    if head.startswith((b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'7z\xbc\xaf', b'Rar!')):
-        raise CheckpointError(f'{path} is a compressed archive: unpack it first')
-    if head[:4] == b'PK\x03\x04':
-        _check_zip(path, max_bytes)
+    if head.startswith(b'pk\x03\x04'):
+        _check_zip(path)
     elif tarfile.is_tarfile(path):
-        raise CheckpointError(
-            f'{path} is a tar archive: unpack it and give the file inside'
-        )
+        raise CheckpointError(f'{path} is a tar archive: unpack it first')
 
 
-def _check_zip(path: Path, max_bytes: int) -> None:
+def _check_zip(path: Path) -> None:
+    damaged = f'{path} is truncated or damaged, download or copy it again'
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile as error:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            names = {name.rpartition('/')[2] for name in archive.namelist()}
+            # torch.save does not compress
+            bomb = unpacked > 10 * path.stat().st_size
+            changed = None if bomb else archive.testzip()
+    except Exception as error:
+        raise CheckpointError(f'{damaged} ({error})') from error
+    if bomb:
         raise CheckpointError(
-            f'{path} is truncated or damaged ({error}): download it again'
-        ) from error
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > max_bytes:
-        raise CheckpointError(
-            f'{path} unpacks to {unpacked} bytes, more than the limit of {max_bytes} '
-            '(a zip bomb?); raise the limit (--max-size) if this is expected'
+            f'{path} unpacks to {unpacked} bytes, more than ten times its size: it is '
+            'a zip bomb, not a checkpoint'
         )
-    names = {entry.filename.rpartition('/')[2] for entry in entries}
+    if changed:
+        raise CheckpointError(f'{damaged} (wrong checksum of {changed})')
     if 'constants.pkl' in names:
         raise CheckpointError(
-            f'{path} is a TorchScript program, not a checkpoint: '
-            'save its state_dict() instead'
+            f'{path} is a TorchScript program: save its state_dict() instead'
         )
     if 'data.pkl' not in names:
         raise CheckpointError(
-            f'{path} is a zip archive without a PyTorch checkpoint in it: '
-            'unpack it and give the file inside'
+            f'{path} is a zip archive without a checkpoint in it: unpack it first'
         )
 
 
-def read_checkpoint(
-    path: str | Path, trust: bool = False, max_bytes: int = MAX_BYTES
-) -> Any:
-    """Read a checkpoint on the CPU without running code from it.
+def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
+    """Read a checkpoint to the CPU without running code from it.
 
-    Plain weights are read with ``weights_only=True``. Files with training state
-    of mmengine, timm or numpy beside the weights are read by an unpickler that
-    puts inert stand-ins in place of that state.
+    Plain weights are read with ``weights_only=True``. Training state beside them
+    (mmengine's message hub, arrays of numpy, the arguments of timm) is read by an
+    unpickler with a list of allowed types, so that a run can be resumed from it.
 
     Args:
         path: File written by ``torch.save``, in the zip or the legacy format.
         trust: Build every Python object of the file. This runs code chosen by
             whoever wrote the file.
-        max_bytes: Largest size accepted, packed and unpacked.
 
     Returns:
-        What was saved, with :class:`Opaque` objects where something was left out.
+        What was saved.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UntrustedCheckpointError: Objects of unknown classes are in the file. All
-            of them are named.
+        UntrustedCheckpointError: There is an object of another type in the file.
         CheckpointError: The file is not a readable checkpoint.
     """
     path = Path(path).expanduser()
-    check_container(path, max_bytes)
-    if trust:
-        return _load(path, weights_only=False)
+    check_checkpoint(path)
     try:
-        return _load(path, weights_only=True)
-    except CheckpointError as error:
-        if not isinstance(error.__cause__, pickle.UnpicklingError):
-            raise
-    foreign: set[str] = set()
-    content = _load(path, weights_only=False, pickle_module=_restricted_pickle(foreign))
-    if foreign:
+        if trust:
+            return torch.load(path, map_location='cpu', weights_only=False)
+        try:
+            return torch.load(path, map_location='cpu', weights_only=True)
+        except pickle.UnpicklingError:
+            return torch.load(
+                path, map_location='cpu', weights_only=False, pickle_module=_SAFE_PICKLE
+            )
+    except UntrustedCheckpointError as error:
         raise UntrustedCheckpointError(
-            f'{path} needs more than tensors: {first_names(sorted(foreign))}. Building '
-            'these objects can run any code. If you trust whoever wrote the file, '
-            'convert it with `tools/convert_checkpoint.py SRC DST --trust`'
-        )
-    return content
-
-
-def _load(path: Path, **kwargs) -> Any:
-    try:
-        return torch.load(path, map_location='cpu', **kwargs)
+            f'{path} needs more than tensors and training state: {error}. Building it '
+            'can run any code. If you trust whoever wrote the file, use --trust, or '
+            'convert it once with `tools/convert_checkpoint.py SRC DST --trust`'
+        ) from None
     except Exception as error:
         raise CheckpointError(
             f'{path} cannot be read as a PyTorch checkpoint; it is truncated, damaged '
@@ -222,28 +200,74 @@ def _load(path: Path, **kwargs) -> Any:
         ) from error
 
 
-def tensors_of(
-    content: Any, source: str, max_bytes: int = MAX_BYTES
+def model_tensors(
+    content: Any, source: str, ema: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Check that a mapping holds named tensors and nothing else.
+    """The named tensors of a model, whatever wraps them.
+
+    Args:
+        content: What a file holds: tensors by name, or these under ``state_dict`` or
+            ``model``, with or without the prefix ``module.`` of ``DataParallel``.
+        source: Its name, for messages.
+        ema: Take the exponential moving average of the weights that was trained along.
 
     Raises:
-        CheckpointError: It is no mapping, is empty, something in it is no tensor, or
-            the tensors are larger than ``max_bytes``.
+        CheckpointError: There are no such tensors, or values are not finite.
     """
+    keys = ['state_dict_ema', 'model_ema'] if ema else ['state_dict', 'model']
+    if isinstance(content, Mapping):
+        # mmengine swaps the two when it saves: the average has the plain name
+        if 'ema_state_dict' in content:
+            keys = ['state_dict']
+        found = [key for key in keys if isinstance(content.get(key), Mapping)]
+        if ema and not found:
+            raise CheckpointError(
+                f'{source}: no averaged weights (state_dict_ema or model_ema) in it, '
+                f'found {first_names(map(str, content))}; leave out --ema'
+            )
+        content = content[found[0]] if found else content
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
             f'{source}: expected named tensors, found {type(content).__name__}'
             f'{" (empty)" if isinstance(content, Mapping) else ""}'
         )
-    wrong = [str(k) for k, v in content.items() if not isinstance(v, torch.Tensor)]
+    wrong = [
+        str(name)
+        for name, value in content.items()
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor)
+    ]
     if wrong:
         raise CheckpointError(f'{source}: not tensors: {first_names(wrong)}')
-    # a tensor may repeat a stored byte: a small file can stand for a huge tensor
-    size = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
-    if size > max_bytes:
+    tensors = dict(content)
+    while all(name.startswith('module.') for name in tensors):
+        tensors = {name.removeprefix('module.'): t for name, t in tensors.items()}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size > MAX_BYTES:
         raise CheckpointError(
             f'{source}: its tensors take {size} bytes, more than the limit of '
-            f'{max_bytes}'
+            f'{MAX_BYTES}'
         )
-    return dict(content)
+    wrong = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
+    if wrong:
+        raise CheckpointError(
+            f'{source}: tensors with values that are not finite (NaN or infinity): '
+            f'{first_names(wrong)}. Their training diverged; use an earlier checkpoint'
+        )
+    return tensors
+
+
+def encoder_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
+    """The tensors of the encoder alone, under its own names.
+
+    Whole models have them under the prefix ``backbone.``.
+
+    Raises:
+        CheckpointError: There are no such tensors, or values are not finite.
+    """
+    tensors = model_tensors(content, source)
+    inside = {
+        name.removeprefix('backbone.'): tensor
+        for name, tensor in tensors.items()
+        if name.startswith('backbone.')
+    }
+    return inside or tensors

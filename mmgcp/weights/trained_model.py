@@ -1,22 +1,23 @@
-"""A whole model from a config and a checkpoint, filled to the last tensor."""
+"""A model from a config and a checkpoint, filled to the last tensor."""
 
 import copy
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..utils.config import enter_scope, framework_of, required
-from .errors import KeyMismatchError, first_names
+from .errors import KeyMismatchError
 from .files import local_file
-from .pretrained_encoder import encoder_tensors
-from .reading import MAX_BYTES, check_container, read_checkpoint, tensors_of
+from .reading import check_checkpoint as check_checkpoint
+from .reading import encoder_tensors, model_tensors, read_checkpoint
 
 NO_CHECKPOINT = 'none'
 
@@ -24,26 +25,30 @@ NO_CHECKPOINT = 'none'
 def build_untrained(config: Config) -> nn.Module:
     """Build the model of a config without fetching the weights it starts from.
 
-    Synchronised batch norms become ordinary ones of the same names: a single
-    process has no group, and there is no such kernel for a CPU.
+    Synchronized batch norms become ordinary ones of the same names: they need a group
+    of processes and a GPU.
 
     Raises:
         ConfigError: The config has no model or no framework.
     """
-    from mmengine.model import revert_sync_batchnorm
-
     scope = framework_of(config)
     settings = copy.deepcopy(required(config, 'model'))
     # Classifiers keep it beside the model; the Runner hands it over.
     if config.get('data_preprocessor') is not None:
         settings.setdefault('data_preprocessor', config.data_preprocessor)
-    drop_initialisers(settings)
     enter_scope(scope)
     with DefaultScope.overwrite_default_scope(scope):
-        return revert_sync_batchnorm(MODELS.build(settings))
+        model = revert_sync_batchnorm(MODELS.build(settings))
+    for module in model.modules():
+        initializers = getattr(module, 'init_cfg', None) or []
+        if isinstance(initializers, Mapping):
+            initializers = [initializers]
+        if any('checkpoint' in cfg for cfg in initializers):
+            module.init_cfg = [c for c in initializers if 'checkpoint' not in c] or None
+    return model
 
 
-def _initialise(model: nn.Module) -> None:
+def _initialize(model: nn.Module) -> None:
     """Random weights, without mmengine's list of what became of each tensor."""
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -52,21 +57,6 @@ def _initialise(model: nn.Module) -> None:
         model.init_weights()
     finally:
         logger.setLevel(level)
-
-
-def drop_initialisers(settings: Any) -> None:
-    """Remove ``init_cfg`` and ``pretrained`` that name files, at every depth."""
-    if isinstance(settings, MutableMapping):
-        initialiser = settings.get('init_cfg')
-        if isinstance(initialiser, Mapping) and 'checkpoint' in initialiser:
-            settings['init_cfg'] = None
-        if settings.get('pretrained') is not None:
-            settings['pretrained'] = None
-        for value in settings.values():
-            drop_initialisers(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            drop_initialisers(value)
 
 
 def load_trained_model(
@@ -80,7 +70,7 @@ def load_trained_model(
     Args:
         config: Config of mmpretrain, mmdet or mmseg.
         checkpoint: Path or address of the checkpoint; ``'none'`` for the random
-            weights that a training without an encoder would start from.
+            weights that a training without an encoder starts from.
         device: Where the model is put.
         trust: Build every Python object of the file; see :func:`read_checkpoint`.
 
@@ -89,16 +79,16 @@ def load_trained_model(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        CheckpointError: It cannot be read.
+        CheckpointError: It cannot be read, or values in it are not finite.
         KeyMismatchError: Names or shapes differ from those of the model.
     """
     model = build_untrained(config)
     if str(checkpoint) == NO_CHECKPOINT:
-        _initialise(model)
+        _initialize(model)
     else:
-        path = local_file(checkpoint)
-        content = read_checkpoint(path, trust=trust)
-        fill(model, model_tensors(content, str(path)), f'{path}', config.filename)
+        path = str(local_file(checkpoint))
+        tensors = model_tensors(read_checkpoint(path, trust=trust), path)
+        fill(model, tensors, path, str(config.filename))
     return model.to(device).eval()
 
 
@@ -112,62 +102,34 @@ def load_trained_encoder(
     """
     encoder = cast(nn.Module, build_untrained(config).backbone)
     if str(checkpoint) == NO_CHECKPOINT:
-        _initialise(encoder)
+        _initialize(encoder)
     else:
-        path = local_file(checkpoint)
-        tensors = encoder_tensors(read_checkpoint(path, trust=trust), str(path))
-        fill(encoder, tensors, f'{path}', f'the backbone of {config.filename}')
+        path = str(local_file(checkpoint))
+        tensors = encoder_tensors(read_checkpoint(path, trust=trust), path)
+        fill(encoder, tensors, path, f'the backbone of {config.filename}')
     return encoder.eval()
 
 
-def check_checkpoint(source: str | Path) -> None:
-    """Refuse a local file that is no checkpoint before anything slow is built.
+def fill(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    source: str,
+    target: str,
+    hint: str = 'Give the config that the checkpoint was trained with',
+) -> None:
+    """Copy tensors into a module, all of them or an error.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, a web page, an archive ...
+        KeyMismatchError: Names or shapes differ. The message says which ones, what
+            ``source`` and ``target`` are, and with ``hint`` the way out.
     """
-    if '://' not in str(source):
-        check_container(Path(source).expanduser(), MAX_BYTES)
-
-
-def model_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
-    """Named tensors of a whole model, whatever wraps them."""
-    if isinstance(content, Mapping) and 'state_dict' in content:
-        content = content['state_dict']
-    tensors = tensors_of(content, source)
-    if all(name.startswith('module.') for name in tensors):
-        tensors = {name.removeprefix('module.'): t for name, t in tensors.items()}
-    return tensors
-
-
-def fill(model: nn.Module, tensors: Mapping, source: str, target: str) -> None:
-    """Copy tensors into a model, all of them or an error.
-
-    Raises:
-        KeyMismatchError: Names or shapes differ.
-    """
-    own = model.state_dict()
-    missing = [name for name in own if name not in tensors]
-    surplus = [name for name in tensors if name not in own]
-    shapes = [
-        f'{name} is {tuple(tensors[name].shape)} in the file and '
-        f'{tuple(own[name].shape)} in the model'
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    problems = [
-        f'{len(names)} {what}: {first_names(names, 4)}'
-        for what, names in (
-            ('missing', missing),
-            ('of another shape', shapes),
-            ('unexpected', surplus),
-        )
-        if names
-    ]
-    if problems:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        # the first line names the class of the module
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        shown = [line if len(line) <= 300 else f'{line[:300]} ...' for line in lines]
+        more = f' and {len(lines) - 4} more.' if len(lines) > 4 else ''
         raise KeyMismatchError(
-            f'{source} does not fit {target}: {"; ".join(problems)}. Give the config '
-            'that the checkpoint was trained with'
-        )
-    model.load_state_dict(dict(tensors))
+            f'{source} does not fit {target}: {" ".join(shown[:4])}{more} {hint}'
+        ) from None

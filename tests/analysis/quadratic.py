@@ -4,7 +4,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
-from mmgcp.analysis.runs import Batches
+from mmgcp.analysis.sample import Batches
 
 
 class Passing(BaseDataPreprocessor):

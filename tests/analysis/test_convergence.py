@@ -9,11 +9,10 @@ import pytest
 from mmgcp.analysis.convergence import (
     area_under,
     convergence,
-    log_files,
     matching_step,
     read_curves,
 )
-from mmgcp.analysis.runs import RunSpec
+from mmgcp.analysis.sample import RunSpec
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'convergence.py'
 CONFIG = "default_scope = 'mmseg'\ntrain_cfg = dict(type='IterBasedTrainLoop')\n"
@@ -43,17 +42,8 @@ def test_matching_is_the_first_step_that_reaches():
 def test_a_resumed_run_is_one_curve(tmp_path):
     write_log(tmp_path, [1, 2, 9], tail='{"mIoU": 3')
     write_log(tmp_path, [3, 4], time='20260102_000000', first=3)
-    curves = read_curves(log_files(tmp_path / 'iter_4.pth'))
+    curves = read_curves(tmp_path / 'iter_4.pth')
     assert curves == {'mIoU': {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0}}
-
-
-def test_a_broken_log_is_named(tmp_path):
-    path = write_log(tmp_path, [1])
-    path.write_text('{"mIoU"\n{"mIoU": 1, "step": 1}\n')
-    with pytest.raises(ValueError, match='scalars.json, line 1'):
-        read_curves([path])
-    with pytest.raises(FileNotFoundError, match='work folder'):
-        log_files(tmp_path / 'nowhere' / 'iter_4.pth')
 
 
 def test_seeds_and_matching_epochs(tmp_path):
@@ -69,7 +59,7 @@ def test_seeds_and_matching_epochs(tmp_path):
             write_log(tmp_path / f'{label}{seed}', values)
             specs.append(RunSpec(str(config), str(tmp_path / f'{label}{seed}'), label))
     result = convergence(specs, tmp_path)
-    gap, gcp = result['groups']['mIoU']['gap'], result['groups']['mIoU']['gcp']
+    gap, gcp = result['metrics']['mIoU']['gap'], result['metrics']['mIoU']['gcp']
     assert list(gap['mean']) == [3, 5, 7, 9]
     assert gap['std'] == pytest.approx([2**0.5] * 4)
     assert (gap['unit'], gap['number_of_seeds']) == ('iteration', 2)
@@ -78,25 +68,11 @@ def test_seeds_and_matching_epochs(tmp_path):
     assert gcp['matching']['gap'] == {
         'target': 9.0,
         'step': 2,
-        'share_of_its_length': 0.5,
         'per_seed': [2, 2],
     }
     assert gap['matching']['gcp']['step'] is None
-    assert json.loads((tmp_path / 'convergence.json').read_text())['groups']
+    assert json.loads((tmp_path / 'convergence.json').read_text())['metrics']
     assert (tmp_path / 'convergence.png').stat().st_size > 1000
-
-
-def test_groups_are_not_mixed(tmp_path):
-    config = tmp_path / 'config.py'
-    config.write_text(CONFIG)
-    write_log(tmp_path / 'a', [1, 2])
-    specs = [RunSpec(str(config), str(tmp_path / 'a'), name) for name in 'ab']
-    groups = convergence(specs, tmp_path, groups=['one', 'two'])['groups']
-    assert groups['one']['a']['matching'] == {}
-    with pytest.raises(ValueError, match='1 groups for 2 runs'):
-        convergence(specs, tmp_path, groups=['one'])
-    with pytest.raises(KeyError, match='--metric'):
-        convergence(specs, tmp_path, metric='loss/none')
 
 
 def test_the_tool_says_when_one_meets_the_other(tmp_path, capsys):

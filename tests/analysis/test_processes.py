@@ -9,49 +9,49 @@ from pathlib import Path
 
 import pytest
 
-WORKER = Path(__file__).with_name('worker.py')
+from . import worker
 
 
-def free_port():
+def of_two_processes(arguments):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
-def results(spec, out, processes):
-    out.mkdir()
-    launcher = 'pytorch' if processes > 1 else 'none'
-    command = [sys.executable, str(WORKER), spec.config, spec.checkpoint, out, launcher]
-    port = free_port()
+        port = probe.getsockname()[1]
     environment = {
         **os.environ,
-        'PYTHONPATH': str(WORKER.parents[2]),
+        'PYTHONPATH': str(Path(__file__).parents[2]),
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',
         'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': port,
-        'WORLD_SIZE': str(processes),
+        'MASTER_PORT': str(port),
+        'WORLD_SIZE': '2',
     }
     running = [
         subprocess.Popen(
-            list(map(str, command)),
+            [sys.executable, worker.__file__, *arguments, 'pytorch'],
             env={**environment, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        for rank in range(processes)
+        for rank in range(2)
     ]
     for process in running:
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors[-2000:]
-    return json.loads((out / 'result.json').read_text())
 
 
 def test_two_processes_give_the_result_of_one(spec_of, tmp_path):
     pytest.importorskip('imagecorruptions')
     spec = spec_of('mmpretrain')
-    one, two = (results(spec, tmp_path / str(n), n) for n in (1, 2))
+    found = []
+    for name, measure in (
+        ('one', lambda arguments: worker.main(*arguments, 'none')),
+        ('two', of_two_processes),
+    ):
+        (tmp_path / name).mkdir()
+        measure([spec.config, spec.checkpoint, str(tmp_path / name)])
+        found.append(json.loads((tmp_path / name / 'result.json').read_text()))
+    one, two = found
     assert two['order'] == [0, 1, 4, 9, 16]
     assert two['robustness'] == one['robustness']
     for name in ('loss', 'gradient', 'product', 'spectrum'):

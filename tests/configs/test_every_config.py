@@ -10,7 +10,7 @@ from zoo import FOLDERS, config_files, flat, read
 
 pytest.importorskip('mmcv.ops')
 
-from mmgcp.engine.runner import build_runner
+from mmgcp.engine.training import build_runner
 
 # What a step depends on; schedules and data have tests of their own.
 PARTS = ('model.', 'optim_wrapper.type', 'optim_wrapper.optimizer.type')

@@ -8,7 +8,7 @@ pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-from mmgcp.engine.runner import build_runner, load_config
+from mmgcp.engine.training import build_runner, load_config
 
 EVERY = [p for name in FOLDERS for p in (CONFIGS / name).glob('*_scenes.py')]
 
@@ -45,8 +45,8 @@ def test_trains_a_step(path, scenes, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name', ['isqrt', 'dropcov', 'gap-native'])
 def test_pretraining_differs_from_gap_in_its_head_alone(name):
-    gap = load_config(CONFIGS / 'pretrain/resnet18-w16-gap_scenes.py')
-    other = load_config(CONFIGS / f'pretrain/resnet18-w16-{name}_scenes.py')
+    gap = load_config(CONFIGS / 'pretrain/resnet18-w8-gap_scenes.py')
+    other = load_config(CONFIGS / f'pretrain/resnet18-w8-{name}_scenes.py')
     assert other.model.backbone.last_stage == 'native'
     assert gap.model.backbone.last_stage == 'stride'
     for cfg in (gap, other):

@@ -14,13 +14,13 @@ import torch.distributed as dist
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmgcp.layers import AdaptiveChannelDropout
-from mmgcp.engine import runner as tools
+from mmgcp.engine import training as tools
 from mmgcp.engine.distributed import leave_group
+from mmgcp.layers import DropCov
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-DETECT = CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py'
-SEGMENT = CONFIGS / 'segmentation/fpn_r18-w16_scenes.py'
+DETECT = CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENT = CONFIGS / 'segmentation/fpn_r18-w8_scenes.py'
 
 
 @functools.cache
@@ -145,7 +145,7 @@ def rates() -> dict:
     found = {}
     for sync in (False, True):
         torch.manual_seed(0)
-        module = AdaptiveChannelDropout(32, sync_rate=sync)
+        module = DropCov(32, sync_rate=sync)
         found[str(sync)] = float(module.rate(x))
     return found
 

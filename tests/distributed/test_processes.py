@@ -158,7 +158,7 @@ def test_a_dead_rank_ends_the_others_and_is_named(tmp_path):
     """Rank 1 fails after the first step; rank 0 waits for it in the second."""
     (tmp_path / 'failing.py').write_text(HOOK)
     config = tmp_path / 'config.py'
-    base = ROOT / 'configs/pretrain/resnet18-w16-gap_scenes.py'
+    base = ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py'
     config.write_text(FAILING.format(base=str(base)))
     start = time.monotonic()
     done = launching.train(
@@ -192,7 +192,7 @@ def rank_process(rank: int, work: Path) -> int | None:
 @pytest.mark.skipif(not Path('/proc/self/environ').exists(), reason='needs Linux')
 def test_resume_after_one_rank_was_killed(tmp_path):
     data, work = scenes_of(tmp_path / 'scenes', 1), tmp_path / 'work'
-    config = ROOT / 'configs/pretrain/resnet18-w16-dropcov_scenes.py'
+    config = ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py'
     options = ['train_cfg.max_epochs=6', 'train_dataloader.batch_size=5']
     command = launching.command(
         config, *('--work-dir', str(work), '--resume', '--cfg-options', *options)

@@ -1,60 +1,55 @@
-"""Inputs and checks that several files share."""
+"""The pooling that ships, inputs and comparisons that several files share."""
 
 import pytest
 import torch
 
-from mmgcp import layers
+from mmgcp.models.necks.global_covariance_pooling import GlobalCovariancePooling
+
+# Every normalization by its config, small enough for gradcheck.
+CONFIGS = {
+    'newton_schulz_5': dict(type='NewtonSchulz', iterations=5),
+    'newton_schulz_2': dict(type='NewtonSchulz', iterations=2),
+    'power_0.5': dict(type='MatrixPower', alpha=0.5),
+    'power_0.7': dict(type='MatrixPower', alpha=0.7),
+    # eps well above rounding, which finite differences divide by 1e-6
+    'logarithm': dict(type='MatrixLogarithm', eps=0.05),
+    'elementwise': dict(type='ElementwisePower'),
+    'elementwise_no_l2': dict(type='ElementwisePower', alpha=0.3, l2=False),
+    'scale': dict(type='ScaleNorm'),
+    'scale_learnable': dict(type='ScaleNorm', learnable=True),
+    'layer_norm': dict(type='LayerNorm'),
+    'svpn': dict(type='svPN'),
+    'svpn_2_values': dict(type='svPN', iterations=2, values=2),
+    'svpn_fixed': dict(type='svPN', learnable=False),
+}
 
 
-def normalizations(channels):
-    """Every normalisation, small enough for gradcheck."""
-    return {
-        'newton_schulz_5': layers.NewtonSchulz(5),
-        'newton_schulz_2': layers.NewtonSchulz(2),
-        'newton_schulz_fit': layers.NewtonSchulz(5, fit=True),
-        'power_0.5': layers.MatrixPower(0.5),
-        'power_0.7': layers.MatrixPower(0.7),
-        # eps well above rounding, which finite differences divide by 1e-6
-        'logarithm': layers.MatrixLogarithm(eps=0.05),
-        'elementwise': layers.ElementwisePower(),
-        'elementwise_no_l2': layers.ElementwisePower(0.3, l2=False),
-        'scale': layers.ScaleNorm(channels),
-        'scale_learnable': layers.ScaleNorm(channels, learnable=True),
-        'layer_norm': layers.CovarianceLayerNorm(channels),
-        'svpn': layers.SVPN(channels),
-        'svpn_2_values': layers.SVPN(channels, iterations=2, values=2),
-        'svpn_fixed': layers.SVPN(channels, learnable=False),
-    }
+class Pooling(torch.nn.Module):
+    """What a pooling neck does behind its reduction: (B, C, H, W) to (B, K)."""
 
-
-NAMES = sorted(normalizations(4))
-
-
-class Tail(torch.nn.Module):
-    """Covariance, one normalisation and the triangle, from features (B, C, H, W)."""
-
-    def __init__(self, normalization, dropout=None):
+    def __init__(self, channels, normalization=None, dropout=None):
         super().__init__()
-        self.normalization, self.dropout = normalization, dropout
+        self.neck = GlobalCovariancePooling(
+            channels, channels, normalization=normalization, dropout=dropout
+        )
+        del self.neck.reduction
 
     def forward(self, x):
-        if self.normalization is None and self.dropout is not None:
-            return self.dropout.covariance_vector(x)
-        if self.dropout is not None:
-            x = self.dropout(x)
-        if self.normalization is None:
-            return layers.covariance_vector(x)
-        if hasattr(self.normalization, 'forward_features'):
-            return self.normalization.forward_features(x.flatten(2))
-        return layers.triangle(self.normalization(layers.covariance(x)))
+        return self.neck.pool(x)
+
+
+def pooling(name, channels):
+    """The pooling with a normalization of :data:`CONFIGS`, or with DropCov."""
+    if name == 'dropcov':
+        return Pooling(channels, dropout=dict(type='DropCov'))
+    return Pooling(channels, CONFIGS[name])
 
 
 def features(*shape, dtype=torch.float64, seed=0):
     """Rectified features, as they leave the reduction of a network."""
     generator = torch.Generator().manual_seed(seed)
-    return (
-        torch.randn(*shape, generator=generator, dtype=torch.float64).relu().to(dtype)
-    )
+    x = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return x.relu().to(dtype)
 
 
 def value_and_gradient(function, x, seed=1):

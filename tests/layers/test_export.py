@@ -7,14 +7,14 @@ import torch
 
 from mmgcp import layers
 
-from .common import Tail, features, normalizations, relative
+from .common import CONFIGS, features, pooling, relative
 
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 
 # ONNX has no eigendecomposition, which rules the exact functions out.
 EXPORTABLE = [
-    n for n in sorted(normalizations(4)) if not n.startswith(('power', 'logarithm'))
+    name for name in sorted(CONFIGS) if not name.startswith(('power', 'logarithm'))
 ]
 
 
@@ -42,7 +42,7 @@ def export(module, x):
 
 @pytest.mark.parametrize('name', EXPORTABLE)
 def test_round_trip(name):
-    module = Tail(normalizations(6)[name])
+    module = pooling(name, 6)
     session = export(module, features(2, 6, 4, 4, dtype=torch.float32))
     for batch in (2, 3):
         x = features(batch, 6, 4, 4, dtype=torch.float32, seed=5)
@@ -52,7 +52,7 @@ def test_round_trip(name):
 
 
 def test_dropcov_leaves_nothing_in_the_graph():
-    with_dropout = Tail(None, layers.AdaptiveChannelDropout(6))
+    with_dropout = pooling('dropcov', 6)
     x = features(2, 6, 4, 4, dtype=torch.float32)
     session = export(with_dropout, x)
     (out,) = session.run(None, {'x': x.numpy()})
@@ -65,8 +65,7 @@ def test_dropcov_leaves_nothing_in_the_graph():
 @pytest.mark.parametrize('name', ['newton_schulz_5', 'dropcov'])
 def test_torch_export(name):
     """The graph capture behind the newer exporter."""
-    dropout = layers.AdaptiveChannelDropout(6) if name == 'dropcov' else None
-    module = Tail(None if dropout else layers.NewtonSchulz(), dropout).eval()
+    module = pooling(name, 6).eval()
     x = features(2, 6, 4, 4, dtype=torch.float32)
     with torch.no_grad():
         program = torch.export.export(module, (x,))

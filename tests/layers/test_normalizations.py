@@ -1,4 +1,4 @@
-"""What every normalisation of the covariance owes, whatever its mathematics."""
+"""What every normalization of the covariance owes, whatever its mathematics."""
 
 import pytest
 import torch
@@ -7,32 +7,33 @@ from torch.autograd import gradcheck
 from mmgcp import layers
 
 from .common import (
-    NAMES,
-    Tail,
+    CONFIGS,
     features,
-    normalizations,
+    pooling,
     relative,
     skip_without_autocast,
     value_and_gradient,
 )
 
-SHAPES = {'deficient': (2, 4, 3), 'square': (2, 4, 4), 'full': (1, 3, 7)}
+NAMES = sorted(CONFIGS)
+# More channels than positions, as many, fewer.
+SHAPES = [(2, 4, 3, 1), (2, 4, 2, 2), (1, 3, 7, 1)]
 
 
 @pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('shape', sorted(SHAPES))
-def test_gradient_of_the_whole_tail(name, shape):
-    shape = SHAPES[shape]
-    module = Tail(normalizations(shape[1])[name].double())
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_gradient_of_the_pooling(name, shape):
+    module = pooling(name, shape[1]).double()
     # Not rectified: a covariance of exactly 0 is a kink of the signed power.
     x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
     assert gradcheck(module, x)
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_gradient_of_the_normalisation_alone(name):
+def test_gradient_of_the_normalization_alone(name):
     matrix = layers.covariance(torch.randn(2, 4, 6, dtype=torch.float64))
-    assert gradcheck(normalizations(4)[name].double(), matrix.requires_grad_())
+    normalization = pooling(name, 4).neck.normalization
+    assert gradcheck(normalization.double(), matrix.requires_grad_())
 
 
 def degenerate():
@@ -55,7 +56,7 @@ def degenerate():
 @pytest.mark.parametrize('case', sorted(degenerate()))
 def test_degenerate_features_stay_finite(name, case):
     x = degenerate()[case]
-    value, grad = value_and_gradient(Tail(normalizations(8)[name]), x)
+    value, grad = value_and_gradient(pooling(name, 8), x)
     assert value.isfinite().all()
     assert grad.isfinite().all()
     for n in range(len(x)):
@@ -66,7 +67,7 @@ def test_degenerate_features_stay_finite(name, case):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_dead_sample_leaves_its_neighbours_alone(name):
-    module = Tail(normalizations(8)[name]).double()
+    module = pooling(name, 8).double()
     x = features(3, 8, 3, 3)
     x[1] = 0
     value, grad = value_and_gradient(module, x)
@@ -83,7 +84,7 @@ def test_a_dead_sample_leaves_its_neighbours_alone(name):
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast_computes_in_float32(name, dtype):
-    module = Tail(normalizations(8)[name])
+    module = pooling(name, 8)
     half = features(2, 8, 4, 4, dtype=dtype)
     head = torch.nn.Linear(36, 2)
     leaf = half.clone().requires_grad_()
@@ -99,7 +100,7 @@ def test_autocast_computes_in_float32(name, dtype):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_half_precision_weights_get_half_precision_input(name):
-    module = Tail(normalizations(8)[name]).to(torch.bfloat16)
+    module = pooling(name, 8).to(torch.bfloat16)
     x = features(2, 8, 4, 4, dtype=torch.bfloat16)
     out = module(x)
     assert out.dtype == torch.bfloat16
@@ -108,7 +109,7 @@ def test_half_precision_weights_get_half_precision_input(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_memory_format_does_not_matter(name):
-    module = Tail(normalizations(6)[name].double())
+    module = pooling(name, 6).double()
     x = features(2, 6, 4, 4)
     value, grad = value_and_gradient(module, x)
     strided = torch.stack([x, x], dim=-1)[..., 0]
@@ -121,27 +122,15 @@ def test_memory_format_does_not_matter(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_batch_of_one_equals_its_row(name):
-    module = Tail(normalizations(6)[name].double())
+    module = pooling(name, 6).double()
     x = features(3, 6, 4, 4)
     with torch.no_grad():
         assert relative(module(x[1:2])[0], module(x)[1]) < 1e-12
 
 
 def test_parameters_have_plain_names():
+    """They are keys of checkpoints."""
     assert [n for n, _ in layers.SVPN(4).named_parameters()] == ['start']
     assert list(layers.ScaleNorm(4).state_dict()) == []
     assert list(layers.ScaleNorm(4, learnable=True).state_dict()) == ['scale']
     assert list(layers.CovarianceLayerNorm(4).state_dict()) == ['weight', 'bias']
-
-
-def test_layers_registered_for_configs():
-    from mmgcp.models import normalizations as registered
-    from mmgcp.registry import MODELS
-
-    built = MODELS.build(dict(type='mmgcp.NewtonSchulz', iterations=3))
-    assert isinstance(built, layers.NewtonSchulz)
-    assert built.iterations == 3
-    for name in ('MatrixPower', 'MatrixLogarithm', 'ElementwisePower', 'svPN'):
-        assert MODELS.get(f'mmgcp.{name}') is not None, name
-    assert MODELS.get('mmgcp.LayerNorm') is layers.CovarianceLayerNorm
-    assert registered.MODELS is MODELS

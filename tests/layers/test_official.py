@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from mmgcp import layers
 from benchmarks import official
+from mmgcp import layers
 
-from .common import features, relative, value_and_gradient
+from .common import Pooling, features, relative, value_and_gradient
 
-# The published centring matrix is float32 even in float64.
-FLOAT32_CENTRING = 2e-6
+# The published centering matrix is float32 even in float64.
+FLOAT32_CENTERING = 2e-6
 
 
 @pytest.mark.parametrize('steps', [1, 2, 3, 5])
@@ -20,19 +20,21 @@ def test_isqrt_is_the_published_layer(steps, shape):
     value, grad = value_and_gradient(
         lambda x: official.official_isqrt(x, steps).squeeze(2), x
     )
-    for path in ('gram', 'covariance', 'plain'):
-        module = layers.NewtonSchulz(steps, path=path)
-        ours, our_grad = value_and_gradient(
-            lambda x, m=module: m.forward_features(x.flatten(2)), x
-        )
-        assert relative(ours, value) < FLOAT32_CENTRING
-        assert relative(our_grad, grad) < FLOAT32_CENTRING * 5
+    neck = Pooling(shape[1], dict(type='NewtonSchulz', iterations=steps)).double()
+
+    def plain(x):
+        return layers.triangle(layers.newton_schulz_sqrt(layers.covariance(x), steps))
+
+    for function in (neck, plain):
+        ours, our_grad = value_and_gradient(function, x)
+        assert relative(ours, value) < FLOAT32_CENTERING
+        assert relative(our_grad, grad) < FLOAT32_CENTERING * 5
 
 
 def test_result_has_no_third_dimension():
     x = features(2, 4, 3, 3)
     assert official.official_isqrt(x).shape == (2, 10, 1)
-    assert layers.NewtonSchulz().forward_features(x.flatten(2)).shape == (2, 10)
+    assert layers.newton_schulz_features(x).shape == (2, 10)
 
 
 def test_published_root_alone_has_a_transposed_gradient():
@@ -54,52 +56,43 @@ def test_zero_covariance_is_zero_here_and_nan_there():
     x = features(2, 4, 3, 3)
     x[0] = 0
     theirs = official.official_isqrt(x)
-    ours = layers.NewtonSchulz().forward_features(x.flatten(2))
+    ours = layers.newton_schulz_features(x)
     assert theirs[0].isnan().any()
     assert not ours[0].any()
-    assert relative(ours[1], theirs[1, :, 0]) < FLOAT32_CENTRING
+    assert relative(ours[1], theirs[1, :, 0]) < FLOAT32_CENTERING
 
 
 def test_drop_rate_is_the_published_rule():
-    torch.manual_seed(3)
-    x = features(4, 64, 6, 6) + 0.02 * torch.rand(4, 1, 6, 6).double()
-    importance = torch.rand(4, 64, dtype=torch.float64).softmax(1)
-    theirs = official.OfficialDropCov.rate(x, importance)
-    ours = layers.channel_drop_rate(x, importance)
-    assert 0.01 < theirs < 0.99
-    assert abs(ours - theirs) < 1e-6
-
-
-def test_drop_rate_of_the_module_is_that_of_the_reweighted_features():
-    module = layers.AdaptiveChannelDropout(64).double()
+    dropout = layers.DropCov(64).double()
     # Channels of very different strength: row sums unlike the importance.
     x = features(4, 64, 6, 6) * torch.linspace(-2, 2, 64).exp().view(1, 64, 1, 1)
-    importance = module.channel_importance(x)
+    importance = dropout.channel_importance(x)
     weighted = x * (1 + importance)[:, :, None, None]
     expected = official.OfficialDropCov.rate(weighted, importance)
     assert 0.01 < expected < 0.99
-    assert abs(module.rate(x) - expected) < 1e-6
+    assert abs(dropout.rate(x) - expected) < 1e-6
 
 
 def test_dead_sample_does_not_vote_here_and_breaks_the_rate_there():
-    x = features(3, 32, 4, 4)
-    importance = torch.rand(3, 32, dtype=torch.float64).softmax(1)
+    dropout = layers.DropCov(32).double()
+    x = features(3, 32, 4, 4) * torch.linspace(-2, 2, 32).exp().view(1, 32, 1, 1)
     x[1] = 0
+    importance = dropout.channel_importance(x)
     assert official.OfficialDropCov.rate(x, importance).isnan()
-    living = layers.channel_drop_rate(x[[0, 2]], importance[[0, 2]])
-    assert torch.equal(layers.channel_drop_rate(x, importance), living)
+    living = dropout.rate(x[[0, 2]])
+    assert 0.01 < living < 0.99
+    assert torch.allclose(dropout.rate(x), living, rtol=1e-12)
 
 
-def test_dropcov_tail_with_the_same_mask():
-    """At a rate of 0 both tails are the same function of features and weights."""
-    torch.manual_seed(0)
+def test_dropcov_with_the_same_mask():
+    """At a rate of 0 both are the same function of features and weights."""
     x = features(2, 16, 4, 4) + torch.rand(2, 1, 4, 4).double() * 5
     theirs = official.OfficialDropCov().double()
-    ours = layers.AdaptiveChannelDropout(16).double()
-    ours.importance.weight.data.copy_(theirs.conv.weight.data)
-    assert ours.rate(x) == 0
+    ours = Pooling(16, dropout=dict(type='DropCov')).double()
+    ours.neck.dropout.importance.weight.data.copy_(theirs.conv.weight.data)
+    assert ours.neck.dropout.rate(x) == 0
     value, grad = value_and_gradient(lambda x: theirs(x).squeeze(2), x)
-    mine, my_grad = value_and_gradient(lambda x: layers.covariance_vector(ours(x)), x)
+    mine, my_grad = value_and_gradient(ours, x)
     assert relative(mine, value) < 1e-5
     assert relative(my_grad, grad) < 1e-5
 

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.registry import DefaultScope
 
-FRAMEWORKS = ('mmdet', 'mmseg', 'mmpretrain')
+from mmgcp.utils.config import FRAMEWORKS
 
 
 @pytest.fixture

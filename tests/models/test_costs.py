@@ -44,7 +44,7 @@ def resnet_dropcov(depth, channels, reduced):
             GlobalCovariancePooling,
             channels,
             reduced,
-            dropout=dict(type='AdaptiveChannelDropout'),
+            dropout=dict(type='DropCov'),
         ),
         on_meta(_Classifier, reduced * (reduced + 1) // 2, 1000),
     )
@@ -81,29 +81,33 @@ def test_strides_of_the_last_stage():
     assert costs['maxpool'][1] < costs['stride'][1]
 
 
-def test_deit_small_with_dropcov():
-    encoder = on_meta(SoViT, 'deit-small')
-    neck = on_meta(MultiHeadCrossCovariancePooling, 384)
-    fused = 384 * 1000 + 1000 + neck.out_channels * 1000 + 1000
-    assert neck.out_channels == 3456
-    parameters, operations = cost(encoder)
-    parameters += cost_of(neck) + fused / 1e6 + encoder.pos_embed.numel() / 1e6
-    # 25.6 in the table; the released class has 0.06 more that nothing reads.
-    assert parameters == pytest.approx(25.6, abs=0.05)
-    # 5.5 in the table, which leaves out the products of queries, keys and values.
-    products = 12 * 2 * 197 * 197 * 384 / 1e9
-    assert operations - products == pytest.approx(5.5, rel=0.01)
-
-
-def cost_of(module):
-    return sum(p.numel() for p in module.parameters()) / 1e6
+@pytest.mark.parametrize(
+    ('arch', 'head_dims', 'parameters', 'operations'),
+    [('deit-small', 24, 25.6, 5.5), ('base', 38, 76.8, 14.5)],
+)
+def test_transformers_with_six_cross_covariances(
+    arch, head_dims, parameters, operations
+):
+    encoder = on_meta(SoViT, arch)
+    width = encoder.embed_dims
+    neck = on_meta(MultiHeadCrossCovariancePooling, width, 6, head_dims)
+    classifiers = (width + 1 + neck.out_channels + 1) * 1000
+    found = cost(encoder)
+    projection = sum(p.numel() for p in neck.parameters())
+    # The tables differ in whether they count the fixed positions.
+    assert found[0] + (projection + classifiers) / 1e6 == pytest.approx(
+        parameters, abs=0.1
+    )
+    # The tables leave out the products of queries, keys and values.
+    products = len(encoder.blocks) * 2 * 197 * 197 * width / 1e9
+    assert found[1] - products == pytest.approx(operations, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ('cls', 'channels', 'parameters', 'operations'),
     [(GCPMobileNetV2, 1280, 3.50, 0.300), (GCPShuffleNetV2, 1024, 2.28, 0.146)],
 )
-def test_light_encoders(cls, channels, parameters, operations):
+def test_mobilenet_and_shufflenet(cls, channels, parameters, operations):
     pytest.importorskip('mmpretrain.models')
     found = cost(on_meta(cls))
     # With the classifier of 1000 classes behind average pooling.

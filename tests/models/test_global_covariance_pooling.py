@@ -1,11 +1,13 @@
-"""mmgcp.GlobalCovariancePooling against numpy, and inside a classifier."""
+"""mmgcp.GlobalCovariancePooling against numpy and against its parts."""
 
 import numpy as np
 import pytest
 import torch
 
-from mmgcp.models import GlobalCovariancePooling
+from mmgcp.layers import CovarianceNormalization, covariance, triangle
+from mmgcp.models.normalizations import NORMALIZATIONS
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import UserError
 
 
 def neck(**kwargs):
@@ -44,39 +46,21 @@ def test_against_numpy(normalization, root, size):
     )
 
 
-NORMALIZATIONS = [
-    'NewtonSchulz',
-    'MatrixPower',
-    'MatrixLogarithm',
-    'ElementwisePower',
-    'ScaleNorm',
-    'LayerNorm',
-    'svPN',
-]
-
-
-@pytest.mark.parametrize('name', NORMALIZATIONS)
-def test_every_normalization_trains(name):
-    net = neck(normalization=dict(type=name)).train()
-    (vector,) = net((torch.randn(2, 12, 4, 4),))
-    assert vector.shape == (2, 21)
-    vector.square().sum().backward()
+@pytest.mark.parametrize('name', list(NORMALIZATIONS))
+@pytest.mark.parametrize('size', [(4, 4), (1, 3)])
+def test_every_normalization(name, size):
+    net = neck(normalization=dict(type=name)).double()
+    x = torch.randn(2, 12, *size, dtype=torch.float64)
+    (vector,) = net.eval()((x,))
+    expected = triangle(net.normalization(covariance(net.reduction(x))))
+    torch.testing.assert_close(vector, expected, rtol=0, atol=1e-7)
+    net.train()((x,))[0].square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
     assert net.reduction.conv.weight.grad.abs().sum() > 0
 
 
-def test_the_fused_path_is_the_plain_one():
-    net = neck(normalization=dict(type='NewtonSchulz')).double().eval()
-    x = torch.randn(2, 12, 3, 3, dtype=torch.float64)
-    (fused,) = net((x,))
-    from mmgcp.layers import covariance, newton_schulz_sqrt, triangle
-
-    plain = triangle(newton_schulz_sqrt(covariance(net.reduction(x))))
-    torch.testing.assert_close(fused, plain, rtol=0, atol=1e-12)
-
-
-def test_keys_are_those_of_the_contract():
-    net = neck(dropout=dict(type='AdaptiveChannelDropout', max_rate=0.9))
+def test_keys_are_those_of_the_converted_files():
+    net = neck(dropout=dict(type='DropCov', max_rate=0.9))
     assert set(net.state_dict()) == {
         'reduction.conv.weight',
         *(f'reduction.bn.{n}' for n in ('weight', 'bias', 'running_mean')),
@@ -87,19 +71,27 @@ def test_keys_are_those_of_the_contract():
     assert net.dropout.max_rate == 0.9
 
 
-@pytest.mark.parametrize('kind', ['AdaptiveChannelDropout', 'ElementDropout'])
-def test_dropout_acts_in_training_only(kind):
-    net = neck(dropout=dict(type=kind))
-    plain = neck()
+@pytest.mark.parametrize('normalization', [None, dict(type='ScaleNorm')])
+def test_dropcov_acts_in_training_only(normalization):
+    net = neck(dropout=dict(type='DropCov'), normalization=normalization).double()
+    plain = neck(normalization=normalization).double()
     plain.load_state_dict(net.state_dict(), strict=False)
-    # Features with opposite channels: low alignment, so that the rate is high.
-    x = torch.randn(4, 12, 6, 6)
+    x = torch.randn(4, 12, 6, 6, dtype=torch.float64)
     assert torch.equal(net.eval()((x,))[0], plain.eval()((x,))[0])
-    assert not torch.allclose(net.train()((x,))[0], plain.train()((x,))[0])
+    reduced = net.reduction(x).detach()
+    net.train()
+    torch.manual_seed(3)
+    found = net.pool(reduced)
+    torch.manual_seed(3)
+    expected = covariance(net.dropout(reduced))
+    if normalization:
+        expected = net.normalization(expected)
+    torch.testing.assert_close(found, triangle(expected))
+    assert not torch.allclose(found, plain.pool(reduced))
 
 
-def test_element_dropout_acts_on_the_vector():
-    net = neck(dropout=dict(type='ElementDropout', keep=0.5)).train()
+def test_drop_rate_is_of_the_entries_of_the_vector():
+    net = neck(drop_rate=0.5).train()
     (vector,) = net((torch.randn(8, 12, 6, 6),))
     dropped = (vector == 0).float().mean()
     # 168 independent draws of rate 0.5: four standard deviations.
@@ -108,72 +100,39 @@ def test_element_dropout_acts_on_the_vector():
     assert (vector != 0).any(0).all()
 
 
-def test_wrong_use_tells_the_way_out():
+class Halved(CovarianceNormalization):
+    """A user's own normalization."""
+
+    def forward(self, matrix):
+        return matrix / 2
+
+
+def test_a_normalization_of_ones_own():
+    x = torch.randn(2, 12, 4, 4)
+    own = neck(normalization=dict(type=Halved)).eval()
+    torch.testing.assert_close(own((x,))[0], neck().eval()((x,))[0] / 2)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(normalization=dict(type='NewtonSchultz')), 'NewtonSchulz, MatrixPower'),
+        (dict(normalization=dict(type='DropCov')), 'CovarianceNormalization'),
+        (dict(dropout=dict(type='ChannelDrop')), "Use 'DropCov' or None"),
+    ],
+)
+def test_wrong_arguments_tell_the_way_out(arguments, message):
+    with pytest.raises(ValueError, match=message) as info:
+        neck(**arguments)
+    assert isinstance(info.value, UserError)
+
+
+def test_other_maps_than_configured():
     with pytest.raises(ValueError, match=r'set neck\.in_channels=5'):
         neck()((torch.zeros(1, 5, 4, 4),))
-    with pytest.raises(KeyError, match='NewtonSchulz or MatrixPower'):
-        neck(normalization=dict(type='NewtonSchultz'))
-    with pytest.raises(KeyError, match='AdaptiveChannelDropout'):
-        neck(dropout=dict(type='ChannelDrop'))
 
 
-HEADS = dict(
-    gap=(dict(type='GlobalAveragePooling'), 'stride', 32),
-    isqrt=(
-        dict(
-            type='mmgcp.GlobalCovariancePooling',
-            in_channels=32,
-            reduced_channels=8,
-            normalization=dict(type='NewtonSchulz', iterations=5),
-        ),
-        'native',
-        36,
-    ),
-    dropcov=(
-        dict(
-            type='mmgcp.GlobalCovariancePooling',
-            in_channels=32,
-            reduced_channels=8,
-            dropout=dict(type='AdaptiveChannelDropout'),
-        ),
-        'native',
-        36,
-    ),
-)
-
-
-@pytest.mark.parametrize('head', list(HEADS))
-def test_a_classifier_trains(head, in_scope):
-    pytest.importorskip('mmpretrain.models')
-    from mmpretrain.registry import MODELS as MMPRETRAIN
-    from mmpretrain.structures import DataSample
-
-    pooling, last_stage, length = HEADS[head]
-    backbone = dict(type='mmgcp.GCPResNet', depth=18, last_stage=last_stage)
-    with in_scope('mmpretrain'):
-        model = MMPRETRAIN.build(
-            dict(
-                type='ImageClassifier',
-                backbone=dict(backbone, base_channels=4, stem_channels=4),
-                neck=pooling,
-                head=dict(type='LinearClsHead', num_classes=3, in_channels=length),
-            )
-        )
-        model.init_weights()
-        samples = [DataSample().set_gt_label(i) for i in (0, 2)]
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        image = torch.randn(2, 3, 64, 64)
-        losses = []
-        for _ in range(4):
-            optimizer.zero_grad()
-            loss = model(image, samples, mode='loss')['loss']
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-    assert np.isfinite(losses).all()
-    assert losses[-1] != losses[0]
-    assert model.head.fc.weight.grad.abs().sum() > 0
-
-
-def test_registered():
-    assert MODELS.get('mmgcp.GlobalCovariancePooling') is GlobalCovariancePooling
+def test_the_old_name_of_dropcov():
+    with pytest.warns(FutureWarning, match="'DropCov'"):
+        net = neck(dropout=dict(type='AdaptiveChannelDropout', max_rate=0.5))
+    assert net.dropout.max_rate == 0.5

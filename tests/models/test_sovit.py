@@ -1,78 +1,34 @@
-"""mmgcp.SoViT: attention for large images, positions, levels, arguments."""
+"""mmgcp.SoViT: attention, positions, levels, arguments."""
 
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.models import SoViT
-from mmgcp.models.backbones.token_attention import TokenAttention
-from mmgcp.models.backbones.token_grid import (
+from mmgcp.models.backbones.sovit_layers import (
+    TokenAttention,
     interpolate_positions,
     rescale,
     sinusoidal_positions,
 )
+from mmgcp.utils.errors import UserError
 
 TINY = dict(embed_dims=16, num_layers=4, num_heads=2, mlp_ratio=2)
 
 
-def attention(**kwargs):
+def test_attention_from_its_definition():
     torch.manual_seed(1)
-    return TokenAttention(8, 2, **kwargs).double()
-
-
-def reference(net, x, allowed=None):
-    """Attention from its definition, one head after the other."""
+    net = TokenAttention(8, 2).double()
+    x = torch.randn(2, 31, 8, dtype=torch.float64)
     q, k, v = net.qkv(x).chunk(3, -1)
     outs = []
-    for head in range(2):
-        part = slice(4 * head, 4 * head + 4)
+    for part in (slice(0, 4), slice(4, 8)):
         scores = q[..., part] @ k[..., part].transpose(1, 2) / 2
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, -math.inf)
         outs.append(scores.softmax(-1) @ v[..., part])
-    return net.proj(torch.cat(outs, -1))
-
-
-@pytest.mark.parametrize('chunk_size', [None, 1, 7, 31, 1000])
-def test_chunks_change_nothing(chunk_size):
-    x = torch.randn(2, 31, 8, dtype=torch.float64)
-    net = attention(chunk_size=chunk_size)
-    torch.testing.assert_close(net(x, (5, 6)), reference(net, x), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize('size', [(6, 6), (5, 7), (3, 8), (1, 4)])
-@pytest.mark.parametrize('window', [2, 3])
-def test_windows_are_masks(size, window):
-    rows, columns = torch.meshgrid(*map(torch.arange, size), indexing='ij')
-    owner = ((rows // window) * 100 + columns // window).flatten()
-    allowed = torch.ones(1 + owner.numel(), 1 + owner.numel(), dtype=torch.bool)
-    allowed[1:, 1:] = owner[:, None] == owner
-    net = attention(window_size=window)
-    x = torch.randn(2, len(allowed), 8, dtype=torch.float64, requires_grad=True)
-    found, expected = net(x, size), reference(net, x, allowed)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    weights = torch.randn_like(found)
-    gradients = [
-        torch.autograd.grad((out * weights).sum(), x)[0] for out in (found, expected)
-    ]
-    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
-
-
-def test_windows_larger_than_the_grid_are_global():
-    x = torch.randn(1, 13, 8, dtype=torch.float64)
-    net = attention(window_size=4)
-    torch.testing.assert_close(net(x, (3, 4)), reference(net, x), rtol=0, atol=1e-12)
-
-
-def test_global_blocks_by_default_at_the_quarters():
-    net = SoViT('deit-small', window_size=14)
-    windows = [i for i, b in enumerate(net.blocks) if b.attn.window_size is None]
-    assert windows == [2, 5, 8, 11]
-    net = SoViT(TINY, window_size=2, global_blocks=(3,))
-    assert [b.attn.window_size for b in net.blocks] == [2, 2, 2, None]
+    expected = net.proj(torch.cat(outs, -1))
+    torch.testing.assert_close(net(x), expected, rtol=0, atol=1e-12)
 
 
 def test_positions_of_pre_training_and_others():
@@ -134,13 +90,36 @@ def test_rescaling():
     torch.testing.assert_close(rescale(x, 2).mean(), x.mean())
 
 
-def test_the_norms_that_were_meant():
-    official, meant = SoViT(TINY, img_size=64), SoViT(TINY, 64, official=False)
-    extra = set(meant.state_dict()) - set(official.state_dict())
-    assert not set(official.state_dict()) - set(meant.state_dict())
+def test_the_norms_that_the_authors_meant():
+    released, meant = SoViT(TINY, 64), SoViT(TINY, 64, match_released_code=False)
+    extra = set(meant.state_dict()) - set(released.state_dict())
+    assert not set(released.state_dict()) - set(meant.state_dict())
     assert all('.denselayer' in key and '.norm' in key for key in extra)
     # Two batch norms in each of the 3 x 6 layers, five tensors each.
     assert len(extra) == 2 * 18 * 5
+    with pytest.warns(FutureWarning, match='match_released_code=False'):
+        old = SoViT(TINY, 64, official=False)
+    assert set(old.state_dict()) == set(meant.state_dict())
+
+
+def test_published_names():
+    names = set(SoViT(TINY, 64).state_dict())
+    assert {
+        'cls_token',
+        'pos_embed',
+        'visual_tokens.tokens.stem.0.weight',
+        'visual_tokens.tokens.stage.0.denselayer1.conv1.weight',
+        'visual_tokens.tokens.stage.1.norm.weight',
+        'visual_tokens.tokens.stage.1.conv.weight',
+        'visual_tokens.tokens.transition.weight',
+        'blocks.0.norm1.weight',
+        'blocks.0.attn.qkv.weight',
+        'blocks.0.attn.proj.bias',
+        'blocks.0.mlp.fc1.weight',
+        'blocks.0.mlp.fc2.bias',
+        'norm.weight',
+    } <= names
+    assert 'blocks.0.attn.qkv.bias' not in names
 
 
 @pytest.mark.parametrize(
@@ -148,7 +127,7 @@ def test_the_norms_that_were_meant():
     [
         (dict(arch='deit'), 'deit-small'),
         (dict(arch=dict(embed_dims=8)), 'needs exactly'),
-        (dict(out_type='map'), "'featmap'"),
+        (dict(out_type='map'), 'featmap'),
         (dict(out_indices=(0, 12)), 'out of range for 12 blocks'),
         (dict(out_indices=(3, 1)), 'has to ascend'),
         (dict(frozen_stages=13), r'-1 \.\. 12'),
@@ -157,22 +136,6 @@ def test_the_norms_that_were_meant():
     ],
 )
 def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as info:
         SoViT(**arguments)
-
-
-@pytest.mark.parametrize('size', [(512, 512), (800, 1333)])
-def test_sizes_of_detection_and_segmentation(size):
-    operations = []
-    for settings in (dict(), dict(window_size=14, chunk_size=1024)):
-        with torch.device('meta'):
-            net = SoViT('deit-small', out_type='featmap', **settings).eval()
-            image = torch.empty(1, 3, *size)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            levels = net(image)
-        operations.append(counter.get_total_flops())
-        for level, stride in zip(levels, net.out_strides, strict=True):
-            padded = [math.ceil(s / 16) * 16 for s in size]
-            assert level.shape == (1, 384, *(-(-s // stride) for s in padded))
-    # Windows make the attention of eight blocks out of twelve linear.
-    assert operations[1] < operations[0]
+    assert isinstance(info.value, UserError)

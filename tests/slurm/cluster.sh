@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, in a folder of its own, without touching any
-# configuration of the system.
+# A Slurm of two nodes, n1 and n2, on this machine, in a folder of its own, without
+# touching any configuration of the system.
 #
 #   cluster.sh start DIR    prints nothing; DIR/slurm.conf is the configuration
 #   cluster.sh stop DIR
+#   cluster.sh revive DIR   starts the daemon of n2 again
 #
 # Needs slurmctld, slurmd and munged (Debian: slurm-wlm, munge) and root, because slurmd
 # starts jobs as their users.
@@ -27,17 +28,16 @@ start() {
 ClusterName=local
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$(port)
-SlurmdPort=$(port)
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket=$dir/munge/socket
+AuthInfo=socket=$dir/munge/socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation=$dir/state
-SlurmdSpoolDir=$dir/spool
+SlurmdSpoolDir=$dir/spool/%n
 SlurmctldPidFile=$dir/slurmctld.pid
-SlurmdPidFile=$dir/slurmd.pid
+SlurmdPidFile=$dir/slurmd-%n.pid
 SlurmctldLogFile=$dir/slurmctld.log
-SlurmdLogFile=$dir/slurmd.log
+SlurmdLogFile=$dir/slurmd-%n.log
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -46,19 +46,29 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 SlurmdParameters=config_overrides
 MpiDefault=none
-NodeName=$host NodeAddr=127.0.0.1 CPUs=4 RealMemory=1024 State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES MaxTime=60 State=UP
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(port) CPUs=4 RealMemory=4096
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(port) CPUs=4 RealMemory=4096
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP
+SlurmdTimeout=10
+KillWait=5
+SchedulerParameters=bf_interval=1,sched_interval=2
 EOF
     export SLURM_CONF=$dir/slurm.conf
     slurmctld -i
-    slurmd
+    slurmd -N n1
+    slurmd -N n2
     for _ in $(seq 60); do
-        sinfo -h -o %T 2>/dev/null | grep -q idle && return 0
+        [ "$(sinfo -h -N -o %T 2>/dev/null | grep -c idle)" = 2 ] && return 0
         sleep 0.5
     done
-    echo "slurmd did not come up; see $dir/slurmd.log and $dir/slurmctld.log" >&2
+    echo "slurmd did not come up; see the logs in $dir" >&2
     tail -n 5 "$dir"/slurm*.log >&2
     return 1
+}
+
+revive() {
+    export SLURM_CONF=$dir/slurm.conf
+    slurmd -N n2
 }
 
 stop() {
@@ -70,10 +80,15 @@ stop() {
         [ -n "$(squeue --noheader 2>/dev/null)" ] || break
         sleep 0.5
     done
-    for name in slurmd slurmctld munge/pid; do
+    for name in slurmd-n1 slurmd-n2 slurmctld munge/pid; do
         local file=$dir/${name%.pid}
         [ "$name" = munge/pid ] || file=$dir/$name.pid
-        [ -s "$file" ] && kill "$(cat "$file")" 2>/dev/null || true
+        [ -s "$file" ] || continue
+        kill "$(cat "$file")" 2>/dev/null || continue
+        for _ in $(seq 50); do
+            kill -0 "$(cat "$file" 2>/dev/null)" 2>/dev/null || break
+            sleep 0.1
+        done
     done
 }
 

@@ -1,4 +1,4 @@
-"""A Slurm of one node, started for these tests and stopped after them."""
+"""A Slurm of two nodes, started for these tests and stopped after them."""
 
 import os
 import shutil
@@ -22,5 +22,8 @@ def slurm(tmp_path_factory):
     # munge refuses a socket below a folder that others may write to.
     folder = tmp_path_factory.mktemp('slurm')
     subprocess.run(['bash', SCRIPT, 'start', folder], check=True)
-    yield dict(os.environ, SLURM_CONF=str(folder / 'slurm.conf'))
+    # The names of the nodes are no names of machines.
+    yield dict(
+        os.environ, SLURM_CONF=str(folder / 'slurm.conf'), MASTER_ADDR='127.0.0.1'
+    )
     subprocess.run(['bash', SCRIPT, 'stop', folder], check=True)

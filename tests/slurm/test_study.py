@@ -1,117 +1,256 @@
-"""A study through submitit on a real Slurm."""
+"""A study through submitit on a real Slurm of two nodes."""
 
+import contextlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
-
-from mmgcp.study.step import Step, read_json
+from driver import make_step
 
 pytest.importorskip('submitit')
 
 pytestmark = pytest.mark.once
 
-DRIVER = textwrap.dedent("""
-    import sys
-    from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
-    from test_study import make_steps
-    from mmgcp.study.display import Display
-    from mmgcp.study.scheduler import Scheduler
-    from mmgcp.study.slurm import SlurmBackend
-    folder = Path(sys.argv[1])
-    steps = make_steps(folder)
-    options = {'timeout_min': '5', 'cpus_per_task': '1', 'mem_gb': '1'}
-    backend = SlurmBackend(folder / 'slurm', folder, options, jobs=2)
-    state = Scheduler(steps, folder, backend, Display(steps), poll=0.2).run()
-    sys.exit(any(value != 'done' for value in state.values()))
-""")
-WORK = textwrap.dedent("""
-    import os, pathlib, sys, time
-    out = pathlib.Path(sys.argv[1])
-    with open(out.parent / 'runs', 'a') as file:
-        file.write('x')
-    time.sleep(float(sys.argv[2]))
-    out.write_text(os.environ['SLURM_JOB_ID'] + ' ' + os.environ['OMP_NUM_THREADS'])
-""")
+HERE = Path(__file__).parent
+TRAINING = str(HERE / 'fake_training.py')
+MEMORY = 'mem_gb=1'
 
 
-def make_steps(folder):
-    steps = []
-    for name, seconds, deps in (('first', '15', []), ('second', '0', ['first'])):
-        work_dir = folder / 'steps' / name
-        steps.append(
-            Step(
-                name=name,
-                kind='fake',
-                command=['python', '-c', WORK, str(work_dir / 'out'), seconds],
-                result=work_dir / 'out',
-                work_dir=work_dir,
-                deps=deps,
-            )
+class Study:
+    """A study in a process of its own."""
+
+    def __init__(self, folder, env, *steps, options=(), retries=0):
+        self.folder = folder
+        self.env = env
+        self.steps = [make_step(folder, **step) for step in steps]
+        command = [sys.executable, HERE / 'driver.py', folder, retries]
+        command += [json.dumps(steps), MEMORY, 'timeout_min=5', *options]
+        self.command = [str(word) for word in command]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-    return steps
+
+    def until(self, path, text='', timeout=60):
+        deadline = time.monotonic() + timeout
+        while not path.exists() or text not in path.read_text():
+            if self.process.poll() is not None:
+                pytest.fail(f'{path} did not appear:\n{self.process.stdout.read()}')
+            assert time.monotonic() < deadline, f'{path} did not appear'
+            time.sleep(0.1)
+
+    def finish(self, timeout=150):
+        output, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, output
+
+    def slurm(self, *command):
+        return subprocess.check_output(command, env=self.env, text=True)
+
+    def attempts(self, step):
+        return step.history()['attempts']
+
+    def job(self, step):
+        return self.attempts(step)[-1]['job'].removeprefix('job ')
+
+    def starts(self, step):
+        """Count and job at each start."""
+        lines = (step.work_dir / 'starts').read_text().splitlines()
+        return [tuple(map(int, line.split())) for line in lines]
 
 
-def drive(folder, env):
-    command = [sys.executable, '-c', DRIVER, str(folder), str(Path(__file__).parent)]
-    return subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def training(*command, name='train', **settings):
+    return dict(name=name, command=[TRAINING, *map(str, command)], **settings)
+
+
+@pytest.fixture
+def study(slurm, tmp_path):
+    started = []
+
+    def start(*steps, **settings):
+        started.append(Study(tmp_path, slurm, *steps, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+    subprocess.run(['scancel', '--me'], env=slurm, check=True)
+
+
+def test_time_limit_is_followed_by_a_resume(study):
+    limits = ['timeout_min=1', 'signal_delay_s=40']
+    run = study(training(25), options=limits)
+    [step] = run.steps
+    status, output = run.finish()
+    assert status == 0, output
+    [attempt] = run.attempts(step)
+    assert attempt['requeues'] >= 1
+    starts = run.starts(step)
+    assert len(starts) == attempt['requeues'] + 1
+    assert len({job for _, job in starts}) == 1
+    assert starts[1][0] > 0
+    assert step.record()['attempts'] == 1
+
+
+def test_requeue_resumes_and_a_step_without_progress_fails(study):
+    run = study(training(12), training(600, name='stuck', kind='export'))
+    step, stuck = run.steps
+    run.until(step.work_dir / 'last_checkpoint', '3')
+    run.until(stuck.work_dir / 'starts')
+    run.slurm('scontrol', 'requeue', run.job(step))
+    # The second step writes no checkpoint that counts.
+    stuck_job = run.job(stuck)
+    for number in (1, 2):
+        (stuck.work_dir / 'last_checkpoint').unlink(missing_ok=True)
+        run.slurm('scontrol', 'requeue', stuck_job)
+        if number == 1:
+            run.until(stuck.work_dir / 'log.txt', '# start 2')
+    status, output = run.finish()
+    assert status == 1
+    assert 'train: done' in output
+    assert run.attempts(step)[0]['requeues'] == 1
+    assert run.starts(step)[1][0] >= 3
+
+
+def test_scancel_is_a_failure_that_is_named(study):
+    run = study(training(60), training(1, name='after', deps=['train']))
+    step, _ = run.steps
+    run.until(step.work_dir / 'starts')
+    run.slurm('scancel', run.job(step))
+    status, output = run.finish()
+    assert status == 1
+    assert re.search(
+        r'train: failed job \d+ ended without a result \(CANCELLED\)', output
     )
+    assert 'after: skipped needs train' in output
 
 
-def test_killed_study_finds_its_job_again(slurm, tmp_path):
-    first, second = make_steps(tmp_path)
-    study = drive(tmp_path, slurm)
-    deadline = time.monotonic() + 60
-    while not (first.work_dir / 'runs').exists():
-        assert study.poll() is None, study.stdout.read()
-        assert time.monotonic() < deadline, first.log.read_text()
-        time.sleep(0.2)
-    os.kill(study.pid, signal.SIGKILL)
-    study.communicate()
-    again = drive(tmp_path, slurm)
-    output, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, output
-    assert (first.work_dir / 'runs').read_text() == 'x'
-    assert read_json(first.record_file)['attempts'] == 1
-    jobs = [step.result.read_text().split() for step in (first, second)]
-    assert jobs[0][0] != jobs[1][0]
-    assert jobs[0][1] == '1'
+def test_killed_study_finds_its_job_again(study):
+    run = study(training(12), training(1, name='after', deps=['train']))
+    step, after = run.steps
+    run.until(step.work_dir / 'starts')
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.process.communicate()
+    run.start()
+    status, output = run.finish()
+    assert status == 0, output
+    assert len(run.starts(step)) == 1
+    assert step.record()['attempts'] == 1
+    assert run.job(step) != run.job(after)
 
 
-def test_lost_job_is_a_failure(slurm, tmp_path):
-    first, _ = make_steps(tmp_path)
-    study = drive(tmp_path, slurm)
-    deadline = time.monotonic() + 60
-    while not (first.work_dir / 'runs').exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    name = read_json(first.work_dir / 'attempts.json')['attempts'][0]['job']
-    command = ['scancel', '--signal=KILL', '--full', name.removeprefix('job ')]
-    subprocess.run(command, env=slurm, check=True)
-    output, _ = study.communicate(timeout=180)
-    assert study.returncode == 1
-    assert 'first: failed' in output
-    assert 'second: skipped' in output
+def test_interrupted_study_cancels_its_jobs(study):
+    run = study(training(60))
+    [step] = run.steps
+    run.until(step.work_dir / 'starts')
+    run.process.send_signal(signal.SIGINT)
+    run.finish(60)
+    assert run.slurm('squeue', '--noheader') == ''
+    assert not step.result.exists()
 
 
-def test_interrupted_study_cancels_its_jobs(slurm, tmp_path):
-    first, _ = make_steps(tmp_path)
-    study = drive(tmp_path, slurm)
-    deadline = time.monotonic() + 60
-    while not (first.work_dir / 'runs').exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    study.send_signal(signal.SIGINT)
-    study.communicate(timeout=60)
-    command = ['squeue', '--noheader', '--states=RUNNING,PENDING']
-    while subprocess.check_output(command, env=slurm, text=True).strip():
-        assert time.monotonic() < deadline + 30
-        time.sleep(0.2)
-    assert not first.result.exists()
+def test_retry_goes_on_from_the_checkpoint(study):
+    run = study(training(6, 4), retries=1)
+    [step] = run.steps
+    status, output = run.finish()
+    assert status == 0, output
+    assert [count for count, _ in run.starts(step)] == [0, 4]
+    first, second = run.attempts(step)
+    assert 'died on purpose' in first['problem']
+    assert second['status'] == 0
+
+
+def test_each_kind_asks_for_its_own_resources(study):
+    options = ['cpus_per_task=2', 'export:cpus_per_task=1', 'evaluate:mem_gb=2']
+    kinds = ('pretrain', 'export', 'evaluate', 'costs')
+    run = study(*(training(8, name=k, kind=k) for k in kinds), options=options)
+    asked = {}
+    for step in run.steps:
+        run.until(step.work_dir / 'attempts.json', 'job ')
+        asked[step.kind] = run.slurm('scontrol', '-o', 'show', 'job', run.job(step))
+    expected = {
+        'pretrain': ('cpu=2', 'mem=1G'),
+        'export': ('cpu=1', 'mem=1G'),
+        'evaluate': ('cpu=2', 'mem=2G'),
+        'costs': ('OverSubscribe=NO', 'mem=1G'),
+    }
+    for kind, parts in expected.items():
+        assert all(part in asked[kind] for part in parts), asked[kind]
+    assert 'OverSubscribe=OK' in asked['pretrain']
+    assert run.finish()[0] == 0
+
+
+def test_training_on_two_nodes_is_that_of_one(study, slurm, tmp_path):
+    pytest.importorskip('sklearn')
+    pytest.importorskip('mmseg')
+    import torch
+
+    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+
+    scenes = tmp_path / 'scenes'
+    sizes = dict(train=8, val=2, test=2, size=64, crops=1, eval_crops=1, digits=5)
+    make_scenes(scenes, ScenesSpec(**sizes))
+    slurm['MMGCP_SCENES'] = str(scenes)
+    command = [str(HERE / 'train_scenes.py')]
+    steps = [
+        dict(name=kind, kind=kind, processes=2, command=command)
+        for kind in ('pretrain', 'transfer')
+    ]
+    run = study(*steps, options=['transfer:nodes=2', 'mem_gb=2'])
+    status, output = run.finish(400)
+    assert status == 0, output
+    one, two = (torch.load(step.result, weights_only=False) for step in run.steps)
+    assert 'n[1-2]' in run.slurm('scontrol', '-o', 'show', 'job', run.job(run.steps[1]))
+    for name, tensor in one['state_dict'].items():
+        torch.testing.assert_close(two['state_dict'][name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_node_dies_and_the_retry_resumes(study, slurm):
+    run = study(training(12, processes=2), options=['nodes=2'], retries=1)
+    [step] = run.steps
+    run.until(step.work_dir / 'last_checkpoint', '3')
+    log = (step.work_dir / 'log.txt').read_text()
+    kill_n2(slurm, int((step.work_dir / 'node-n2').read_text().split()[0]))
+    killed = time.monotonic()
+    run.until(step.work_dir / 'attempts.json', '"ended"')
+    assert time.monotonic() - killed < 45, log
+    script = Path(__file__).with_name('cluster.sh')
+    folder = Path(slurm['SLURM_CONF']).parent
+    subprocess.run(['bash', script, 'revive', folder], check=True)
+    status, output = run.finish()
+    assert status == 0, output
+    starts = run.starts(step)
+    assert len(starts) == len(run.attempts(step)) == 2
+    assert starts[1][0] >= 3
+
+
+def kill_n2(slurm, pid):
+    """Kill everything that runs on the second node, its daemon first."""
+    folder = Path(slurm['SLURM_CONF']).parent
+    os.kill(int((folder / 'slurmd-n2.pid').read_text()), signal.SIGKILL)
+    parents = {}
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(')')
+            parents[int(name.split()[0])] = int(rest.split()[1]), name
+    while 'slurmstepd' not in parents[pid][1]:
+        pid = parents[pid][0]
+    tree = [pid]
+    for parent in tree:
+        tree += [child for child, (its, _) in parents.items() if its == parent]
+    for process in tree:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

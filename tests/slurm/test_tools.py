@@ -14,7 +14,7 @@ from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/segmentation/fpn_r18-w16_scenes.py'
+CONFIG = ROOT / 'configs/segmentation/fpn_r18-w8_scenes.py'
 
 
 def run_tool(slurm, *command):

@@ -11,7 +11,7 @@ pytest.importorskip('mmpretrain')
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study import costs
 
-GAP = Path(__file__).parents[2] / 'configs/pretrain/resnet18-w16-gap_scenes.py'
+GAP = Path(__file__).parents[2] / 'configs/pretrain/resnet18-w8-gap_scenes.py'
 
 
 def test_inference_is_timed_with_the_statistics_of_the_checkpoint(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgcp.study.own_data import own_data_changes, shortened, with_classes
-from mmgcp.study.recipe import Recipe
+from mmgcp.study.derived_config import DerivedConfig
+from mmgcp.study.own_data import on_own_data, shortened, with_num_classes
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,8 +69,10 @@ def masks(tmp_path):
 
 
 def test_detection_config_on_own_data(boxes):
-    recipe = Recipe(ROOT / 'configs/detection/faster-rcnn_r50-gap_fpn_1x_coco.py')
-    changed = recipe.with_changes(own_data_changes(recipe, {'detection': boxes})).values
+    config = DerivedConfig(
+        ROOT / 'configs/detection/faster-rcnn_r50-gap_fpn_1x_coco.py'
+    )
+    changed = on_own_data(config, {'detection': boxes}).values
     assert changed['model']['roi_head']['bbox_head']['num_classes'] == 2
     dataset = changed['test_dataloader']['dataset']
     assert dataset['ann_file'] == boxes['val']['annotations']
@@ -89,8 +91,8 @@ def test_detection_config_on_own_data(boxes):
 
 def test_segmentation_config_on_own_data(masks):
     name = 'configs/segmentation/upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
-    recipe = Recipe(ROOT / name)
-    changed = recipe.with_changes(own_data_changes(recipe, {'segmentation': masks}))
+    config = DerivedConfig(ROOT / name)
+    changed = on_own_data(config, {'segmentation': masks})
     model = changed.values['model']
     assert model['decode_head']['num_classes'] == 2
     assert model['auxiliary_head']['num_classes'] == 2
@@ -107,9 +109,10 @@ def test_segmentation_config_on_own_data(masks):
 
 
 def test_classification_config_on_own_data(classes):
-    recipe = Recipe(ROOT / 'configs/pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py')
-    changes = own_data_changes(recipe, {'classification': classes})
-    changed = recipe.with_changes(changes).values
+    config = DerivedConfig(
+        ROOT / 'configs/pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'
+    )
+    changed = on_own_data(config, {'classification': classes}).values
     assert changed['model']['head']['num_classes'] == 2
     from mmpretrain.registry import DATASETS
     from mmpretrain.utils import register_all_modules
@@ -126,9 +129,10 @@ def test_every_num_classes_is_set_lists_included():
         'b': [{'num_classes': 80, 'k': 1}, {'k': 2}],
         'c': 1,
     }
-    assert with_classes(model, 3) == {
+    assert with_num_classes(model, 3) == {
         'a': {'num_classes': 3},
         'b': [{'num_classes': 3, 'k': 1}, {'k': 2}],
+        'c': 1,
     }
 
 

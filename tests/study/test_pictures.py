@@ -1,72 +1,88 @@
-"""What is painted where in the pictures of truth and predictions."""
+"""Pictures of the truth and of predictions on real validation images."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
-from PIL import Image
 
-from mmgcp.study.pictures import _draw_detection, _draw_segmentation
+from mmgcp.datasets.building import build_dataset
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+from mmgcp.study.pictures import make_pictures, truth_of
+from mmgcp.utils.config import load_config
+from mmgcp.visualization import read_image
+from mmgcp.visualization.predictor import draw_sample
 
-RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
-COLOURS = np.array([RED, BLUE])
-
-
-@pytest.fixture
-def black():
-    return np.zeros((20, 40, 3), np.uint8)
-
-
-def pixel(folder, name, x, y):
-    """Colour at a place of the 20 x 40 image, in [0, 1]."""
-    with Image.open(folder / name) as picture:
-        scale = picture.width / 40
-        return np.array(picture.convert('RGB').getpixel((x * scale, y * scale))) / 255
+CONFIGS = Path(__file__).parents[2] / 'configs'
+DETECTOR = CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py'
+SEGMENTOR = CONFIGS / 'segmentation/upernet_r18-w8_scenes.py'
 
 
-def test_segmentation_paints_classes_and_leaves_ignored_pixels(tmp_path, black):
-    from mmseg.structures import SegDataSample
+@pytest.fixture(scope='module', autouse=True)
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data') / 'scenes'
+    spec = ScenesSpec(train=1, val=3, test=1, size=64, crops=1, eval_crops=1)
+    make_scenes(folder, spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMGCP_SCENES', str(folder))
+        yield folder
 
-    truth = torch.zeros(1, 20, 40, dtype=torch.long)
-    truth[:, :, 20:] = 1
-    truth[:, :5] = 255
-    predicted = torch.ones(1, 20, 40, dtype=torch.long)
-    sample = SegDataSample()
-    sample.gt_sem_seg = PixelData(data=truth)
-    sample.pred_sem_seg = PixelData(data=predicted)
-    _draw_segmentation(tmp_path / 't.png', black, sample, {}, COLOURS)
-    _draw_segmentation(tmp_path / 'p.png', black, sample, None, COLOURS)
-    for name, left in (('t.png', RED), ('p.png', BLUE)):
-        assert np.allclose(
-            pixel(tmp_path, name, 10, 15), 0.6 * np.array(left), atol=0.02
+
+@pytest.mark.parametrize('config', [DETECTOR, SEGMENTOR])
+def test_files_of_each_model(config, scenes, tmp_path):
+    models = {name: (str(config), 'none') for name in 'ab'}
+    make_pictures(tmp_path, models, count=2)
+    content = json.loads((tmp_path / 'pictures.json').read_text())
+    assert list(content['models']) == ['a', 'b']
+    assert [Path(s['image']).stem for s in content['samples']] == ['000000', '000002']
+    for sample in content['samples']:
+        assert list(sample['predictions']) == ['a', 'b']
+        truth, *found = (
+            read_image(tmp_path / file)
+            for file in (sample['truth'], *sample['predictions'].values())
         )
-        right = pixel(tmp_path, name, 30, 15)
-        assert np.allclose(right, 0.6 * np.array(BLUE), atol=0.02)
-        assert np.allclose(pixel(tmp_path, name, 10, 2), 0, atol=0.02)
+        assert truth.shape == (256, 256, 3)
+        assert all((truth != other).any() for other in found)
+        if config == SEGMENTOR:
+            # What the metric ignores is tinted in neither; names cover some of it.
+            name = Path(sample['image']).name
+            labels = read_image(scenes / 'segmentation/annotations/validation' / name)
+            ignored = (labels[..., 0] == 0).repeat(4, 0).repeat(4, 1)
+            same = (truth == found[0]).all(-1)
+            assert same[ignored].mean() > 0.9
+            assert same[~ignored].mean() < 0.9
 
 
-def test_detection_paints_confident_instances_only(tmp_path, black):
+def test_confident_instances_only():
     from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
 
+    masks = torch.zeros(2, 20, 40, dtype=torch.bool)
+    masks[0, 5:15, 5:15] = masks[1, 5:15, 25:35] = True
+    boxes = torch.tensor([[5.0, 5, 15, 15], [25, 5, 35, 15]])
     sample = DetDataSample()
-    masks = np.zeros((2, 20, 40), bool)
-    masks[0, 5:15, 5:15], masks[1, 5:15, 25:35] = True, True
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[5.0, 5, 15, 15], [25, 5, 35, 15]]),
-        labels=torch.tensor([0, 1]),
-        scores=torch.tensor([0.9, 0.1]),
-        masks=torch.from_numpy(masks),
-    )
-    file = tmp_path / 'p.png'
-    _draw_detection(file, black, sample, None, ['a', 'b'], COLOURS)
-    assert pixel(tmp_path, 'p.png', 10, 11)[0] > 0.3
-    assert np.allclose(pixel(tmp_path, 'p.png', 30, 11), 0, atol=0.02)
+        bboxes=boxes, labels=torch.tensor([0, 1]), scores=torch.tensor([0.9, 0.1]),
+        masks=masks,
+    )  # fmt: skip
+    image = np.zeros((20, 40, 3), np.uint8)
+    colors = [(200, 0, 0), (0, 0, 200)]
+    drawn = draw_sample(image, sample, ['a', 'b'], colors, least=200)
+    assert drawn[120, 100].tolist() == [110, 0, 0]
+    assert not drawn[:, 200:].any()
 
 
-def test_detection_truth_paints_polygons(tmp_path, black):
-    box = {'bbox': [25, 5, 35, 15], 'bbox_label': 1, 'ignore_flag': 0}
-    box['mask'] = [[25, 5, 35, 5, 35, 15, 25, 15]]
-    truth = {'instances': [box]}
-    _draw_detection(tmp_path / 't.png', black, None, truth, ['a', 'b'], COLOURS)
-    assert pixel(tmp_path, 't.png', 30, 11)[2] > 0.3
-    assert np.allclose(pixel(tmp_path, 't.png', 10, 11), 0, atol=0.02)
+def test_truth_of_a_detector_is_that_of_the_file(scenes):
+    from pycocotools.coco import COCO
+
+    truth = truth_of(build_dataset(load_config(DETECTOR), 'val'), 1).gt_instances
+    coco = COCO(scenes / 'detection/annotations/instances_val.json')
+    expected = coco.loadAnns(coco.getAnnIds(imgIds=1))
+    assert len(truth) == len(expected) > 0
+    for box, mask, annotation in zip(
+        truth.bboxes.tensor.tolist(), truth.masks.masks, expected, strict=True
+    ):
+        x, y, width, height = annotation['bbox']
+        assert box == pytest.approx([x, y, x + width, y + height])
+        np.testing.assert_array_equal(mask, coco.annToMask(annotation))

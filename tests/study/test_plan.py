@@ -10,9 +10,9 @@ from mmengine.config import Config
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
+from mmgcp.study.derived_config import DerivedConfig
 from mmgcp.study.plan import Planner
-from mmgcp.study.recipe import Recipe, combine, merge
-from mmgcp.study.step import Step, StudyError, order
+from mmgcp.study.step import Step, StudyError, launched
 
 ROOT = Path(__file__).parents[2]
 SCENES = ROOT / 'configs/studies/scenes.py'
@@ -37,7 +37,7 @@ def write(folder, text):
 def test_graph_of_the_default_study(study, tmp_path):
     steps, planner = plan(study, tmp_path)
     assert planner.missing == []
-    names = [step.name for step in order(steps)]
+    names = [step.name for step in steps]
     assert names[0] == 'data'
     by_name = {step.name: step for step in steps}
     for encoder in ('gap', 'isqrt', 'dropcov'):
@@ -103,7 +103,7 @@ def test_selecting_keeps_hashes(study, tmp_path):
 def test_torchrun_when_there_are_several_processes(study, tmp_path):
     steps, _ = plan(select(study, nproc=2), tmp_path)
     step = next(s for s in steps if s.kind == 'transfer')
-    line = shlex.join(step.command)
+    line = shlex.join(launched(step.command, step.processes))
     assert '-m torch.distributed.run --standalone --nproc_per_node=2' in line
     assert line.endswith('--launcher pytorch')
     assert step.processes == 2
@@ -146,7 +146,7 @@ def test_data_that_lack_an_image_are_missing(tmp_path, monkeypatch):
     make_scenes(scenes, ScenesSpec(**sizes))
     monkeypatch.setenv('MMGCP_SCENES', str(scenes))
     config = tmp_path / 'detector.py'
-    base = ROOT / 'configs/detection/faster-rcnn_r18-w16_fpn_scenes.py'
+    base = ROOT / 'configs/detection/faster-rcnn_r18-w8_fpn_scenes.py'
     config.write_text(f'_base_ = {str(base)!r}\n')
     file = write(
         tmp_path,
@@ -191,7 +191,7 @@ def test_a_study_that_lacks_something_does_not_start(tmp_path):
 
 
 def test_accelerator_hours_by_hand(tmp_path):
-    from mmgcp.study.estimate import accelerator_hours
+    from mmgcp.study.graph import accelerator_hours
 
     assumptions = {
         'device': 'x',
@@ -201,7 +201,7 @@ def test_accelerator_hours_by_hand(tmp_path):
         'train_images': {'a': 1000},
     }
     step = Step('a', 'transfer', [], tmp_path / 'r', tmp_path)
-    step.meta = {'task': 'a', 'max_epochs': 12, 'batch_size': 2}
+    step.meta = {'task': 'a', 'max_epochs': 12, 'max_iters': None, 'batch_size': 2}
     lines = accelerator_hours({'assumptions': assumptions, 'file': ''}, [step], set())
     # 12 * 1000 images * 100e9 * 2 * 3 FLOPs / 1e12 per second = 7200 s
     assert '1 trainings x 2.0 h = 2 h' in '\n'.join(lines)
@@ -265,22 +265,11 @@ def test_merge_is_that_of_mmengine(tmp_path):
     }
     file = tmp_path / 'base.py'
     file.write_text('\n'.join(f'{key} = {value!r}' for key, value in base.items()))
-    recipe = Recipe(file, changes)
+    config = DerivedConfig(file).changed(changes)
     derived = tmp_path / 'sub/derived.py'
     derived.parent.mkdir()
-    derived.write_text(recipe.text(derived.parent))
-    assert Config.fromfile(derived).to_dict() == recipe.values
-    assert recipe.values['a'] == {'x': 1, 'y': {'w': 3}, 'new': {'k': 1}}
-    assert recipe.values['b'] == {'type': 'T'}
+    derived.write_text(config.text(derived.parent))
+    assert Config.fromfile(derived).to_dict() == config.values
+    assert config.values['a'] == {'x': 1, 'y': {'w': 3}, 'new': {'k': 1}}
+    assert config.values['b'] == {'type': 'T'}
     assert base['a']['y'] == {'z': 2}
-
-
-def test_combine_lets_the_second_win():
-    first = {'a': {'x': 1, 'y': 2}, 'b': 1}
-    second = {'a': {'y': 3}, 'c': {'_delete_': True, 'z': 1}}
-    assert combine(first, second) == {
-        'a': {'x': 1, 'y': 3},
-        'b': 1,
-        'c': {'_delete_': True, 'z': 1},
-    }
-    assert merge({'c': {'q': 0}}, combine(first, second))['c'] == {'z': 1}

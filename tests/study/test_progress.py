@@ -5,8 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mmgcp.study.display import Display
-from mmgcp.study.progress import Estimator, format_seconds, read_progress, time_left
+from mmgcp.study.progress import Display, format_seconds, read_progress
 from mmgcp.study.step import Step
 
 
@@ -47,33 +46,17 @@ def test_log_without_output_is_starting(tmp_path):
     assert read_progress(step) == (None, 'starting')
 
 
-def test_estimate_learns(tmp_path):
-    estimator = Estimator()
-    a = make_step(tmp_path, expected_seconds=100.0, meta={'group': 'x'})
-    b = make_step(tmp_path, expected_seconds=10.0, meta={'group': 'y'})
-    assert estimator.expect(b) == 10
-    estimator.learn(a, 300.0)
-    # Guesses were three times too small so far.
-    assert estimator.expect(b) == 30
-    estimator.learn(b, 20.0)
-    estimator.learn(b, 40.0)
-    assert estimator.expect(b) == 30
-    assert estimator.expect(a) == 300
-
-
-def test_time_left_follows_the_graph(tmp_path):
-    steps = [
-        make_step(tmp_path, 'b', ['a']),
-        make_step(tmp_path, 'c', ['a']),
-        make_step(tmp_path, 'd'),
-        make_step(tmp_path, 'e', ['b', 'c'], exclusive=True),
-    ]
-    expect = {'b': 10, 'c': 20, 'd': 7, 'e': 5}
-    # One at a time: 3 + 10 + 20 + 7, then the exclusive step.
-    assert time_left(steps, {'a': 3.0}, 1, expect) == 45
-    # Two at a time: d beside a, b from 3 to 13, c from 7 to 27.
-    assert time_left(steps, {'a': 3.0}, 2, expect) == 32
-    assert time_left([], {'a': 3.0}, 2, {}) == 3
+def test_time_left_is_learned_from_what_ran(tmp_path):
+    steps = [make_step(tmp_path, f'a{i}', expected_seconds=100.0) for i in range(3)]
+    steps.append(make_step(tmp_path, 'b', expected_seconds=7.0, meta={'group': 'x'}))
+    display = Display(steps, jobs=2, console=Console(file=io.StringIO()))
+    assert display.left() == (3 * 100 + 7) / 2
+    display.set(steps[0], 'done', '', 40.0)
+    assert display.left() == (2 * 40 + 7) / 2
+    display.set(steps[1], 'running', '')
+    display.set(steps[2], 'skipped', '')
+    # What runs takes longer than everything divided by the jobs.
+    assert display.left() == pytest.approx(40, abs=1)
 
 
 def test_seconds_are_readable():
@@ -86,11 +69,13 @@ def test_terminal_shows_each_step_and_the_time_left(tmp_path):
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=90, height=20)
     steps = [make_step(tmp_path, f'step/{i}') for i in range(3)]
-    with Display(steps, console) as display:
-        display.set('step/0', 'done')
-        display.set('step/1', 'running')
-        display.update('step/1', 0.5, 'Epoch(train) [1]')
-        display.refresh(90.0)
+    for step in steps:
+        step.work_dir.mkdir(parents=True)
+    steps[1].log.write_text('Iter(train) [ 250/1000]  lr: 1e-3')
+    with Display(steps, 1, console) as display:
+        display.set(steps[0], 'done', '')
+        display.set(steps[1], 'running', '')
+        display.refresh()
     text = out.getvalue()
-    for part in ('step/2', 'waiting', 'Epoch(train) [1]', 'about 90 s left', '━'):
+    for part in ('step/0: done', 'step/1', 'Iter(train) [ 250/1000]', 's left', '━'):
         assert part in text

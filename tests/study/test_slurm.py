@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mmgcp.study.display import Display
+from mmgcp.study.progress import Display
 from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.slurm import SlurmBackend
-from mmgcp.study.step import StudyError, read_json
+from mmgcp.study.step import StudyError
+from mmgcp.utils.files import read_json
 
 from .fake import fake_steps
 
@@ -18,8 +19,9 @@ pytest.importorskip('submitit')
 
 def run(steps, folder, **options):
     backend = SlurmBackend(folder / 'slurm', folder, {'cluster': 'local', **options}, 8)
-    display = Display(steps, Console(file=io.StringIO()))
-    return Scheduler(steps, folder, backend, display, poll=0.05).run()
+    backend.poll_seconds = 0.05
+    display = Display(steps, 8, Console(file=io.StringIO()))
+    return Scheduler(steps, backend, display).run()
 
 
 def test_steps_run_as_jobs(tmp_path):

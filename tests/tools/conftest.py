@@ -1,10 +1,5 @@
-"""Running the commands in this process, on scenes that are small and real."""
+"""Configs and checkpoints that the commands are tried on."""
 
-import contextlib
-import logging
-import runpy
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,76 +7,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
 CONFIGS = {
-    'classifier': ROOT / 'configs/pretrain/resnet18-w16-isqrt_scenes.py',
-    'gap': ROOT / 'configs/pretrain/resnet18-w16-gap_scenes.py',
-    'dropcov': ROOT / 'configs/pretrain/resnet18-w16-dropcov_scenes.py',
-    'detector': ROOT / 'configs/detection/mask-rcnn_r18-w16_fpn_scenes.py',
-    'segmenter': ROOT / 'configs/segmentation/upernet_r18-w16_scenes.py',
-    'sem-fpn': ROOT / 'configs/segmentation/fpn_r18-w16_scenes.py',
+    'classifier': ROOT / 'configs/pretrain/resnet18-w8-isqrt_scenes.py',
+    'gap': ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py',
+    'dropcov': ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py',
+    'detector': ROOT / 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py',
+    'segmenter': ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py',
+    'sem-fpn': ROOT / 'configs/segmentation/fpn_r18-w8_scenes.py',
 }
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run_tool(capsys, monkeypatch):
-    """Run ``tools/NAME.py`` with arguments as the command line would."""
-
-    def run(name, *arguments):
-        path = TOOLS / f'{name}.py'
-        argv = [str(path), *(str(argument) for argument in arguments)]
-        monkeypatch.setattr(sys, 'argv', argv)
-        capsys.readouterr()
-        with forgotten_loggers(), pytest.raises(SystemExit) as left:
-            runpy.run_path(str(path), run_name='__main__')
-        captured = capsys.readouterr()
-        return Done(left.value.code, captured.out, captured.err)
-
-    return run
-
-
-@contextlib.contextmanager
-def forgotten_loggers():
-    """mmengine's loggers keep the stream of the test that made them."""
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.visualization import Visualizer
-
-    try:
-        yield
-    finally:
-        for logger in MMLogger._instance_dict.values():
-            for handler in list(logger.handlers):
-                logger.removeHandler(handler)
-                if isinstance(handler, logging.FileHandler):
-                    # What it still holds may not fit the disk, as at any exit.
-                    with contextlib.suppress(OSError):
-                        handler.close()
-        for kind in (MMLogger, MessageHub, Visualizer):
-            kind._instance_dict.clear()
-
-
-@pytest.fixture(scope='session')
-def scenes_folder(tmp_path_factory):
-    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-
-    folder = tmp_path_factory.mktemp('data') / 'scenes'
-    spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)
-    make_scenes(folder, spec)
-    return folder
-
-
-@pytest.fixture
-def scenes(scenes_folder, monkeypatch):
-    """The scenes that the configs find in their environment variable."""
-    monkeypatch.setenv('MMGCP_SCENES', str(scenes_folder))
-    return scenes_folder
 
 
 @pytest.fixture(scope='session')

@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from mmengine.runner import runner as mmengine_runner
 
-from mmgcp.engine import runner as tools
-from mmgcp.weights import export_encoder
+from mmgcp.engine import training as tools
+from mmgcp.weights.convert import convert_checkpoint
 
 # Asking the compilers for their versions takes longer than these trainings.
 mmengine_runner.collect_env = dict
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 KINDS = {
-    'classifier': CONFIGS / 'pretrain/resnet18-w16-isqrt_scenes.py',
-    'detector': CONFIGS / 'detection/mask-rcnn_r18-w16_fpn_scenes.py',
-    'segmenter': CONFIGS / 'segmentation/upernet_r18-w16_scenes.py',
+    'classifier': CONFIGS / 'pretrain/resnet18-w8-isqrt_scenes.py',
+    'detector': CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py',
+    'segmenter': CONFIGS / 'segmentation/upernet_r18-w8_scenes.py',
 }
 
 
@@ -58,7 +58,7 @@ def read(theirs: Path, folder: Path) -> dict:
             for state in [next(iter(states(path).values()))]
         ]
         results[kind] = {'metrics': metrics, 'steps': steps}
-    export_encoder(theirs / 'classifier/epoch_1.pth', folder / 'encoder.pth')
+    convert_checkpoint(theirs / 'classifier/epoch_1.pth', folder / 'encoder.pth')
     encoder = torch.load(folder / 'encoder.pth', weights_only=True)
     results['encoder'] = sorted(encoder['state_dict'])
     return results

@@ -1,23 +1,12 @@
 """The command line of the converter."""
 
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 
-from mmgcp.utils.cli import run_main
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
-
-
-def _run(*args):
-    return subprocess.run(
-        [sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True
-    )
+from mmgcp.weights.files import file_sha256
 
 
 @pytest.fixture(scope='module')
@@ -28,39 +17,35 @@ def source(tmp_path_factory):
     return path
 
 
-def test_report_and_file(source, tmp_path):
-    done = _run(source, tmp_path / 'e.pth', '--hash-name')
-    assert done.returncode == 0, done.stderr
-    path = Path(done.stdout.splitlines()[-1])
+def test_report_and_file(run_tool, source, tmp_path):
+    done = run_tool('convert_checkpoint', source, tmp_path / 'e.pth', '--hash-name')
+    assert done.status == 0, done.err
+    path = Path(done.out.splitlines()[-1])
     content = torch.load(path, weights_only=True)
-    assert path.name == f'e-{content["meta"]["sha256"][:8]}.pth'
+    assert all(isinstance(value, str) for value in content['meta'].values())
     lines = dict(
-        line.split(maxsplit=1) for line in done.stdout.splitlines() if ' ' in line
+        line.split(maxsplit=1) for line in done.out.splitlines() if ' ' in line
     )
+    assert lines['sha256'] == file_sha256(path)
+    assert path.name == f'e-{lines["sha256"][:8]}.pth'
     assert int(lines['renamed']) == len(content['state_dict'])
     assert int(lines['dropped']) == 2
     for fate in ('unexpected', 'missing', 'mismatched'):
         assert int(lines[fate]) == 0
     assert lines['layout'] == content['meta']['layout'] == 'shufflenet_v2'
-    assert len(done.stdout.splitlines()) < 40
+    assert len(done.out.splitlines()) < 40
 
 
-def test_errors_have_no_traceback_and_write_nothing(source, tmp_path, capsys):
-    main = runpy.run_path(str(TOOL))['main']
+def test_errors_have_no_traceback_and_write_nothing(run_tool, source, tmp_path):
     page = tmp_path / 'page.pth'
     page.write_text('<html>too many downloads</html>')
-    target = tmp_path / 'e.pth'
     for args, reason in (
-        ([page, target], 'web page'),
-        ([tmp_path / 'absent.pth', target], 'no such checkpoint'),
-        ([source, target, '--max-size', '0.0001'], 'more than the limit'),
-        ([source, target, '--layout', 'dropcov'], 'unexpected'),
-        ([source, target, '--layout', 'list'], 'fast-mpn-cov'),
+        ([page], 'web page'),
+        ([tmp_path / 'absent.pth'], 'no such checkpoint'),
+        ([source, '--to', 'detector'], 'not to a detector'),
     ):
-        with pytest.raises(SystemExit) as stop:
-            run_main(main, [str(arg) for arg in args])
-        assert stop.value.code == 1
-        stderr = capsys.readouterr().err
-        assert reason in stderr
-        assert 'Traceback' not in stderr
-    assert not target.exists()
+        done = run_tool('convert_checkpoint', args[0], tmp_path / 'e.pth', *args[1:])
+        assert done.status == 1
+        assert reason in done.err
+        assert 'Traceback' not in done.err
+    assert list(tmp_path.iterdir()) == [page]

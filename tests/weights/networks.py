@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 
-def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
+def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
     """Random weights and statistics, as after training; evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in network.state_dict().items():
@@ -23,9 +23,8 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
         elif tensor.dim() == 1:
             tensor.copy_(0.8 + 0.4 * torch.rand(tensor.shape, generator=generator))
         else:
-            fan = tensor[0].numel()
             noise = torch.randn(tensor.shape, generator=generator)
-            tensor.copy_(noise * (2 / fan) ** 0.5)
+            tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
     return network.eval()
 
 
@@ -33,64 +32,20 @@ def second_order(x: torch.Tensor, square_root: bool) -> torch.Tensor:
     """Upper triangles of the covariances of ``(B, C, H, W)``, or of their roots."""
     rows = []
     for sample in x.flatten(2):
-        centred = sample - sample.mean(1, keepdim=True)
-        matrix = sum(torch.outer(p, p) for p in centred.T) / sample.shape[1]
+        centered = sample - sample.mean(1, keepdim=True)
+        matrix = sum(torch.outer(p, p) for p in centered.T) / sample.shape[1]
+        size = len(matrix)
         if square_root:
-            trace = matrix.trace()
-            y, z = matrix / trace, torch.eye(len(matrix), dtype=matrix.dtype)
+            trace, identity = matrix.trace(), torch.eye(size, dtype=matrix.dtype)
+            y, z = matrix / trace, identity
             for _ in range(5):
-                step = (3 * torch.eye(len(matrix), dtype=matrix.dtype) - z @ y) / 2
+                step = (3 * identity - z @ y) / 2
                 y, z = y @ step, step @ z
             matrix = y * trace.sqrt()
-        size = len(matrix)
         rows.append(
             torch.stack([matrix[i, j] for i in range(size) for j in range(i, size)])
         )
     return torch.stack(rows)
-
-
-class EcaLayer(nn.Module):
-    """Its weight is in the DropCov checkpoints and unused in evaluation."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
-
-
-class CovarianceResNet(nn.Module):
-    """Names of GCP_Optimization and DropCov (``kind`` gap, isqrt or dropcov)."""
-
-    def __init__(self, depth: int, dim: int, kind: str, landscape: bool = False):
-        super().__init__()
-        base = getattr(torchvision.models, f'resnet{depth}')(num_classes=10)
-        self.square_root = kind == 'isqrt'
-        for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4'):
-            setattr(self, name, getattr(base, name))
-        first = self.layer4[0]
-        (first.conv2 if hasattr(first, 'conv3') else first.conv1).stride = (1, 1)
-        first.downsample[0].stride = (1, 1)
-        self.reduce_names = (
-            ('Layer_Reduce', 'Layer_Reduce_BN')
-            if landscape
-            else ('layer_reduce', 'layer_reduce_bn')
-        )
-        channels = base.fc.in_features
-        setattr(self, self.reduce_names[0], nn.Conv2d(channels, dim, 1, bias=False))
-        setattr(self, self.reduce_names[1], nn.BatchNorm2d(dim))
-        if kind == 'dropcov':
-            self.eca_layer = EcaLayer()
-        self.fc = nn.Linear(dim * (dim + 1) // 2, 10)
-
-    def forward(self, x):
-        x = torch.relu(self.bn1(self.conv1(x)))
-        x = nn.functional.max_pool2d(x, 3, 2, 1)
-        features = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            features.append(x)
-        conv, norm = (getattr(self, name) for name in self.reduce_names)
-        x = torch.relu(norm(conv(x)))
-        return features, self.fc(second_order(x, self.square_root))
 
 
 class GapResNet(nn.Module):
@@ -101,45 +56,61 @@ class GapResNet(nn.Module):
         base = getattr(torchvision.models, f'resnet{depth}')(num_classes=10)
         for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4', 'fc'):
             setattr(self, name, getattr(base, name))
-        if deep:
-            self.conv1 = nn.Sequential(
-                nn.Conv2d(3, 32, 3, 2, 1, bias=False),
-                nn.BatchNorm2d(32),
-                nn.ReLU(),
-                nn.Conv2d(32, 32, 3, 1, 1, bias=False),
-                nn.BatchNorm2d(32),
-                nn.ReLU(),
-                nn.Conv2d(32, 64, 3, 1, 1, bias=False),
-            )
-            for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-                if stage[0].downsample is not None:
-                    conv, norm = stage[0].downsample
-                    stride, conv.stride = conv.stride, (1, 1)
-                    pool = nn.AvgPool2d(stride, stride, ceil_mode=True)
-                    keep = nn.Identity() if stride == (1, 1) else pool
-                    stage[0].downsample = nn.Sequential(keep, conv, norm)
+        if not deep:
+            return
+        widths = ((3, 32, 2), (32, 32, 1), (32, 64, 1))
+        convs = [nn.Conv2d(i, o, 3, stride, 1, bias=False) for i, o, stride in widths]
+        norms = [nn.BatchNorm2d(32), nn.BatchNorm2d(32)]
+        self.conv1 = nn.Sequential(
+            *(convs[0], norms[0], nn.ReLU(), convs[1], norms[1], nn.ReLU(), convs[2])
+        )
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            if stage[0].downsample is not None:
+                conv, norm = stage[0].downsample
+                stride, conv.stride = conv.stride, (1, 1)
+                pool = nn.AvgPool2d(stride, stride, ceil_mode=True)
+                keep = nn.Identity() if stride == (1, 1) else pool
+                stage[0].downsample = nn.Sequential(keep, conv, norm)
 
-    def forward(self, x):
+    def stages(self, x):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = nn.functional.max_pool2d(x, 3, 2, 1)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
             features.append(x)
-        return features, self.fc(x.mean((2, 3)))
-
-
-class _Representation(nn.Module):
-    def __init__(self, channels: int, dim: int, reduces: bool):
-        super().__init__()
-        if reduces:
-            self.conv_dr_block = nn.Sequential(
-                nn.Conv2d(channels, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()
-            )
+        return features
 
     def forward(self, x):
-        reduce = getattr(self, 'conv_dr_block', nn.Identity())
-        return second_order(reduce(x), square_root=True)
+        features = self.stages(x)
+        return features, self.fc(features[-1].mean((2, 3)))
+
+
+class CovarianceResNet(GapResNet):
+    """Names of GCP_Optimization and DropCov (``kind`` isqrt or dropcov)."""
+
+    def __init__(self, depth: int, dim: int, kind: str, landscape: bool = False):
+        super().__init__(depth)
+        self.kind = kind
+        first = self.layer4[0]
+        (first.conv2 if hasattr(first, 'conv3') else first.conv1).stride = (1, 1)
+        first.downsample[0].stride = (1, 1)
+        names = ('layer_reduce', 'layer_reduce_bn')
+        self.names = ('Layer_Reduce', 'Layer_Reduce_BN') if landscape else names
+        channels = self.fc.in_features
+        setattr(self, self.names[0], nn.Conv2d(channels, dim, 1, bias=False))
+        setattr(self, self.names[1], nn.BatchNorm2d(dim))
+        if kind == 'dropcov':
+            # in the files of DropCov, and unused in evaluation
+            self.eca_layer = nn.Module()
+            self.eca_layer.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+        self.fc = nn.Linear(dim * (dim + 1) // 2, 10)
+
+    def forward(self, x):
+        features = self.stages(x)
+        conv, norm = (getattr(self, name) for name in self.names)
+        x = torch.relu(norm(conv(features[-1])))
+        return features, self.fc(second_order(x, self.kind == 'isqrt'))
 
 
 class FastMpnCov(nn.Module):
@@ -154,32 +125,33 @@ class FastMpnCov(nn.Module):
         net = CovarianceResNet(depth, dim, 'isqrt')
         parts = [net.conv1, net.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
         parts += [net.layer1, net.layer2, net.layer3, net.layer4]
+        reduction = [net.layer_reduce, net.layer_reduce_bn, nn.ReLU()]
+        self.representation = nn.Module()
         if fine_tuning:
-            parts += [net.layer_reduce, net.layer_reduce_bn, nn.ReLU()]
+            parts += reduction
+        else:
+            self.representation.conv_dr_block = nn.Sequential(*reduction)
         features = nn.Sequential(*parts)
         self.features = nn.DataParallel(features) if parallel else features
-        channels = net.layer_reduce.in_channels
-        self.representation = _Representation(channels, dim, not fine_tuning)
         self.classifier = nn.Linear(dim * (dim + 1) // 2, 10)
 
     def forward(self, x):
         features = []
-        parts = getattr(self.features, 'module', self.features)
-        for i, part in enumerate(parts):
+        for i, part in enumerate(getattr(self.features, 'module', self.features)):
             x = part(x)
             if 4 <= i <= 7:
                 features.append(x)
-        return features, self.classifier(self.representation(x))
+        x = getattr(self.representation, 'conv_dr_block', nn.Identity())(x)
+        return features, self.classifier(second_order(x, square_root=True))
 
 
-class LightNet(nn.Module):
+class MobileNet(nn.Module):
     """MobileNetV2 or ShuffleNetV2 of torchvision, with the published additions."""
 
     def __init__(self, name: str, dim: int | None, landscape: bool = False):
         super().__init__()
         base = getattr(torchvision.models, name)(num_classes=10)
-        self.mobile = name == 'mobilenet_v2'
-        self.landscape = landscape
+        self.mobile, self.landscape = name == 'mobilenet_v2', landscape
         for child, module in base.named_children():
             setattr(self, child, module)
         channels = 1280 if self.mobile else self.conv5[0].out_channels
@@ -202,11 +174,9 @@ class LightNet(nn.Module):
 
     def stages(self, x):
         if self.mobile:
-            blocks = list(self.features)
-            if self.landscape:
-                blocks.insert(0, self.conv1)
+            blocks = [self.conv1] if self.landscape else []
             ends = (1, 3, 6, 10, 13, 16, 17, 18)
-            for i, block in enumerate(blocks):
+            for i, block in enumerate([*blocks, *self.features]):
                 x = block(x)
                 if i in ends:
                     yield x

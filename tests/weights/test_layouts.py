@@ -5,16 +5,14 @@ import torch
 import torchvision
 from mmengine.registry import MODELS, DefaultScope
 
-from mmgcp.weights import CheckpointError, KeyMismatchError, convert_checkpoint
+from mmgcp.weights.architectures import model_shapes, recognize
+from mmgcp.weights.convert import convert_checkpoint
+from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 from mmgcp.weights.layouts import LAYOUTS
-from mmgcp.weights.specs import recognise
 
-from .networks import CovarianceResNet, FastMpnCov, GapResNet, LightNet, randomise
+from .networks import CovarianceResNet, FastMpnCov, GapResNet, MobileNet, randomize
 
 pytest.importorskip('mmpretrain.models')
-
-ISQRT = dict(normalization=dict(type='NewtonSchulz', iterations=5))
-DROPCOV = dict(dropout=dict(type='AdaptiveChannelDropout'))
 
 
 def _plain(network):
@@ -34,7 +32,7 @@ def _published(network):
 
 
 def _old(network):
-    """As a version of PyTorch that had no counters in its normalisations."""
+    """As a version of PyTorch that had no counters in its normalizations."""
     tensors = network.state_dict()
     return {k: v for k, v in tensors.items() if not k.endswith('num_batches_tracked')}
 
@@ -49,11 +47,12 @@ def _resnet(depth, last_stage='native', **kwargs):
     )
 
 
-def _gap():
-    return dict(type='mmpretrain.GlobalAveragePooling')
+GAP = dict(type='mmpretrain.GlobalAveragePooling')
 
 
 def _cov(channels, dim, **kwargs):
+    if 'dropout' not in kwargs:
+        kwargs['normalization'] = dict(type='NewtonSchulz', iterations=5)
     return dict(
         type='mmgcp.GlobalCovariancePooling',
         in_channels=channels,
@@ -63,115 +62,72 @@ def _cov(channels, dim, **kwargs):
 
 
 RELU6 = dict(act_cfg=dict(type='ReLU6'))
+ACD = dict(dropout=dict(type='DropCov'))
 MOBILE = dict(type='mmpretrain.MobileNetV2', out_indices=tuple(range(8)))
 SHUFFLE = dict(type='mmpretrain.ShuffleNetV2', out_indices=tuple(range(4)))
+DEEP = dict(deep_stem=True, avg_down=True)
+
+
+def _isqrt(depth, dim, **kwargs):
+    return lambda: CovarianceResNet(depth, dim, 'isqrt', **kwargs)
+
+
+def _mobile(dim, **kwargs):
+    return lambda: MobileNet('mobilenet_v2', dim, **kwargs)
+
+
+def _shuffle(dim):
+    return lambda: MobileNet('shufflenet_v2_x1_0', dim)
+
 
 # layout, independent network, how it is saved, our backbone, our neck
 CASES = {
-    'torchvision-18': (
-        'torchvision',
-        lambda: GapResNet(18),
-        _plain,
-        _resnet(18, 'stride'),
-        _gap(),
+    'resnet18': (
+        *('torchvision', lambda: GapResNet(18), _plain),
+        *(_resnet(18, 'stride'), GAP),
     ),
-    'gap-34-published': (
-        'torchvision',
-        lambda: GapResNet(34),
-        _published,
-        _resnet(34, 'stride'),
-        _gap(),
+    'resnet18d': (
+        *('timm', lambda: GapResNet(18, deep=True), _plain),
+        *(_resnet(18, 'stride', **DEEP), GAP),
     ),
-    'timm-18d': (
-        'timm',
-        lambda: GapResNet(18, deep=True),
-        _plain,
-        _resnet(18, 'stride', deep_stem=True, avg_down=True),
-        _gap(),
+    'isqrt18-64': (
+        *('mpncov', _isqrt(18, 64), _published),
+        *(_resnet(18), _cov(512, 64)),
     ),
-    'gcp-18-64': (
-        'mpncov',
-        lambda: CovarianceResNet(18, 64, 'isqrt'),
-        _published,
-        _resnet(18),
-        _cov(512, 64, **ISQRT),
+    'isqrt50-128': (
+        *('mpncov', _isqrt(50, 128), _published),
+        *(_resnet(50), _cov(2048, 128)),
     ),
-    'gcp-50-128': (
-        'mpncov',
-        lambda: CovarianceResNet(50, 128, 'isqrt'),
-        _published,
-        _resnet(50),
-        _cov(2048, 128, **ISQRT),
+    'isqrt18-old': ('mpncov', _isqrt(18, 96), _old, _resnet(18), _cov(512, 96)),
+    'isqrt18-landscape': (
+        *('mpncov', _isqrt(18, 64, landscape=True), _published),
+        *(_resnet(18), _cov(512, 64)),
     ),
-    'gcp-18-256-plain': (
-        'mpncov',
-        lambda: CovarianceResNet(18, 256, 'isqrt'),
-        _old,
-        _resnet(18),
-        _cov(512, 256, **ISQRT),
-    ),
-    'dropcov-34-128': (
-        'dropcov',
-        lambda: CovarianceResNet(34, 128, 'dropcov'),
-        _published,
-        _resnet(34),
-        _cov(512, 128, **DROPCOV),
-    ),
-    'landscape-18': (
-        'landscape',
-        lambda: CovarianceResNet(18, 64, 'isqrt', landscape=True),
-        _published,
-        _resnet(18),
-        _cov(512, 64, **ISQRT),
+    'dropcov34-128': (
+        *('dropcov', lambda: CovarianceResNet(34, 128, 'dropcov'), _published),
+        *(_resnet(34), _cov(512, 128, **ACD)),
     ),
     'fast-mpn-cov-scratch': (
-        'fast-mpn-cov',
-        lambda: FastMpnCov(18, 64, fine_tuning=False, parallel=True),
-        _plain,
-        _resnet(18),
-        _cov(512, 64, **ISQRT),
+        *('fast-mpn-cov', lambda: FastMpnCov(18, 64, False, True), _plain),
+        *(_resnet(18), _cov(512, 64)),
     ),
     'fast-mpn-cov-tuned': (
-        'fast-mpn-cov',
-        lambda: FastMpnCov(18, 64, fine_tuning=True, parallel=False),
-        _plain,
-        _resnet(18),
-        _cov(512, 64, **ISQRT),
+        *('fast-mpn-cov', lambda: FastMpnCov(18, 64, True, False), _plain),
+        *(_resnet(18), _cov(512, 64)),
     ),
-    'mobilenet-gap': (
-        'mobilenet_v2',
-        lambda: LightNet('mobilenet_v2', None),
-        _published,
-        MOBILE,
-        _gap(),
-    ),
+    'mobilenet-gap': ('mobilenet_v2', _mobile(None), _published, MOBILE, GAP),
     'mobilenet-128': (
-        'mobilenet_v2',
-        lambda: LightNet('mobilenet_v2', 128),
-        _published,
-        MOBILE,
-        _cov(1280, 128, **ISQRT, **RELU6),
+        *('mobilenet_v2', _mobile(128), _published),
+        *(MOBILE, _cov(1280, 128, **RELU6)),
     ),
     'mobilenet-landscape': (
-        'mobilenet_v2-landscape',
-        lambda: LightNet('mobilenet_v2', 64, landscape=True),
-        _plain,
-        MOBILE,
-        _cov(1280, 64, **ISQRT, **RELU6),
+        *('mobilenet_v2-landscape', _mobile(64, landscape=True), _plain),
+        *(MOBILE, _cov(1280, 64, **RELU6)),
     ),
-    'shufflenet-gap': (
-        'shufflenet_v2',
-        lambda: LightNet('shufflenet_v2_x1_0', None),
-        _plain,
-        SHUFFLE,
-        _gap(),
-    ),
+    'shufflenet-gap': ('shufflenet_v2', _shuffle(None), _plain, SHUFFLE, GAP),
     'shufflenet-64': (
-        'shufflenet_v2',
-        lambda: LightNet('shufflenet_v2_x1_0', 64),
-        _published,
-        SHUFFLE,
-        _cov(1024, 64, **ISQRT, **RELU6),
+        *('shufflenet_v2', _shuffle(64), _published),
+        *(SHUFFLE, _cov(1024, 64, **RELU6)),
     ),
 }
 
@@ -188,22 +144,20 @@ def _classifier(backbone, neck, width):
 @pytest.mark.parametrize('case', CASES)
 def test_features_and_logits_are_those_of_the_source(tmp_path, case):
     layout, build, save, backbone, neck = CASES[case]
-    source = randomise(build())
+    source = randomize(build())
     torch.save(save(source), tmp_path / 'src.pth')
     encoder = convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'encoder.pth')
     whole = convert_checkpoint(
         tmp_path / 'src.pth', tmp_path / 'classifier.pth', to='classifier'
     )
     assert encoder.meta['layout'] == whole.meta['layout'] == layout
-    width = source.state_dict()[
-        next(
-            n
-            for n in ('fc.weight', 'classifier.weight', 'classifier.1.weight')
-            if n in source.state_dict()
-        )
-    ].shape[1]
-    model = _classifier(backbone, neck, width)
+    dim = neck.get('reduced_channels', 0)
+    head = 'gap' if not dim else 'dropcov' if 'dropout' in neck else 'isqrt'
+    assert encoder.meta['pooling_head'] == head
+    assert encoder.meta['covariance_channels'] == str(dim)
     state = torch.load(whole.path, weights_only=True)['state_dict']
+    width = state['head.fc.weight'].shape[1]
+    model = _classifier(backbone, neck, width)
     model.load_state_dict(state, strict=True)
     init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(encoder.path))
     tuned = _classifier(backbone | dict(init_cfg=init_cfg), neck, width)
@@ -212,37 +166,30 @@ def test_features_and_logits_are_those_of_the_source(tmp_path, case):
     model, tuned, source = (m.double().eval() for m in (model, tuned, source))
     with torch.no_grad():
         features, logits = source(images)
-        maps = model.backbone(images)
-        same = tuned.backbone(images)
+        maps, same = model.backbone(images), tuned.backbone(images)
         ours = model.head.fc(model.neck(maps)[-1])
-    assert len(maps) == len(features)
-    for mine, loaded, theirs in zip(maps, same, features, strict=True):
-        assert theirs.std() > 1e-3
-        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(loaded, theirs, rtol=1e-9, atol=1e-9)
-    assert logits.std() > 1e-3
-    torch.testing.assert_close(ours, logits, rtol=1e-9, atol=1e-9)
-    dim = neck.get('reduced_channels', 0)
-    assert encoder.meta['covariance_channels'] == str(dim)
-    head = 'gap' if not dim else 'dropcov' if 'dropout' in neck else 'isqrt'
-    assert encoder.meta['pooling_head'] == head
+    close = dict(rtol=1e-9, atol=1e-9)
+    assert min(feature.std() for feature in [*features, logits]) > 1e-3
+    torch.testing.assert_close(list(maps), features, **close)
+    torch.testing.assert_close(list(same), features, **close)
+    torch.testing.assert_close(ours, logits, **close)
 
 
 @pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
-def test_specification_of_resnets(depth):
+def test_every_depth_of_resnet_is_recognized(depth):
     with torch.device('meta'):
         net = getattr(torchvision.models, f'resnet{depth}')()
     shapes = {
         k: tuple(v.shape) for k, v in net.state_dict().items() if not k.startswith('fc')
     }
-    found = recognise(shapes)
-    assert found.name == f'resnet{depth}'
-    assert found.shapes == shapes
-    assert found.out_channels == net.fc.in_features
+    name, config = recognize(shapes)
+    assert name == f'resnet{depth}'
+    expected = {f'backbone.{k}': v for k, v in shapes.items()}
+    assert model_shapes(config, {}, 'encoder') == expected
 
 
 @pytest.mark.parametrize('name', ['x0_5', 'x1_0', 'x1_5', 'x2_0'])
-def test_every_width_of_shufflenet_is_complete(tmp_path, name):
+def test_every_width_of_shufflenet_is_recognized(tmp_path, name):
     net = getattr(torchvision.models, f'shufflenet_v2_{name}')(num_classes=10)
     torch.save(net.state_dict(), tmp_path / 's.pth')
     result = convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
@@ -252,7 +199,7 @@ def test_every_width_of_shufflenet_is_complete(tmp_path, name):
 
 @pytest.fixture(scope='module')
 def gcp18():
-    return randomise(CovarianceResNet(18, 64, 'isqrt')).state_dict()
+    return randomize(CovarianceResNet(18, 64, 'isqrt')).state_dict()
 
 
 def _transposed(name):
@@ -267,51 +214,42 @@ def _missing(name):
     return lambda t: {k: v for k, v in t.items() if k != name}
 
 
-@pytest.mark.parametrize('to', ['encoder', 'classifier'])
+def _not_finite(name):
+    return lambda t: t | {name: t[name] / 0}
+
+
+ENCODER = [
+    (_missing('layer3.1.bn2.running_mean'), '1 missing: .*layer3.1.bn2.running_m'),
+    (_missing('bn1.num_batches_tracked'), '1 missing: .*bn1.num_batches_tracked'),
+    (
+        _renamed('layer2.0.conv1.weight', 'layer2.0.conv9.weight'),
+        'missing: .*layer2.0.conv1.weight; 1 unexpected: layer2.0.conv9.weight',
+    ),
+    (_transposed('layer2.0.conv1.weight'), r'layer2.0.conv1.weight is \(64, 128'),
+    (_transposed('conv1.weight'), r'conv1.weight is \(3, 64, 7, 7\), expected \(64'),
+    (_not_finite('layer1.0.bn1.weight'), 'not finite .* layer1.0.bn1.weight'),
+]
+POOLING_HEAD = [
+    (_transposed('fc.weight'), r'head.fc.weight is \(2080, 10\)'),
+    (_missing('fc.bias'), 'missing: head.fc.bias'),
+    (_missing('fc.weight'), 'head.fc.weight is missing'),
+    (_transposed('layer_reduce.weight'), 'neck.reduction.conv.weight is'),
+    (_missing('layer_reduce_bn.bias'), 'missing: neck.reduction.bn.bias'),
+]
+
+
 @pytest.mark.parametrize(
-    ('spoil', 'named'),
+    ('to', 'spoil', 'named'),
     [
-        (_missing('layer3.1.bn2.running_mean'), '1 missing: .*layer3.1.bn2.running_m'),
-        (_missing('bn1.num_batches_tracked'), '1 missing: .*bn1.num_batches_tracked'),
-        (
-            _renamed('layer2.0.conv1.weight', 'layer2.0.conv9.weight'),
-            'missing: .*layer2.0.conv1.weight; 1 unexpected: layer2.0.conv9.weight',
-        ),
-        (_renamed('conv1.weight', 'stem.weight'), '1 unexpected: stem.weight'),
-        (_transposed('layer2.0.conv1.weight'), r'layer2.0.conv1.weight is \(64, 128'),
-        (
-            _transposed('conv1.weight'),
-            r'conv1.weight is \(3, 64, 7, 7\), expected \(64',
-        ),
-        (_missing('layer4.1.conv2.weight'), 'missing: .*layer4.1.conv2.weight'),
+        *(('encoder', *case) for case in ENCODER),
+        *(('classifier', *case) for case in [ENCODER[0], *POOLING_HEAD]),
     ],
 )
-def test_spoiled_encoder_tensor_is_named(tmp_path, gcp18, to, spoil, named):
+def test_spoiled_tensor_is_named(tmp_path, gcp18, to, spoil, named):
     torch.save(spoil(dict(gcp18)), tmp_path / 's.pth')
-    with pytest.raises(KeyMismatchError, match=named) as error:
+    with pytest.raises(CheckpointError, match=named):
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', to=to)
-    assert 'taken' in str(error.value)
     assert not (tmp_path / 'd.pth').exists()
-
-
-@pytest.mark.parametrize(
-    ('spoil', 'named'),
-    [
-        (_transposed('fc.weight'), r'head.fc.weight is \(2080, 10\)'),
-        (_missing('fc.bias'), 'missing: head.fc.bias'),
-        (_missing('fc.weight'), 'head.fc.weight is missing'),
-        (_transposed('layer_reduce.weight'), 'neck.reduction.conv.weight is'),
-        (_missing('layer_reduce_bn.bias'), 'missing: neck.reduction.bn.bias'),
-        (
-            lambda t: t | {'fc.weight': t['fc.weight'][:, :528]},
-            r'head.fc.weight is \(10, 528\), expected \(10, 2080\)',
-        ),
-    ],
-)
-def test_spoiled_pooling_head_is_named(tmp_path, gcp18, spoil, named):
-    torch.save(spoil(dict(gcp18)), tmp_path / 's.pth')
-    with pytest.raises(KeyMismatchError, match=named):
-        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', to='classifier')
 
 
 def test_unknown_networks_are_refused_with_the_list_of_layouts(tmp_path):
@@ -319,7 +257,7 @@ def test_unknown_networks_are_refused_with_the_list_of_layouts(tmp_path):
     torch.save(
         {f'features.{k}': v for k, v in vgg.state_dict().items()}, tmp_path / 's.pth'
     )
-    with pytest.raises(CheckpointError, match='no known layout') as error:
+    with pytest.raises(CheckpointError, match=r's\.pth: no known layout') as error:
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
     for name in LAYOUTS:
         assert name in str(error.value)
@@ -340,33 +278,22 @@ def test_resnet_of_another_kind_is_refused(tmp_path):
         convert_checkpoint(tmp_path / 'x.pth', tmp_path / 'd.pth')
 
 
-def test_forced_layout_that_does_not_fit(tmp_path, gcp18):
-    torch.save(gcp18, tmp_path / 's.pth')
-    with pytest.raises(KeyMismatchError, match='unexpected: layer_reduce'):
-        convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth', layout='torchvision')
-
-
-def test_deep_stem_and_shortcuts_load_in_every_framework(tmp_path):
+@pytest.mark.parametrize('framework', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_deep_stem_and_shortcuts_load_in_every_framework(tmp_path, framework):
     """mmpretrain names them otherwise than mmdet and mmseg."""
-    source = randomise(GapResNet(18, deep=True))
+    pytest.importorskip(f'{framework}.models')
+    source = randomize(GapResNet(18, deep=True))
     torch.save(source.state_dict(), tmp_path / 's.pth')
-    kwargs = dict(deep_stem=True, avg_down=True)
     whole = convert_checkpoint(tmp_path / 's.pth', tmp_path / 'c.pth', to='classifier')
     files = [convert_checkpoint(tmp_path / 's.pth', tmp_path / 'e.pth').path]
     files.append(convert_checkpoint(whole.path, tmp_path / 'again.pth').path)
-    files.append(whole.path)
     images = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         expected = source.double()(images)[0]
-    for framework in ('mmpretrain', 'mmdet', 'mmseg'):
-        pytest.importorskip(f'{framework}.models')
-        for file in files:
+        for file in [*files, whole.path]:
             init_cfg = dict(type='mmgcp.PretrainedEncoder', checkpoint=str(file))
-            cfg = _resnet(
-                18, 'stride', framework=framework, init_cfg=init_cfg, **kwargs
-            )
+            cfg = _resnet(18, 'stride', framework=framework, init_cfg=init_cfg, **DEEP)
             net = MODELS.build(cfg)
             net.init_weights()
-            with torch.no_grad():
-                maps = net.double().eval()(images)
+            maps = net.double().eval()(images)
             torch.testing.assert_close(list(maps), expected, rtol=1e-9, atol=1e-9)

@@ -44,94 +44,70 @@ class _Tokens(nn.Module):
         return self.transition(self.stage(self.stem(x)))
 
 
-class _Attention(nn.Module):
-    def __init__(self, dim, heads):
+class _Block(nn.Module):
+    def __init__(self, dim, heads, hidden):
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attn, self.mlp = nn.Module(), nn.Module()
+        self.attn.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.attn.proj = nn.Linear(dim, dim)
+        self.mlp.fc1, self.mlp.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
-    def forward(self, x):
+    def attend(self, x):
         out = []
-        for query, key, value in zip(
-            *(p.split(p.shape[2] // self.heads, 2) for p in self.qkv(x).chunk(3, 2)),
-            strict=True,
-        ):
+        parts = (
+            part.chunk(self.heads, 2)
+            for part in self.attn.qkv(self.norm1(x)).chunk(3, 2)
+        )
+        for query, key, value in zip(*parts, strict=True):
             scores = query @ key.transpose(1, 2) / query.shape[2] ** 0.5
             out.append(scores.softmax(2) @ value)
-        return self.proj(torch.cat(out, 2))
-
-
-class _Mlp(nn.Module):
-    def __init__(self, dim, hidden):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        return self.attn.proj(torch.cat(out, 2))
 
     def forward(self, x):
-        return self.fc2(nn.functional.gelu(self.fc1(x)))
-
-
-class _Block(nn.Module):
-    def __init__(self, dim, heads, hidden, eps):
-        super().__init__()
-        self.norm1, self.norm2 = (nn.LayerNorm(dim, eps=eps) for _ in range(2))
-        self.attn = _Attention(dim, heads)
-        self.mlp = _Mlp(dim, hidden)
-
-    def forward(self, x):
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class _Representation(nn.Module):
-    """Cross-covariances; ``groups`` is 3 in DropCov, where one is never read."""
-
-    def __init__(self, dim, heads, channels, groups):
-        super().__init__()
-        self.heads, self.channels, self.groups = heads, channels, groups
-        self.wr = nn.Linear(dim, groups * heads * channels, bias=False)
-
-    def forward(self, tokens):
-        rows = []
-        for sample in self.wr(tokens):
-            size = self.heads * self.channels
-            query, key = sample[:, :size], sample[:, size : 2 * size]
-            parts = []
-            for h in range(self.heads):
-                part = slice(h * self.channels, (h + 1) * self.channels)
-                q, k = query[:, part], key[:, part]
-                parts.append((q - q.mean()).T @ (k - k.mean()) / len(q))
-            rows.append(torch.cat([part.flatten() for part in parts]))
-        return torch.stack(rows)
+        x = x + self.attend(x)
+        return x + self.mlp.fc2(nn.functional.gelu(self.mlp.fc1(self.norm2(x))))
 
 
 class TokenNet(nn.Module):
-    """``forward`` returns the tokens after the last norm, and the logits."""
+    """``forward`` returns the tokens after the last norm, and the logits.
+
+    ``groups`` of the projection is 3 in DropCov, where one is never read, and 2 in
+    So-ViT.
+    """
 
     def __init__(
         self, dim, depth, heads, hidden, pool_heads, pool_dims, groups, side=4
     ):
         super().__init__()
-        self.visual_tokens = nn.Module()
+        self.pool_heads, self.pool_dims = pool_heads, pool_dims
+        self.visual_tokens, self.classifier = nn.Module(), nn.Module()
         self.visual_tokens.tokens = _Tokens(dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side**2, dim))
-        self.blocks = nn.Sequential(
-            *(_Block(dim, heads, hidden, 1e-5) for _ in range(depth))
-        )
+        self.blocks = nn.Sequential(*(_Block(dim, heads, hidden) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
-        self.classifier = nn.Module()
-        self.classifier.representation = _Representation(
-            dim, pool_heads, pool_dims, groups
-        )
+        self.classifier.representation = nn.Module()
+        rows = groups * pool_heads * pool_dims
+        self.classifier.representation.wr = nn.Linear(dim, rows, bias=False)
         self.classifier.visual_fc = nn.Linear(pool_heads * pool_dims**2, 10)
         self.classifier.cls_fc = nn.Linear(dim, 10)
+
+    def second_order(self, tokens):
+        size = self.pool_heads * self.pool_dims
+        rows = []
+        for sample in self.classifier.representation.wr(tokens):
+            parts = (sample[:, :size], sample[:, size : 2 * size])
+            pairs = zip(*(p.chunk(self.pool_heads, 1) for p in parts), strict=True)
+            matrices = [(q - q.mean()).T @ (k - k.mean()) / len(q) for q, k in pairs]
+            rows.append(torch.cat([matrix.flatten() for matrix in matrices]))
+        return torch.stack(rows)
 
     def forward(self, x):
         tokens = self.visual_tokens.tokens(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1)
         tokens = self.norm(self.blocks(tokens + self.pos_embed))
-        vector = self.classifier.representation(tokens[:, 1:])
+        vector = self.second_order(tokens[:, 1:])
         logits = self.classifier.cls_fc(tokens[:, 0])
         return tokens, logits + self.classifier.visual_fc(vector)

@@ -5,63 +5,41 @@ from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
-    from mmgcp.analysis.arguments import (
-        add_sample_options,
-        begin,
-        parser,
-        report,
-        sample_arguments,
-    )
+    from mmgcp.analysis import arguments
     from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
-    from mmgcp.analysis.hessian import ENGINES
 
-    args_of = parser(f'{__doc__} Several processes share the batches.')
-    add_sample_options(args_of)
-    add = args_of.add_argument
+    parser = arguments.parser(f'{__doc__} Several processes share the batches.')
+    arguments.add_sample_options(parser)
+    add = parser.add_argument
     add('--part', default='backbone', help='backbone, all, or a parameter prefix')
-    add(
-        '--batch-norm',
-        choices=['eval', 'train'],
-        default='eval',
-        help='running statistics, or those of each batch',
-    )
-    add('--top', type=int, default=3, help='eigenvalues to report')
     add('--lanczos-steps', type=int, default=12, help='products for the eigenvalues')
     add('--probes', type=int, default=8, help='products for the trace')
     add('--points', type=int, default=15, help='points on each line')
-    add('--grid', type=int, default=7, help='points per side of the plane; 0: none')
+    add('--grid', type=int, default=7, help='points per side of the plane')
     add('--span', type=float, default=0.5, help='largest distance on lines and plane')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
-    add('--ascent-steps', type=int, default=3, help='steps uphill per radius')
-    add('--engine', choices=['auto', *ENGINES], default='auto')
-    args = args_of.parse_args(argv)
-    names = (
-        'part',
-        'batch_norm',
-        'top',
-        'lanczos_steps',
-        'probes',
-        'points',
-        'grid',
-        'span',
-        'radii',
-        'ascent_steps',
-        'engine',
-    )
+    args = parser.parse_args(argv)
+    runs = arguments.begin(args)
     result = curvature(
-        begin(args),
+        runs,
         args.out,
-        **{name: getattr(args, name) for name in names},
-        **sample_arguments(args),
+        arguments.settings_of(args),
+        part=args.part,
+        lanczos_steps=args.lanczos_steps,
+        probes=args.probes,
+        points=args.points,
+        grid=args.grid,
+        span=args.span,
+        radii=args.radii,
     )
     lines = [
         f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
         f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
-        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g}; '
-        f'{row["hessian_products"]["engine"]}'
+        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g} (probes)'
+        + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
         for row in result['runs']
     ]
-    report(result, args.out, lines)
+    arguments.report(result, args.out, lines)
 
 
 if __name__ == '__main__':

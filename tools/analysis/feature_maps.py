@@ -1,16 +1,11 @@
 #!/usr/bin/env python
-"""Show what each level of an encoder answers to a picture, and where it looks.
+"""Show the feature maps of each level of an encoder, and where a decision is made.
 
-Writes DIR/feature_maps.png and DIR/feature_maps.json. Works with classifiers,
-detectors and segmenters; several models are shown below each other.
+Writes feature_maps.png and feature_maps.json. Works with classifiers, detectors and
+segmentors; several models are shown below each other.
 """
 
-from mmgcp.utils.cli import (
-    ArgumentParser,
-    add_cfg_options,
-    add_device_option,
-    run_main,
-)
+from mmgcp.utils.cli import ArgumentParser, add_cfg_options, add_device_option, run_main
 
 
 def main(argv=None) -> None:
@@ -21,7 +16,6 @@ def main(argv=None) -> None:
     parser.add_argument('--image', required=True, help='the picture')
     parser.add_argument('--out', required=True, help='folder of the results')
     parser.add_argument('--labels', nargs='+', help='title of each model')
-    parser.add_argument('--levels', nargs='+', help='stage1 ..., pyramid1 ...; all')
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--channels', nargs='+', type=int, help='these channels')
     group.add_argument(
@@ -41,14 +35,13 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
 
     from mmgcp.utils.device import pick_device
-    from mmgcp.visualization.feature_sheet import feature_maps
+    from mmgcp.visualization.feature_maps import feature_maps
     from mmgcp.visualization.predict import pairs_of
 
     for path in feature_maps(
         args.image,
         pairs_of(args.models, args.labels),
         args.out,
-        levels=args.levels,
         channels=args.channels or args.top,
         cam=not args.no_cam,
         target=args.target,

@@ -5,45 +5,38 @@ from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
-    from mmgcp.analysis.arguments import (
-        add_sample_options,
-        begin,
-        parser,
-        report,
-        sample_arguments,
-    )
-    from mmgcp.analysis.landscape import DEFAULT_STEPS, landscape
+    from mmgcp.analysis import arguments
+    from mmgcp.analysis.landscape import landscape
 
-    args_of = parser(
+    parser = arguments.parser(
         f'{__doc__} A checkpoint may be the landscape.json of a LandscapeHook; '
         'several checkpoints under one label make a band over training. Several '
         'processes share the batches.'
     )
-    add_sample_options(args_of)
-    args_of.add_argument(
+    arguments.add_sample_options(parser)
+    parser.add_argument(
         '--steps',
         nargs=3,
         type=float,
-        default=DEFAULT_STEPS,
         metavar=('FIRST', 'LAST', 'NUMBER'),
-        help='equally spaced step sizes',
+        help='equally spaced step sizes (default: those published for the network)',
     )
-    args_of.add_argument('--stem', help='module whose output is moved')
-    args = args_of.parse_args(argv)
-    first, last, number = args.steps
+    parser.add_argument('--stem', help='module whose output is moved')
+    args = parser.parse_args(argv)
+    runs = arguments.begin(args)
     result = landscape(
-        begin(args),
+        runs,
         args.out,
-        steps=(first, last, int(number)),
+        arguments.settings_of(args),
+        steps=args.steps and (*args.steps[:2], int(args.steps[2])),
         stem=args.stem,
-        **sample_arguments(args),
     )
     lines = [
         f'{row["label"]}: loss {row["loss_band"][0]:.4g} to {row["loss_band"][1]:.4g}, '
         f'effective beta {row["effective_beta"]:.4g}'
         for row in result['runs']
     ]
-    report(result, args.out, lines)
+    arguments.report(result, args.out, lines)
 
 
 if __name__ == '__main__':

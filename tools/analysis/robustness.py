@@ -5,15 +5,16 @@ from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
-    from mmgcp.analysis.arguments import begin, parser, report
-    from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
+    from mmgcp.analysis import arguments
     from mmgcp.analysis.robustness import POSITIONS, robustness
+    from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
 
-    args_of = parser(
+    parser = arguments.parser(
         f'{__doc__} Finished corruptions are not done again. Several processes share '
         'the images of each evaluation.'
     )
-    add = args_of.add_argument
+    arguments.add_model_options(parser)
+    add = parser.add_argument
     add('--corruptions', nargs='+', choices=CORRUPTIONS, default=CORRUPTIONS)
     add('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES)
     add(
@@ -24,18 +25,16 @@ def main(argv=None):
     )
     add('--position', choices=POSITIONS, help='behind loading or in front of packing')
     add('--metric', help="defaults to the framework's main one")
-    args = args_of.parse_args(argv)
+    args = parser.parse_args(argv)
+    runs = arguments.begin(args)
     result = robustness(
-        begin(args),
+        runs,
         args.out,
-        args.corruptions,
-        args.severities,
-        args.images,
-        args.position,
-        args.metric,
-        args.seed,
-        args.cfg_options,
-        args.launcher,
+        arguments.settings_of(args),
+        corruptions=args.corruptions,
+        severities=args.severities,
+        position=args.position,
+        metric=args.metric,
     )
     lines = []
     for row in result['runs']:
@@ -46,7 +45,7 @@ def main(argv=None):
             f'{row["label"]}: {row["metric"]} clean {score["clean"]:.4g}, mPC '
             f'{mean}, rPC {share} ({row["sample"]["images"]} images)'
         )
-    report(result, args.out, lines)
+    arguments.report(result, args.out, lines)
 
 
 if __name__ == '__main__':

@@ -5,31 +5,21 @@ from mmgcp.utils.cli import run_main
 
 
 def main(argv=None):
-    from mmgcp.analysis.arguments import (
-        add_sample_options,
-        begin,
-        parser,
-        report,
-        sample_arguments,
-    )
+    from mmgcp.analysis import arguments
     from mmgcp.analysis.spectrum import spectrum
 
-    args_of = parser(f'{__doc__} Several processes share the batches.')
-    add_sample_options(args_of, split='test')
-    args_of.add_argument(
-        '--per-class', action='store_true', help='also per class, for the last stage'
-    )
-    args = args_of.parse_args(argv)
-    result = spectrum(
-        begin(args), args.out, per_class=args.per_class, **sample_arguments(args)
-    )
+    parser = arguments.parser(f'{__doc__} Several processes share the batches.')
+    arguments.add_sample_options(parser, split='test')
+    args = parser.parse_args(argv)
+    runs = arguments.begin(args)
+    result = spectrum(runs, args.out, arguments.settings_of(args))
     lines = [
         f'{row["label"]}, {name}: effective rank {stage["effective_rank"]:.4g} of '
         f'{stage["channels"]}, mean correlation {stage["mean_correlation"]:.3g}'
         for row in result['runs']
         for name, stage in row['stages'].items()
     ]
-    report(result, args.out, lines)
+    arguments.report(result, args.out, lines)
 
 
 if __name__ == '__main__':

@@ -10,21 +10,20 @@ param_scheduler = [
         start_factor=0.1,
         by_epoch=True,
         begin=0,
-        end=2,
+        end=1,
         convert_to_iter_based=True,
     ),
     dict(
         type='CosineAnnealingLR',
         eta_min=0.0,
         by_epoch=True,
-        begin=2,
-        end=16,
+        begin=1,
+        end=8,
         convert_to_iter_based=True,
     ),
 ]
-# 16 epochs, so that every head comes to the end of its curve: DropCov, whose rate is
-# near one half for the first ones and then falls to zero, had not after 8.
-train_cfg = dict(by_epoch=True, max_epochs=16, val_interval=1)
+# 8 epochs of 135 steps: every head comes to the end of its curve (docs/scenes.md).
+train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 # --auto-scale-lr: 1 process x batch 32

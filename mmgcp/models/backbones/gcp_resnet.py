@@ -1,14 +1,20 @@
 """ResNet encoders pre-trained with global covariance pooling."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from mmgcp.models.framework import FrameworkModule, loads_checkpoint
+from mmgcp.models.arguments import ConfigValueError
+from mmgcp.models.framework import FrameworkModule
 from mmgcp.registry import MODELS
 
-LAST_STAGES = ('stride', 'maxpool', 'native')
+LAST_STAGES = {
+    'stride': 'strided convolution, total stride 32, as in pre-training with GAP',
+    'maxpool': 'max-pooling before the stage, total stride 32',
+    'native': 'no downsampling, total stride 16, as in pre-training with GCP',
+}
 
 
 @MODELS.register_module()
@@ -20,7 +26,7 @@ class GCPResNet(FrameworkModule):
     and segmentors expect a total stride of 32. How the encoder gets there is a
     variable of every transfer experiment (GCP_D and GCP_M in `What Deep CNNs
     Benefit from Global Covariance Pooling <https://arxiv.org/abs/2003.11241>`_,
-    Section 4):
+    Section 4) and has no default:
 
     ============ ==================================== ============ ============
     last_stage   how                                  total stride strides[3]
@@ -36,17 +42,18 @@ class GCPResNet(FrameworkModule):
     the resolution: it is ``native``.
 
     Args:
-        depth (int): Depth of the network, from {18, 34, 50, 101, 152}.
-        last_stage (str): ``'stride'``, ``'maxpool'`` or ``'native'``. Defaults to
-            ``'stride'``.
-        framework (str, optional): ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``.
-            Defaults to None, which means the current default scope.
+        depth: 18, 34, 50, 101 or 152.
+        last_stage: ``'stride'``, ``'maxpool'`` or ``'native'``. Without a last
+            stage (``num_stages=3``) it is left out.
+        stem_pool: Whether the stem ends in max-pooling, as published. Small images
+            keep twice the resolution without it.
+        framework: ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``; by default the
+            current default scope.
         **kwargs: All further arguments of that framework's ``ResNet``.
 
     Raises:
-        ValueError: If ``last_stage`` is unknown, contradicts ``strides`` or
-            ``num_stages``, or no framework can be told.
-        ImportError: If the framework is not installed.
+        ConfigValueError: ``last_stage`` is missing, unknown or contradicts
+            ``strides`` or ``num_stages``.
 
     Note:
         The papers do not give the kernel of the max-pooling. It is 3 x 3 with
@@ -54,54 +61,48 @@ class GCPResNet(FrameworkModule):
         the sizes of the strided form for every input size.
     """
 
-    framework_base = 'backbones.ResNet'
-    zero_init_residual: bool
+    framework_base = 'ResNet'
 
     def __init__(
         self,
         depth: int,
-        last_stage: str = 'stride',
+        last_stage: str | None = None,
+        stem_pool: bool = True,
         framework: str | None = None,
         **kwargs: Any,
     ) -> None:
-        strides = _strides(last_stage, kwargs.get('num_stages', 4), kwargs)
-        if strides is not None:
-            kwargs['strides'] = strides
+        num_stages = kwargs.get('num_stages', 4)
+        if num_stages == 4:
+            kwargs['strides'] = _strides(last_stage, kwargs.get('strides'))
+        elif last_stage is not None:
+            raise ConfigValueError(
+                f'mmgcp.GCPResNet: last_stage={last_stage!r} is about layer4, which '
+                f'num_stages={num_stages} leaves out. Leave out last_stage as well'
+            )
         super().__init__(depth, **kwargs)
         self.last_stage = last_stage
+        self.stem_stride = 4 if stem_pool else 2
+        if not stem_pool:
+            self.maxpool = nn.Identity()
         if last_stage == 'maxpool':
             _pool_first(self.layer4)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each map that :meth:`forward` returns."""
-        expansion = getattr(self, 'expansion', None) or self.block.expansion
-        return tuple(self.base_channels * expansion * 2**i for i in self.out_indices)
+        last = self.num_stages - 1
+        return tuple(self.feat_dim // 2 ** (last - i) for i in self.out_indices)
 
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Stride of each map that :meth:`forward` returns."""
-        stride, result = 4, []
-        for i, step in enumerate(self.strides):
-            stride *= step
-            if i == 3 and self.last_stage == 'maxpool':
-                stride *= 2
-            result.append(stride)
-        return tuple(result[i] for i in self.out_indices)
-
-    def init_weights(self) -> None:
-        """Initialise or load the weights.
-
-        Whatever loads a checkpoint has the last word: mmpretrain's ``ResNet``
-        would zero the last normalisation of each block after any initialiser
-        that is not called ``Pretrained``.
-        """
-        zero_init = self.zero_init_residual
-        self.zero_init_residual = zero_init and not loads_checkpoint(self.init_cfg)
-        try:
-            super().init_weights()
-        finally:
-            self.zero_init_residual = zero_init
+        strides = [
+            self.stem_stride * math.prod(self.strides[: i + 1])
+            for i in range(self.num_stages)
+        ]
+        if self.last_stage == 'maxpool':
+            strides[3] *= 2
+        return tuple(strides[i] for i in self.out_indices)
 
     def extra_repr(self) -> str:
         return f'last_stage={self.last_stage!r}, framework={self.framework!r}'
@@ -120,32 +121,23 @@ def _pool_first(stage: nn.Sequential) -> None:
         stage.add_module(name, block)
 
 
-def _strides(last_stage: str, num_stages: int, given: dict) -> Sequence[int] | None:
-    """Strides of the stages, None to leave them to the framework."""
+def _strides(last_stage: str | None, given: Sequence[int] | None) -> Sequence[int]:
+    """Strides of the four stages."""
     if last_stage not in LAST_STAGES:
-        raise ValueError(
-            f'mmgcp.GCPResNet: last_stage={last_stage!r} is unknown. Use '
-            "'stride' (strided convolution, total stride 32), 'maxpool' "
-            "(max-pooling before the stage, total stride 32) or 'native' (total "
-            'stride 16, as in pre-training)'
+        problem = ' is missing' if last_stage is None else f'={last_stage!r} is unknown'
+        choices = '; '.join(f'{name!r}: {how}' for name, how in LAST_STAGES.items())
+        raise ConfigValueError(
+            f'mmgcp.GCPResNet: last_stage{problem}. It says how the last stage '
+            f'gets to its stride. Set one of {choices}'
         )
-    if num_stages < 4:
-        if last_stage != 'stride':
-            raise ValueError(
-                f'mmgcp.GCPResNet: last_stage={last_stage!r} is about layer4, which '
-                f"num_stages={num_stages} leaves out. Use last_stage='stride' or "
-                'num_stages=4'
-            )
-        return given.get('strides')
-    expected = 2 if last_stage == 'stride' else 1
-    strides = given.get('strides')
-    if strides is None:
-        return (1, 2, 2, expected)
-    if len(strides) == 4 and strides[3] != expected:
-        fitting = "'stride'" if strides[3] == 2 else "'native' or 'maxpool'"
-        raise ValueError(
-            f'mmgcp.GCPResNet: strides={tuple(strides)} contradict '
-            f'last_stage={last_stage!r}, which needs strides[3]={expected}. Leave '
-            f'strides out, or use last_stage={fitting}'
+    needed = 2 if last_stage == 'stride' else 1
+    if given is None:
+        return (1, 2, 2, needed)
+    if given[-1] != needed:
+        fitting = "'stride'" if given[-1] == 2 else "'native' or 'maxpool'"
+        raise ConfigValueError(
+            f'mmgcp.GCPResNet: strides={tuple(given)} contradict last_stage='
+            f'{last_stage!r}, which needs strides[3]={needed}. Leave strides out, or '
+            f'set last_stage={fitting}'
         )
-    return strides
+    return given

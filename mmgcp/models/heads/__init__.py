@@ -1,5 +1,1 @@
 """Heads of classifiers."""
-
-from .token_fusion import TokenFusionHead
-
-__all__ = ['TokenFusionHead']

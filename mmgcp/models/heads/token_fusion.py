@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.framework import FrameworkModule
 from mmgcp.registry import MODELS
 
@@ -19,25 +20,23 @@ class TokenFusionHead(FrameworkModule):
     ``classifier.cls_fc`` is ``cls_fc`` and ``classifier.visual_fc`` is ``visual_fc``.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Channels ``C`` of the class token.
-        second_order_channels (int): Length ``K`` of the vector, ``num_heads *
+        num_classes: Number of classes.
+        in_channels: Channels ``C`` of the class token.
+        second_order_channels: Length ``K`` of the vector, ``num_heads *
             head_dims^2`` of the neck.
-        fusion (str): ``'sum_fc'`` adds the logits of a classifier each (all
-            published weights), ``'concat'`` classifies both in one vector,
-            ``'aggre_all'`` classifies the second-order vector alone, to which the
-            neck then adds the class token (``pool_cls_token=True``). Defaults to
-            ``'sum_fc'``.
-        init_cfg (dict, optional): Initialisation. Defaults to a truncated normal of
-            standard deviation 0.02.
+        fusion: ``'sum_fc'`` adds the logits of one classifier each (all published
+            weights), ``'concat'`` classifies both in one vector, ``'aggre_all'``
+            classifies the second-order vector alone, to which the neck then adds the
+            class token (``pool_cls_token=True``).
+        init_cfg: Initialization.
         **kwargs: Arguments of mmpretrain's ``ClsHead``: ``loss``, ``topk``,
             ``cal_acc``.
 
     Raises:
-        ValueError: If ``fusion`` is unknown.
+        ConfigValueError: ``fusion`` is unknown.
     """
 
-    framework_base = 'heads.ClsHead'
+    framework_base = 'ClsHead'
     only_framework = 'mmpretrain'
 
     def __init__(
@@ -51,7 +50,7 @@ class TokenFusionHead(FrameworkModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         if fusion not in FUSIONS:
-            raise ValueError(
+            raise ConfigValueError(
                 f'mmgcp.TokenFusionHead: fusion={fusion!r} is unknown, use one of '
                 f'{", ".join(FUSIONS)}'
             )
@@ -59,10 +58,9 @@ class TokenFusionHead(FrameworkModule):
         if fusion == 'sum_fc':
             self.cls_fc = nn.Linear(in_channels, num_classes)
             self.visual_fc = nn.Linear(second_order_channels, num_classes)
-        elif fusion == 'concat':
-            self.fc = nn.Linear(in_channels + second_order_channels, num_classes)
-        else:
-            self.fc = nn.Linear(second_order_channels, num_classes)
+            return
+        both = in_channels if fusion == 'concat' else 0
+        self.fc = nn.Linear(both + second_order_channels, num_classes)
 
     def pre_logits(self, feats: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The class token ``(B, C)`` and the vector ``(B, K)`` as they come."""
@@ -74,5 +72,5 @@ class TokenFusionHead(FrameworkModule):
         if self.fusion == 'sum_fc':
             return self.cls_fc(cls_token) + self.visual_fc(vector)
         if self.fusion == 'concat':
-            return self.fc(torch.cat([cls_token, vector.to(cls_token.dtype)], 1))
+            vector = torch.cat([cls_token, vector.to(cls_token.dtype)], 1)
         return self.fc(vector)

@@ -5,9 +5,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmgcp.layers import multi_head_cross_covariance
+from mmgcp.models.arguments import ConfigValueError, renamed
+from mmgcp.models.normalizations import build_normalization
 from mmgcp.registry import MODELS
-
-from .build import build_normalization
 
 
 @MODELS.register_module()
@@ -17,39 +17,36 @@ class MultiHeadCrossCovariancePooling(BaseModule):
     `So-ViT <https://arxiv.org/abs/2104.10935>`_; with the two dropouts it is the
     transformer form of `DropCov <https://openreview.net/forum?id=QLGuUwDx4S>`_. Two
     projections of every token to ``num_heads`` heads of ``head_dims`` channels, a
-    cross-covariance over the tokens per head, its normalisation, all matrices in
+    cross-covariance over the tokens per head, its normalization, all matrices in
     one vector of length ``num_heads * head_dims^2``. The head behind it is
     ``mmgcp.TokenFusionHead``.
 
     Args:
-        in_channels (int): Channels of a token.
-        num_heads (int): Number of heads. Defaults to 6.
-        head_dims (int): Channels per head. Defaults to 24.
-        normalization (dict, optional): Normalisation of each matrix, such as
-            ``dict(type='svPN')``. Defaults to None, as in DropCov.
-        drop_rate (float): Rate of the dropout in front of the covariance, one mask
-            for both projections. Defaults to 0.2.
-        element_drop_rate (float): Rate of the dropout of the entries of the
-            matrices. Defaults to 0.5.
-        with_cls_token (bool): Whether sequences start with a class token. Maps
-            never do. Defaults to True.
-        pool_cls_token (bool): Take the class token into the covariance, for the
-            fusion ``'aggre_all'``. Defaults to False.
-        official (bool): What the released code computes (True) or what it means
+        in_channels: Channels of a token.
+        num_heads: Number of heads.
+        head_dims: Channels per head.
+        normalization: Normalization of each matrix, such as ``dict(type='svPN')``;
+            none in DropCov.
+        drop_rate: Rate of the dropout in front of the covariance, one mask for both
+            projections.
+        element_drop_rate: Rate of the dropout of the entries of the matrices.
+        pool_cls_token: Take the class token into the covariance, for the fusion
+            ``'aggre_all'``.
+        match_released_code: What the released code computes (True) or what it means
             (False). The released code calls 2-D functions on 3-D tensors, so that
             (1) its dropout, meant for channels, drops whole tokens, and (2) the
             mean it subtracts is one number per sample and head, not one per
             channel, so that the result is no covariance. (2) acts at inference:
-            published weights need True, which is why it is the default. Use False
-            for training without them.
-        init_cfg (dict, optional): Initialisation. Defaults to a truncated normal of
-            standard deviation 0.02.
+            published weights need True. Use False for training without them.
+        init_cfg: Initialization.
+        official: The old name of ``match_released_code``.
+
+    Raises:
+        ConfigValueError: The normalization is not registered.
 
     Note:
-        The released projection has a third group of outputs that nothing reads:
-        rows from ``2 * num_heads * head_dims`` on of
-        ``classifier.representation.wr.weight``. ``wr.weight`` here has the first
-        two groups; a converter drops the third.
+        ``wr.weight`` is ``classifier.representation.wr.weight`` of published files
+        without its third group of rows, which the released code never reads.
     """
 
     def __init__(
@@ -60,18 +57,18 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         normalization: dict | None = None,
         drop_rate: float = 0.2,
         element_drop_rate: float = 0.5,
-        with_cls_token: bool = True,
         pool_cls_token: bool = False,
-        official: bool = True,
+        match_released_code: bool = True,
         init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),  # noqa: B006
+        official: bool | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.match_released_code = renamed(official, match_released_code)
         self.in_channels, self.num_heads = in_channels, num_heads
-        self.head_dims = head_dims
-        self.drop_rate, self.official = drop_rate, official
-        self.with_cls_token, self.pool_cls_token = with_cls_token, pool_cls_token
+        self.head_dims, self.drop_rate = head_dims, drop_rate
+        self.pool_cls_token = pool_cls_token
         self.wr = nn.Linear(in_channels, 2 * num_heads * head_dims, bias=False)
-        self.normalization = build_normalization(normalization, channels=head_dims)
+        self.normalization = build_normalization(normalization, head_dims)
         self.element_dropout = nn.Dropout(element_drop_rate)
 
     @property
@@ -83,25 +80,25 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         """Pool the last output of an encoder.
 
         Args:
-            inputs (Tensor | tuple[Tensor]): Its outputs, the last of which is a
-                sequence ``(B, N, C)`` or a map ``(B, C, H, W)``.
+            inputs: Its outputs, the last of which is a sequence ``(B, N, C)`` with
+                the class token first, or a map ``(B, C, H, W)``.
 
         Returns:
-            tuple[Tensor, Tensor]: The class token ``(B, C)``, in encoders without
-            one the mean of all tokens, and the vector ``(B, out_channels)``.
+            The class token ``(B, C)``, of maps the mean of all tokens, and the
+            vector ``(B, out_channels)``.
 
         Raises:
-            ValueError: If the tokens do not have ``in_channels`` channels.
+            ConfigValueError: The tokens do not have ``in_channels`` channels.
         """
         x = inputs[-1] if isinstance(inputs, tuple | list) else inputs
-        has_cls = x.dim() == 3 and self.with_cls_token
+        has_cls = x.dim() == 3
         if x.dim() == 4:
             x = x.flatten(2).transpose(1, 2)
         if x.dim() != 3 or x.shape[2] != self.in_channels:
-            raise ValueError(
-                'MultiHeadCrossCovariancePooling: expected tokens (B, N, '
+            raise ConfigValueError(
+                'mmgcp.MultiHeadCrossCovariancePooling: expected tokens (B, N, '
                 f'{self.in_channels}), got {tuple(x.shape)}. The encoder has to '
-                "return all tokens (out_type='raw') or a map"
+                "return all tokens (out_type='raw') or a map of in_channels channels"
             )
         cls_token = x[:, 0] if has_cls else x.mean(1)
         tokens = x[:, 1:] if has_cls and not self.pool_cls_token else x
@@ -115,12 +112,12 @@ class MultiHeadCrossCovariancePooling(BaseModule):
             .permute(2, 0, 3, 1, 4)
         )
         if self.training and self.drop_rate:
-            shape = (number, 1) if self.official else (1, self.head_dims)
+            shape = (number, 1) if self.match_released_code else (1, self.head_dims)
             mask = query.new_ones(batch, self.num_heads, *shape)
             mask = F.dropout(mask, self.drop_rate)
             query, key = query * mask, key * mask
-        centre = 'scalar' if self.official else 'channel'
-        matrix = multi_head_cross_covariance(query, key, centre).flatten(0, 1)
+        center = 'scalar' if self.match_released_code else 'channel'
+        matrix = multi_head_cross_covariance(query, key, center).flatten(0, 1)
         if self.normalization is not None:
             matrix = self.normalization(matrix)
         return self.element_dropout(matrix).reshape(batch, -1)

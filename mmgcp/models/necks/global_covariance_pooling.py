@@ -6,10 +6,10 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmgcp.layers import covariance, covariance_vector, triangle
+from mmgcp.layers import covariance_vector
+from mmgcp.models.arguments import ConfigValueError
+from mmgcp.models.normalizations import build_dropout, build_normalization
 from mmgcp.registry import MODELS
-
-from .build import build_dropout, build_normalization
 
 
 @MODELS.register_module()
@@ -17,36 +17,35 @@ class GlobalCovariancePooling(BaseModule):
     """Second-order neck of a classifier.
 
     1 x 1 convolution - batch norm - ReLU to ``reduced_channels``, channel dropout
-    (DropCov, in training only), centred covariance over the positions,
-    normalisation of the matrix, upper triangle. Which pooling head of the papers
-    it is depends on the last two arguments:
+    (DropCov, in training only), centered covariance over the positions,
+    normalization of the matrix, upper triangle. Which pooling head of the papers
+    it is depends on two arguments:
 
-    ============== ======================================== ================
-    head           normalization                            dropout
-    ============== ======================================== ================
-    iSQRT-COV      ``dict(type='NewtonSchulz')``            None
-    MPN-COV        ``dict(type='MatrixPower', alpha=0.5)``  None
-    DropCov        None                                     ``dict(type=
-                                                            'AdaptiveChannel
-                                                            Dropout')``
-    ============== ======================================== ================
+    ========= ======================================= ========================
+    head      normalization                           dropout
+    ========= ======================================= ========================
+    iSQRT-COV ``dict(type='NewtonSchulz')``           None
+    MPN-COV   ``dict(type='MatrixPower', alpha=0.5)`` None
+    DropCov   None                                    ``dict(type='DropCov')``
+    ========= ======================================= ========================
 
     The head behind it is ``LinearClsHead(in_channels=K)`` with ``K = r (r + 1) / 2``
     and ``r = reduced_channels``: 2080 for 64, 8256 for 128, 32896 for 256.
 
     Args:
-        in_channels (int): Channels of the last feature map.
-        reduced_channels (int): Channels ``r`` that the covariance is taken of.
-        normalization (dict, optional): Normalisation of the covariance, without
-            scope. Defaults to None.
-        dropout (dict, optional): Channel dropout in front of the covariance, or
-            dropout of the vector behind it (``ElementDropout``). Defaults to None.
-        drop_rate (float): Rate of an element dropout on the vector besides, 0.2 in
-            the official MobileNetV2. Defaults to 0.
-        norm_cfg (dict): Norm of the reduction. Defaults to ``dict(type='BN')``.
-        act_cfg (dict): Activation of the reduction (``ReLU6`` in the official
-            MobileNetV2 and ShuffleNetV2). Defaults to ``dict(type='ReLU')``.
-        init_cfg (dict | list[dict]): Initialisation of the reduction.
+        in_channels: Channels of the last feature map.
+        reduced_channels: Channels ``r`` that the covariance is taken of.
+        normalization: Normalization of the covariance.
+        dropout: Channel dropout in front of the covariance.
+        drop_rate: Rate of a dropout of the vector's entries besides, 0.2 in the
+            published MobileNetV2.
+        norm_cfg: Norm of the reduction.
+        act_cfg: Activation of the reduction, ``ReLU6`` in the published MobileNetV2
+            and ShuffleNetV2.
+        init_cfg: Initialization of the reduction.
+
+    Raises:
+        ConfigValueError: A type is not registered.
 
     `iSQRT-COV <https://arxiv.org/abs/1712.01034>`_,
     `MPN-COV <https://arxiv.org/abs/1703.08050>`_,
@@ -74,10 +73,7 @@ class GlobalCovariancePooling(BaseModule):
             in_channels, reduced_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg
         )
         self.dropout = build_dropout(dropout, reduced_channels)
-        self.normalization = build_normalization(
-            normalization, channels=reduced_channels
-        )
-        self.drops_vector = getattr(self.dropout, 'on_vector', False)
+        self.normalization = build_normalization(normalization, reduced_channels)
         self.vector_dropout = nn.Dropout(drop_rate)
 
     @property
@@ -86,49 +82,26 @@ class GlobalCovariancePooling(BaseModule):
         return self.reduced_channels * (self.reduced_channels + 1) // 2
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Pool the last map.
-
-        Args:
-            inputs (Tensor | tuple[Tensor]): Maps of the encoder, of which the last
-                one ``(B, in_channels, H, W)`` is used.
-
-        Returns:
-            tuple[Tensor]: One vector per image, ``(B, K)``.
+        """Map the last map ``(B, in_channels, H, W)`` to vectors ``(B, K)``.
 
         Raises:
-            ValueError: If the map does not have ``in_channels`` channels.
+            ConfigValueError: The map does not have ``in_channels`` channels.
         """
         x = inputs[-1] if isinstance(inputs, (tuple, list)) else inputs
         if x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'GlobalCovariancePooling: in_channels={self.in_channels}, but the '
-                f'last map of the encoder has {x.shape[1]} channels: set '
+            raise ConfigValueError(
+                f'mmgcp.GlobalCovariancePooling: in_channels={self.in_channels}, but '
+                f'the last map of the encoder has {x.shape[1]} channels: set '
                 f'neck.in_channels={x.shape[1]}'
             )
         return (self.pool(self.reduction(x)),)
 
     def pool(self, x: Tensor) -> Tensor:
-        """Pool a map of reduced channels.
-
-        Args:
-            x (Tensor): ``(B, reduced_channels, H, W)``.
-
-        Returns:
-            Tensor: One vector per image, ``(B, K)``.
-        """
-        if self.dropout is None:
-            vector = self._second_order(x)
-        elif self.drops_vector:
-            vector = self.dropout(self._second_order(x))
-        elif self.normalization is None and hasattr(self.dropout, 'covariance_vector'):
-            vector = self.dropout.covariance_vector(x)
-        else:
-            vector = self._second_order(self.dropout(x))
-        return self.vector_dropout(vector)
-
-    def _second_order(self, x: Tensor) -> Tensor:
-        if hasattr(self.normalization, 'forward_features'):
-            return self.normalization.forward_features(x.flatten(2))
+        """Map features ``(B, reduced_channels, H, W)`` to vectors ``(B, K)``."""
+        if self.dropout is not None:
+            x = self.dropout(x)
         if self.normalization is None:
-            return covariance_vector(x)
-        return triangle(self.normalization(covariance(x)))
+            vector = covariance_vector(x)
+        else:
+            vector = self.normalization.from_features(x)
+        return self.vector_dropout(vector)

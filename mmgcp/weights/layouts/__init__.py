@@ -3,45 +3,35 @@
 from collections.abc import Collection
 
 from ..errors import CheckpointError, first_names
-from . import light, openmmlab, resnet, tokens
-from .base import Layout, Rule
-from .mmdet_v1 import MMDET_V1
+from . import mobile, openmmlab, resnet, tokens
+from .base import KeyReport, Layout
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         *resnet.LAYOUTS,
-        *light.LAYOUTS,
+        *mobile.LAYOUTS,
         *tokens.LAYOUTS,
-        MMDET_V1,
         *openmmlab.LAYOUTS,
     )
 }
 
 
-def list_layouts() -> str:
-    """Names and descriptions, one layout per line."""
-    return '\n'.join(f'  {x.name:24}{x.description}' for x in LAYOUTS.values())
-
-
-def detect_layout(names: Collection[str]) -> Layout:
-    """Recognise a layout from the names of the tensors alone.
+def detect_layout(names: Collection[str], source: str) -> Layout:
+    """Recognize a layout from the names of the tensors.
 
     Raises:
-        CheckpointError: No layout, or more than one, fits.
+        CheckpointError: No layout fits, or more than one does.
     """
     fitting = [layout for layout in LAYOUTS.values() if layout.matches(names)]
     if len(fitting) == 1:
         return fitting[0]
-    found = (
-        f'the names fit {", ".join(layout.name for layout in fitting)}; choose one'
-        if fitting
-        else 'no known layout has such names'
-    )
+    found = ' and '.join(layout.name for layout in fitting) or 'no known layout'
+    known = ''.join(f'\n  {x.name:24}{x.description}' for x in LAYOUTS.values())
     raise CheckpointError(
-        f'{found}. The file has {len(names)} tensors: {first_names(names)}. '
-        f'Layouts for --layout:\n{list_layouts()}'
+        f'{source}: {found} has such names. It has {len(names)} tensors: '
+        f'{first_names(names)}. Layouts that are known:{known}'
     )
 
 
-__all__ = ['LAYOUTS', 'Layout', 'Rule', 'detect_layout', 'list_layouts']
+__all__ = ['LAYOUTS', 'KeyReport', 'Layout', 'detect_layout']

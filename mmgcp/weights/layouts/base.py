@@ -1,91 +1,109 @@
-"""What a checkpoint layout has to say about itself."""
+"""What a checkpoint layout has to say about itself, and the report on a conversion."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
-from ..report import KeyReport
+from ..errors import first_names
 
 Tensors = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One line of a conversion table.
+def _by_reason() -> defaultdict[str, list[str]]:
+    return defaultdict(list)
 
-    Attributes:
-        pattern: Regular expression for a whole name of the source.
-        target: Name in a model of mmpretrain, with ``\\1`` for groups; None drops
-            the tensor.
-        reason: Why it is dropped, as the report names the rule.
-    """
 
-    pattern: str
-    target: str | None
-    reason: str = ''
+@dataclass
+class KeyReport:
+    """Fate of every name of the source and of every name of the result."""
+
+    kept: dict[str, str] = field(default_factory=dict)  # old name to new one
+    dropped: dict[str, list[str]] = field(default_factory=_by_reason)
+    added: dict[str, list[str]] = field(default_factory=_by_reason)
+    changed: dict[str, list[str]] = field(default_factory=_by_reason)  # values
+    unexpected: list[str] = field(default_factory=list)  # in the source only
+    missing: list[str] = field(default_factory=list)  # in the model only
+    mismatched: list[str] = field(default_factory=list)  # of another shape
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Old names to new ones that differ in more than ``backbone.``."""
+        return {
+            old: new
+            for old, new in self.kept.items()
+            if old.removeprefix('backbone.') != new.removeprefix('backbone.')
+        }
+
+    @property
+    def problems(self) -> str:
+        """What makes the conversion an error, empty when nothing does."""
+        return '; '.join(
+            f'{len(names)} {fate}: {first_names(names, 4)}'
+            for fate in ('missing', 'mismatched', 'unexpected')
+            if (names := getattr(self, fate))
+        )
+
+    def text(self, verbose: bool = False) -> str:
+        """The report as printed: counts by fate, and all names when verbose."""
+        renamed = [f'{old} -> {new}' for old, new in self.renamed.items()]
+        taken = [old for old in self.kept if old not in self.renamed]
+        fates = {'taken': {'': taken}, 'renamed': {'': renamed}}
+        fates |= {fate: getattr(self, fate) for fate in ('dropped', 'added', 'changed')}
+        for fate in ('unexpected', 'missing', 'mismatched'):
+            fates[fate] = {'': getattr(self, fate)}
+        lines = []
+        for fate, reasons in fates.items():
+            lines.append(f'{fate:11} {sum(map(len, reasons.values())):5d}')
+            for reason, names in reasons.items():
+                if names and (verbose or fate != 'taken'):
+                    shown = first_names(names, len(names) if verbose else 3)
+                    lines.append(f'    {reason}{": " if reason else ""}{shown}')
+        return '\n'.join(lines)
 
 
 @dataclass(frozen=True)
 class Layout:
     """A way in which somebody published weights.
 
-    Attributes:
-        name: As in ``--layout``.
-        matches: Whether a set of names is in this layout.
-        rules: The conversion table. The first rule that fits a name decides.
-        description: One line for the list of layouts.
-        finish: Changes values once all names are translated.
-        targets: What it can be converted to.
-        rest: What everything outside of the encoder is.
-        published_input: Whether all its files take the input of ImageNet models.
-        meta: Metadata that follows from the layout.
+    ``rules`` are pairs of a regular expression for a whole name of the source, and the
+    name in a model of mmpretrain or mmdet, with ``\\1`` for groups. The first one that
+    fits a name decides. ``finish`` changes values once all names are translated.
     """
 
     name: str
     matches: Callable[[Collection[str]], bool]
-    rules: tuple[Rule, ...]
+    rules: tuple[tuple[str, str], ...]
     description: str
     finish: Callable[[Tensors, KeyReport], Tensors] = lambda tensors, report: tensors
     targets: tuple[str, ...] = ('encoder', 'classifier')
-    rest: str = 'pooling head and classifier, not part of the encoder'
-    published_input: bool = True
+    published_input: bool = True  # all its files take the input of ImageNet models
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def translate(self, tensors: Mapping[str, torch.Tensor]) -> tuple:
-        """Rename the tensors of a checkpoint.
-
-        Returns:
-            The renamed tensors and the report on them.
-        """
+        """Return the renamed tensors of a checkpoint, and the report on them."""
         report = KeyReport()
         result: Tensors = {}
-        compiled = [(re.compile(rule.pattern), rule) for rule in self.rules]
         for name, tensor in tensors.items():
-            for pattern, rule in compiled:
-                match = pattern.fullmatch(name)
-                if match is None:
-                    continue
-                if rule.target is None:
-                    report.drop(rule.reason, name)
-                    break
-                target = match.expand(rule.target)
-                if target in result:
-                    report.mismatched.append(f'{name} and another become {target}')
-                    break
-                result[target] = tensor
-                if target in (name, f'backbone.{name}'):
-                    report.taken.append(name)
-                else:
-                    report.renamed[name] = target
-                break
-            else:
+            target = self._target(name)
+            if target is None:
                 report.unexpected.append(name)
+            elif target in result:
+                report.mismatched.append(f'{name} and another become {target}')
+            else:
+                result[target] = tensor
+                report.kept[name] = target
         return self.finish(result, report), report
+
+    def _target(self, name: str) -> str | None:
+        for pattern, target in self.rules:
+            if match := re.fullmatch(pattern, name):
+                return match.expand(target)
+        return None
 
 
 def any_match(pattern: str, names: Collection[str]) -> bool:
     """Whether some name begins with a pattern."""
-    compiled = re.compile(pattern)
-    return any(compiled.match(name) for name in names)
+    return any(re.match(pattern, name) for name in names)

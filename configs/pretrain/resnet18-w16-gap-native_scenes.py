@@ -1,5 +1,0 @@
-# Average pooling over the positions that covariance pooling sees: the last stage has
-# stride 1. Against `isqrt` and `dropcov` only the pooling differs.
-_base_ = './resnet18-w16-gap_scenes.py'
-
-model = dict(backbone=dict(last_stage='native'))

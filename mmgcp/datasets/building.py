@@ -1,0 +1,33 @@
+"""A data set of a config, checked before it is built."""
+
+import copy
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+from mmgcp.utils.config import framework_of, innermost_dataset, required
+
+from .checking import DataError, check_config
+
+
+def build_dataset(config: Config, split: str) -> Any:
+    """Build the data set of one split (``'train'``, ``'val'`` or ``'test'``).
+
+    Raises:
+        ConfigError: The config has no ``{split}_dataloader``.
+        DataError: The data set is missing, incomplete or empty.
+    """
+    key = f'{split}_dataloader'
+    settings = copy.deepcopy(required(config, f'{key}.dataset'))
+    check_config(config, (key,))
+    with DefaultScope.overwrite_default_scope(framework_of(config)):
+        dataset = DATASETS.build(settings)
+    if not len(dataset):
+        inner = innermost_dataset(settings)
+        raise DataError(
+            f'{config.filename}: {key}.dataset has no sample. Look at '
+            f'data_root={inner.get("data_root")!r}, ann_file='
+            f'{inner.get("ann_file")!r} and filter_cfg={inner.get("filter_cfg")!r}'
+        )
+    return dataset

@@ -1,0 +1,259 @@
+"""Training and testing any config of mmpretrain, mmdet or mmseg.
+
+``default_scope`` of the config decides which framework runs it.
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+from torch import nn
+
+from mmgcp.datasets.checking import check_config
+from mmgcp.utils.config import framework_of
+from mmgcp.utils.config import load_config as read_config
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import write_json
+
+from .distributed import init_cpu_group
+from .runner import GCPRunner
+from .scopes import check_types
+
+
+class UsageError(UserError):
+    """A config and the options given with it do not fit together."""
+
+
+def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> Config:
+    """Read a config, change it, and check its framework and its types.
+
+    Raises:
+        ConfigError: The file is missing or is no config, or its ``default_scope`` is
+            not a framework.
+        UsageError: A type of this package is written without its scope, or a number is
+            none.
+    """
+    cfg = read_config(path, dict(cfg_options or {}))
+    framework_of(cfg)
+    check_types(cfg)
+    rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr', 0.0)
+    if not isinstance(rate, int | float):
+        raise UsageError(
+            f'{path}: optim_wrapper.optimizer.lr={rate!r} is not a number; write it as '
+            '0.01 or 1e-4'
+        )
+    return cfg
+
+
+def _work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> str:
+    # Command line, then config, then the name of the config.
+    return (
+        work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(config).stem)
+    )
+
+
+def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """The newest checkpoint of a training, also when its folder was moved.
+
+    Returns:
+        Its path, or None when the training saved none.
+
+    Raises:
+        UsageError: ``last_checkpoint`` names a file that is not there.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    if not note.is_file():
+        return None
+    named = Path(note.read_text().strip())
+    for path in (named, Path(work_dir, named.name)):
+        if path.is_file():
+            return str(path)
+    raise UsageError(
+        f'{note} names {str(named)!r}, and there is no such checkpoint. Name one with '
+        '--resume FILE, or remove the folder to train from the start'
+    )
+
+
+def _set_amp(cfg: Config) -> None:
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UsageError(
+            f'--amp: optim_wrapper.type={kind!r} has no mixed-precision form; only '
+            'OptimWrapper and AmpOptimWrapper have'
+        )
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    if wrapper.get('dtype', 'bfloat16') != 'bfloat16':
+        raise UsageError(
+            f'--amp: optim_wrapper.dtype={wrapper.dtype!r} needs a GPU; on a CPU '
+            "'bfloat16' is possible"
+        )
+    wrapper.pop('dtype', None)
+    wrapper.pop('loss_scale', None)
+    wrapper.type = 'mmgcp.CPUAmpOptimWrapper'
+
+
+def _set_auto_scale_lr(cfg: Config, config: str | os.PathLike) -> None:
+    if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+        raise UsageError(
+            f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size, the '
+            'batch size its learning rate is meant for'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def _set_show_dir(cfg: Config, show_dir: str) -> None:
+    folder = os.path.abspath(show_dir)
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.setdefault('visualization', {})
+    hook.interval = 1
+    if cfg.default_scope == 'mmpretrain':
+        hook.setdefault('type', 'VisualizationHook')
+        hook.update(enable=True, out_dir=folder)
+    elif cfg.default_scope == 'mmdet':
+        hook.setdefault('type', 'DetVisualizationHook')
+        hook.update(draw=True, test_out_dir=folder)
+    else:
+        hook.setdefault('type', 'SegVisualizationHook')
+        hook.update(draw=True)
+        cfg.setdefault('visualizer', dict(type='SegLocalVisualizer'))
+        cfg.visualizer.update(
+            save_dir=folder, vis_backends=[dict(type='LocalVisBackend')]
+        )
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the Runner of a complete config (``work_dir`` and ``launcher`` set).
+
+    Every training stops at a loss that is not finite (:class:`FiniteLossHook`). A
+    config that names its own ``runner_type`` gets that runner.
+    """
+    # mmdet prints a line about optional data sets whenever it is imported.
+    with contextlib.redirect_stdout(io.StringIO()):
+        importlib.import_module(f'{cfg.default_scope}.datasets')
+    launcher = cfg.get('launcher', 'none')
+    init_cpu_group(launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    cfg.custom_hooks = [
+        *(cfg.get('custom_hooks') or []),
+        dict(type='mmgcp.FiniteLossHook'),
+    ]
+    if cfg.get('runner_type') is None:
+        return GCPRunner.from_cfg(cfg)
+    from mmengine.registry import RUNNERS
+
+    return RUNNERS.build(cfg)
+
+
+def train(
+    config: str | os.PathLike,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    cfg_options: Mapping | None = None,
+    launcher: str = 'none',
+    trust: bool = False,
+) -> nn.Module:
+    """Train the model of a config.
+
+    Args:
+        config: path of the config.
+        work_dir: folder of logs and checkpoints.
+        resume: ``'auto'`` for the last checkpoint in ``work_dir`` (from the start
+            when there is none), or the path of a checkpoint.
+        amp: train in mixed precision: float16 with loss scaling on a GPU,
+            bfloat16 on a CPU, or ``optim_wrapper.dtype`` of the config.
+        auto_scale_lr: scale the learning rate to the total batch size.
+        cfg_options: overrides, by dotted key.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        trust: build every Python object of a checkpoint, not only tensors.
+
+    Raises:
+        UsageError: an option does not fit the config.
+        DataError: a data set is missing or incomplete.
+    """
+    cfg = load_config(config, cfg_options)
+    cfg.launcher, cfg.trust_checkpoint = launcher, trust
+    cfg.work_dir = _work_dir(cfg, config, work_dir)
+    if amp:
+        _set_amp(cfg)
+    if auto_scale_lr:
+        _set_auto_scale_lr(cfg, config)
+    if resume == 'auto':
+        cfg.load_from = last_checkpoint(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+    elif resume is not None:
+        if not os.path.exists(resume) and '://' not in resume:
+            raise UsageError(f'--resume {resume}: no such checkpoint')
+        cfg.resume, cfg.load_from = True, resume
+    check_config(cfg, ('train_dataloader', 'val_dataloader'))
+    return build_runner(cfg).train()
+
+
+def evaluate(
+    config: str | os.PathLike,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    cfg_options: Mapping | None = None,
+    launcher: str = 'none',
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on the test data set of a config.
+
+    Args:
+        config: path of the config.
+        checkpoint: path of the checkpoint.
+        work_dir: folder of the log.
+        out: JSON file for the metrics; the main process writes it atomically.
+        show_dir: folder for pictures of the predictions.
+        cfg_options: overrides, by dotted key.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        trust: build every Python object of a checkpoint, not only tensors.
+
+    Returns:
+        The metrics. On the other ranks of a process group it holds the same.
+
+    Raises:
+        UsageError: there is no such checkpoint, or an option does not fit.
+        DataError: the data set is missing or incomplete.
+    """
+    cfg = load_config(config, cfg_options)
+    if not os.path.exists(checkpoint) and '://' not in checkpoint:
+        raise UsageError(f'{checkpoint}: no such checkpoint')
+    cfg.launcher, cfg.trust_checkpoint = launcher, trust
+    cfg.work_dir = _work_dir(cfg, config, work_dir)
+    cfg.load_from, cfg.resume = checkpoint, False
+    # The checkpoint holds every weight; the encoder file need not be here.
+    if 'init_cfg' in cfg.get('model', {}).get('backbone', {}):
+        cfg.model.backbone.init_cfg = None
+    if show_dir is not None:
+        _set_show_dir(cfg, show_dir)
+    check_config(cfg, ('test_dataloader',))
+    if out is not None and is_main_process():
+        _check_writable(out)
+    metrics = build_runner(cfg).test()
+    if out is not None and is_main_process():
+        write_json(out, {key: float(value) for key, value in metrics.items()})
+    return metrics
+
+
+def _check_writable(path: str | os.PathLike) -> None:
+    # An evaluation may take hours, and its figures come at the end.
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f'.{Path(path).name}-'):
+        pass

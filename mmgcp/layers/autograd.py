@@ -1,0 +1,74 @@
+"""When a layer uses its hand-written gradient, and when plain operations."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from .precision import without_autocast
+
+# Before torch 2.6, torch.compile cannot read most autograd functions.
+_COMPILES_FUNCTIONS = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
+
+
+def compiling() -> bool:
+    """Whether torch.compile or torch.export is reading the code."""
+    if hasattr(torch.compiler, 'is_compiling'):
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()
+
+
+def recording() -> bool:
+    """Whether a graph is recorded that has no place for an autograd function.
+
+    True in ``torch.jit.trace``, which ONNX export and the FLOP counters of fvcore and
+    mmengine use, and in torch.compile before torch 2.6.
+    """
+    return torch.jit.is_tracing() or (compiling() and not _COMPILES_FUNCTIONS)
+
+
+def needs_plain(x: Tensor) -> bool:
+    """Whether only plain, separately visible operations will do.
+
+    True where :func:`recording`, inside the transforms of torch.func, and for
+    forward-mode differentiation.
+    """
+    if recording() or compiling():
+        return recording()
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    return (
+        forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
+    )
+
+
+def own_gradient(plain: Callable[..., Tensor] | None = None):
+    """Decorate the ``backward`` of an autograd function with one tensor input.
+
+    Autocast is off inside: it is on if the caller of ``.backward()`` is still in its
+    context. A gradient that is to be differentiated again comes from
+    ``plain(x, *ctx.arguments)``, the same function in plain operations, with ``x`` the
+    first saved tensor. Without ``plain`` it is refused.
+    """
+
+    def decorate(backward):
+        @functools.wraps(backward)
+        def wrapper(ctx, grad):
+            with without_autocast(grad.device.type):
+                if compiling() or not torch.is_grad_enabled():
+                    return backward(ctx, grad)
+                if plain is None:
+                    raise RuntimeError(
+                        'exact matrix functions have no second derivative: use '
+                        'NewtonSchulz, or differences of the gradient'
+                    )
+                x = ctx.saved_tensors[0]
+                out = plain(x, *ctx.arguments)
+                (found,) = torch.autograd.grad(out, x, grad, create_graph=True)
+                return found, *[None] * len(ctx.arguments)
+
+        return wrapper
+
+    return decorate

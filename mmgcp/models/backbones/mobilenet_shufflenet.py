@@ -1,0 +1,118 @@
+"""MobileNetV2 and ShuffleNetV2 of mmpretrain, with feature pyramids.
+
+Both keep a total stride of 32 in pre-training with global covariance pooling, so that
+there is no choice of last stage. mmdet and mmseg have no class with the same names of
+parameters: mmpretrain has to be installed beside them.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from mmgcp.models.framework import FrameworkModule
+from mmgcp.registry import MODELS
+
+
+class _FromMmpretrain(FrameworkModule):
+    only_framework = 'mmpretrain'
+
+    def _freeze_stages(self) -> None:
+        # mmpretrain freezes the parameters of the stem only; its running statistics
+        # would still change.
+        super()._freeze_stages()
+        if self.frozen_stages >= 0:
+            self.conv1.eval()
+
+
+@MODELS.register_module()
+class GCPMobileNetV2(_FromMmpretrain):
+    """mmpretrain's MobileNetV2, in any framework.
+
+    `MobileNetV2: Inverted Residuals and Linear Bottlenecks
+    <https://arxiv.org/abs/1801.04381>`_. Levels by ``out_indices``, at
+    ``widen_factor=1``:
+
+    ====== ============ ======== ======
+    index  module       channels stride
+    ====== ============ ======== ======
+    1      ``layer2``   24       4
+    2      ``layer3``   32       8
+    4      ``layer5``   96       16
+    6      ``layer7``   320      32
+    7      ``conv2``    1280     32
+    ====== ============ ======== ======
+
+    The pooling head of pre-training sees ``conv2``. All arguments are those of
+    mmpretrain's class, where ``out_indices`` is (7, ) by default.
+    """
+
+    framework_base = 'MobileNetV2'
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each map that :meth:`forward` returns."""
+        widths = [getattr(self, n)[-1].conv[-1].out_channels for n in self.layers[:7]]
+        widths.append(self.conv2.out_channels)
+        return tuple(widths[i] for i in self.out_indices)
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Stride of each map that :meth:`forward` returns."""
+        return tuple((2, 4, 8, 16, 16, 32, 32, 32)[i] for i in self.out_indices)
+
+
+@MODELS.register_module()
+class GCPShuffleNetV2(_FromMmpretrain):
+    """mmpretrain's ShuffleNetV2, in any framework.
+
+    `ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design
+    <https://arxiv.org/abs/1807.11164>`_. Levels by ``out_indices``, at
+    ``widen_factor=1``:
+
+    ====== =============== ======== ======
+    index  module          channels stride
+    ====== =============== ======== ======
+    0      ``layers.0``    116      8
+    1      ``layers.1``    232      16
+    2      ``layers.2``    464      32
+    3      ``layers.3``    1024     32
+    ====== =============== ======== ======
+
+    The only map of stride 4 is the max-pooled stem of 24 channels. The pooling head
+    of pre-training sees ``layers.3``.
+
+    Args:
+        with_stem: Return the max-pooled stem in front of the levels.
+        **kwargs: All arguments of mmpretrain's class, where ``out_indices`` is (3, )
+            by default.
+    """
+
+    framework_base = 'ShuffleNetV2'
+
+    def __init__(self, *args: Any, with_stem: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.with_stem = with_stem
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each map that :meth:`forward` returns."""
+        widths = [2 * layer[-1].branch2[-1].out_channels for layer in self.layers[:3]]
+        widths.append(self.layers[3].out_channels)
+        stem = (self.conv1.out_channels,) if self.with_stem else ()
+        return stem + tuple(widths[i] for i in self.out_indices)
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Stride of each map that :meth:`forward` returns."""
+        stem = (4,) if self.with_stem else ()
+        return stem + tuple((8, 16, 32, 32)[i] for i in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images ``(B, 3, H, W)`` to the levels."""
+        x = self.maxpool(self.conv1(x))
+        outs = [x] if self.with_stem else []
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)

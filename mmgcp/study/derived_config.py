@@ -1,0 +1,112 @@
+"""Framework configs that a study derives from those of the project."""
+
+import os
+import pprint
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmgcp.utils.config import load_config
+
+from .step import StudyError
+
+
+@cache
+def _read(path: str) -> dict[str, Any]:
+    return load_config(path).to_dict()
+
+
+def find(path: str, root: Path) -> Path:
+    """A file named in a study: below the working folder, else below ``root``."""
+    for candidate in (Path(path), root / path):
+        if candidate.exists():
+            return candidate
+    raise StudyError(f'{path}: not found, neither here nor below {root}')
+
+
+def shown(path: str | Path) -> str:
+    """A path as a user in the working folder would type it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge like ``_base_`` does, ``_delete_`` included, into a new dictionary."""
+    merged = dict(base)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            old = merged.get(key)
+            kept = not value.get('_delete_')
+            inner = {k: v for k, v in value.items() if k != '_delete_'}
+            value = merge(old if isinstance(old, dict) and kept else {}, inner)
+        merged[key] = value
+    return merged
+
+
+def difference(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """What a config that inherits ``base`` has to say to become ``values``."""
+    changes = {}
+    for key, value in values.items():
+        old = base.get(key)
+        if key in base and old == value:
+            continue
+        if isinstance(value, dict) and key in base:
+            if isinstance(old, dict) and old.keys() <= value.keys():
+                value = difference(old, value)
+            else:
+                value = {'_delete_': True, **value}
+        changes[key] = value
+    return changes
+
+
+class DerivedConfig:
+    """A config of the project, ``base``, with a study's changes on top.
+
+    ``values`` is the whole config as a plain dictionary.
+    """
+
+    def __init__(self, base: Path, values: dict[str, Any] | None = None) -> None:
+        self.base = base
+        self.values = _read(str(base)) if values is None else values
+
+    def changed(self, changes: dict[str, Any]) -> 'DerivedConfig':
+        """The config with nested ``changes``; ``_delete_`` works as in a config."""
+        return DerivedConfig(self.base, merge(self.values, changes))
+
+    def text(self, folder: Path) -> str:
+        """Source of a config file in ``folder``: ``_base_`` and what differs."""
+        base = os.path.relpath(self.base.resolve(), folder.resolve())
+        lines = [f'_base_ = [{base!r}]']
+        for key, value in difference(_read(str(self.base)), self.values).items():
+            body = pprint.pformat(value, width=80, sort_dicts=False)
+            lines.append(f'{key} = {body}')
+        return '\n'.join(lines) + '\n'
+
+    @property
+    def scope(self) -> str:
+        """The framework: mmpretrain, mmdet or mmseg."""
+        return self.values.get('default_scope', 'mmengine')
+
+    def schedule(self) -> tuple[bool, int]:
+        """Whether training counts epochs, and how many epochs or iterations."""
+        train = self.values.get('train_cfg') or {}
+        if train.get('max_epochs'):
+            return True, int(train['max_epochs'])
+        if train.get('max_iters'):
+            return False, int(train['max_iters'])
+        raise StudyError(f'{self.base}: train_cfg has no max_epochs or max_iters')
+
+    def last_checkpoint(self) -> str:
+        """Name of the checkpoint that training ends with."""
+        by_epoch, length = self.schedule()
+        hook = (self.values.get('default_hooks') or {}).get('checkpoint') or {}
+        if hook.get('by_epoch', True) != by_epoch:
+            raise StudyError(
+                f'{self.base}: default_hooks.checkpoint.by_epoch does not fit '
+                'train_cfg, so the name of the last checkpoint is not known'
+            )
+        return f'epoch_{length}.pth' if by_epoch else f'iter_{length}.pth'
+
+    def batch_size(self) -> int:
+        """Images per process and training step."""
+        return int(self.values['train_dataloader']['batch_size'])

@@ -1,0 +1,114 @@
+"""The graph of a study for people and for other workflow engines."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mmgcp.utils.files import write_json, write_text
+
+from .resources import Resources
+from .step import TRAININGS, Step, StudyError, hash_steps, launched
+
+_SNAKEFILE = Path(__file__).with_name('templates') / 'Snakefile'
+_NEEDED = ('device', 'sustained_tflops', 'training_factor', 'gmacs', 'train_images')
+
+
+def print_plan(
+    study: dict[str, Any], steps: list[Step], missing: list[str], console: Console
+) -> None:
+    """Print every step and command, what is missing and what it may cost."""
+
+    def say(text: str = '') -> None:
+        console.print(text, markup=False, highlight=False)
+
+    hashes = hash_steps(steps)
+    done = {step.name for step in steps if step.is_done(hashes[step.name])}
+    say(f'{study["title"]}: {len(steps)} steps, {len(done)} done before')
+    for step in steps:
+        after = f'  after {", ".join(step.deps)}' if step.deps else ''
+        say(f'\n{step.name}  [{"done" if step.name in done else "to do"}]{after}')
+        say(f'    {shlex.join(launched(step.command, step.processes))}')
+        for path, text in step.files.items():
+            say(f'    with {path}:')
+            for line in text.splitlines():
+                say(f'        {line}')
+    say()
+    for note in missing:
+        say(f'Missing on this machine: {note}')
+    if not missing:
+        say('Nothing is missing on this machine.')
+    if study['assumptions']:
+        say()
+        for line in accelerator_hours(study, steps, done):
+            say(line)
+
+
+def write_graph(
+    study: dict[str, Any], steps: list[Step], resources: Resources, file: Path
+) -> None:
+    """Write the graph as JSON and, beside it, a Snakefile that reads it."""
+    if file.suffix != '.json':
+        raise StudyError(f'--export-graph {file}: give the name of a .json file')
+    results = {step.name: step.result for step in steps}
+    content = [
+        {
+            'name': step.name,
+            'kind': step.kind,
+            'after': step.deps,
+            'command': shlex.join(launched(step.command, step.processes)),
+            'inputs': [*map(results.get, step.deps), *step.inputs],
+            'outputs': [step.result],
+            'log': step.log,
+            'files': {str(path): text for path, text in step.files.items()},
+            'resume_mark': step.resume_mark,
+            'resources': resources.of(step),
+        }
+        for step in steps
+    ]
+    write_json(file, {'title': study['title'], 'steps': content})
+    write_text(file.with_suffix('.smk'), _SNAKEFILE.read_text(encoding='utf-8'))
+
+
+def accelerator_hours(
+    study: dict[str, Any], steps: list[Step], done: set[str]
+) -> list[str]:
+    """Estimate the hours of all trainings that are still to do.
+
+    hours = images * epochs * multiply-adds * 2 * ``training_factor``
+    / ``sustained_tflops``. The assumptions are in the study, and are printed.
+    """
+    assumed = study['assumptions']
+    for key in _NEEDED:
+        if key not in assumed:
+            raise StudyError(f'{study["file"]}: assumptions has no {key!r}')
+    hours: dict[str, list[float]] = {}
+    for step in steps:
+        if step.kind not in TRAININGS or step.name in done:
+            continue
+        task = step.meta['task']
+        if task not in assumed['gmacs'] or task not in assumed['train_images']:
+            raise StudyError(
+                f'{study["file"]}: assumptions.gmacs and train_images need {task!r}'
+            )
+        images = (step.meta['max_iters'] or 0) * step.meta['batch_size']
+        if step.meta['max_epochs']:
+            images = step.meta['max_epochs'] * assumed['train_images'][task]
+        work = images * assumed['gmacs'][task] * 2e9 * assumed['training_factor']
+        rate = assumed['sustained_tflops'] * 1e12
+        hours.setdefault(task, []).append(work / rate / 3600)
+    lines = [
+        'Accelerator hours of the trainings to do, an estimate:',
+        f'  assumed: {assumed["device"]} sustains {assumed["sustained_tflops"]} TFLOP/s; '
+        f'a training step costs {assumed["training_factor"]} x the multiply-adds of '
+        'inference; one multiply-add is 2 FLOPs; data loading keeps up; evaluation '
+        'not counted',
+    ]
+    for task, each in hours.items():
+        lines.append(
+            f'  {task}: {len(each)} trainings x {each[0]:.1f} h = {sum(each):.0f} h '
+            f'({assumed["gmacs"][task]} G multiply-adds per image)'
+        )
+    lines.append(f'  together: {sum(map(sum, hours.values())):.0f} h')
+    return lines

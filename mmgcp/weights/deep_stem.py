@@ -1,0 +1,56 @@
+"""ResNets with a deep stem or averaging shortcuts, which mmpretrain names otherwise.
+
+mmdet and mmseg number all layers of the stem (``stem.3.weight``) and put a pooling
+layer first into every shortcut. mmpretrain numbers blocks (``stem.1.conv.weight``) and
+pools only where the stride is 2. Inside this package such tensors have mmdet's names.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+_STEM = {
+    f'stem.{block}.{part}.': f'stem.{3 * block + place}.'
+    for block in range(3)
+    for place, part in enumerate(('conv', 'bn'))
+}
+_SHORTCUT = {
+    f'layer1.0.downsample.{i}.': f'layer1.0.downsample.{i + 1}.' for i in (0, 1)
+}
+
+
+def _pools(names: Collection[str]) -> bool:
+    return any('layer2.0.downsample.2.' in name for name in names)
+
+
+def _renamed(names: Collection[str], prefixes: Mapping[str, str]) -> dict[str, str]:
+    result = {}
+    for name in names:
+        bare = name.removeprefix('backbone.')
+        old = next((prefix for prefix in prefixes if bare.startswith(prefix)), '')
+        new = prefixes.get(old, '') + bare.removeprefix(old)
+        result[name] = name.removesuffix(bare) + new
+    return result
+
+
+def names_of_mmdet(names: Collection[str]) -> dict[str, str]:
+    """New name of every tensor of mmpretrain, the same name for all others."""
+    first = 'layer1.0.downsample.0.weight'
+    shifted = _pools(names) and (first in names or f'backbone.{first}' in names)
+    return _renamed(names, {**_STEM, **(_SHORTCUT if shifted else {})})
+
+
+def names_of_mmpretrain(names: Collection[str]) -> dict[str, str]:
+    """The opposite of :func:`names_of_mmdet`."""
+    prefixes = {**_STEM, **(_SHORTCUT if _pools(names) else {})}
+    return _renamed(names, {new: old for old, new in prefixes.items()})
+
+
+def fitting_names(tensors: Mapping[str, Any], wanted: Collection[str]) -> dict:
+    """Give encoder tensors the names of the framework that wants them."""
+    choices = (
+        {name: name for name in tensors},
+        names_of_mmdet(tensors),
+        names_of_mmpretrain(tensors),
+    )
+    names = max(choices, key=lambda new: len(set(new.values()).intersection(wanted)))
+    return {names[name]: tensor for name, tensor in tensors.items()}

@@ -1,0 +1,85 @@
+"""Reading pairs of paths, loading runs, and choosing samples."""
+
+import pytest
+import torch
+
+from mmgcp.analysis.output import main_metric
+from mmgcp.analysis.sample import (
+    RunSpec,
+    Settings,
+    load_run,
+    run_specs,
+    sample_indices,
+    sampled_runs,
+)
+from mmgcp.utils.errors import UserError
+
+
+def test_pairs_and_labels():
+    specs = run_specs(['a/x.py', 'p', 'b/y.py', 'q'], ['one', 'two'])
+    assert specs == [RunSpec('a/x.py', 'p', 'one'), RunSpec('b/y.py', 'q', 'two')]
+    names = [s.label for s in run_specs(['x.py', 'p', 'x.py', 'q', 'y.py', 'r'])]
+    assert names == ['x 0', 'x 1', 'y']
+    with pytest.raises(UserError, match='3 paths'):
+        run_specs(['a', 'b', 'c'])
+    with pytest.raises(UserError, match='1 labels for 2 runs'):
+        run_specs(['a', 'b', 'c', 'd'], ['one'])
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ('the payload ran',))
+
+
+def test_a_checkpoint_must_fit_and_runs_nothing(spec_of, tmp_path, capsys):
+    spec, settings = spec_of('mmpretrain'), Settings(device='cpu')
+    fits_not = Settings(device='cpu', options={'model.head.in_channels': 3})
+    with pytest.raises(UserError, match=r'mmpretrain.pth does not fit'):
+        load_run(spec, fits_not)
+    path = tmp_path / 'payload.pth'
+    content = torch.load(spec.checkpoint, weights_only=True)
+    torch.save({**content, 'meta': {'x': Payload()}}, path)
+    with pytest.raises(UserError, match='--trust'):
+        load_run(RunSpec(spec.config, str(path), 'x'), settings)
+    assert 'the payload ran' not in capsys.readouterr().out
+    trusting = Settings(device='cpu', trust=True)
+    load_run(RunSpec(spec.config, str(path), 'x'), trusting)
+    assert 'the payload ran' in capsys.readouterr().out
+
+
+def test_runs_come_with_their_sample_one_after_another(spec_of):
+    specs = [spec_of('mmpretrain', label) for label in ('one', 'two')]
+    rows, done = [], []
+    settings = Settings(batch_size=2, device='cpu')
+    for row, run, sample, advance in sampled_runs('x', specs, settings, (7, 1)):
+        assert 'seconds' not in row
+        assert (sample.total, sample.sizes) == (7, [2, 2, 2, 1])
+        assert not run.model.training
+        advance()
+        rows.append(row)
+        done.append('seconds' in rows[0])
+    assert [row['label'] for row in rows] == ['one', 'two']
+    assert done == [False, True]
+    assert all(row['seconds'] > 0 and row['sample']['images'] == 7 for row in rows)
+
+
+@pytest.mark.parametrize('images', [0, -1])
+def test_a_sample_of_nothing_is_refused(spec_of, images):
+    settings = Settings(images=images, device='cpu')
+    with pytest.raises(UserError, match=f'images={images}'):
+        next(sampled_runs('x', [spec_of('mmpretrain')], settings, (7, 1)))
+
+
+def test_samples_are_fixed_by_the_seed():
+    first = sample_indices(100, 10, 3)
+    assert first == sample_indices(100, 10, 3) != sample_indices(100, 10, 4)
+    assert len(set(first)) == 10
+    assert sorted(sample_indices(4, 10, 0)) == [0, 1, 2, 3]
+
+
+def test_the_metric_is_the_frameworks_or_the_one_asked_for():
+    names = ['mIoU', 'aAcc']
+    assert main_metric(names, None, 'log') == 'mIoU'
+    assert main_metric(names, 'aAcc', 'log') == 'aAcc'
+    with pytest.raises(UserError, match='log has no mAcc, only aAcc, mIoU'):
+        main_metric(names, 'mAcc', 'log')
