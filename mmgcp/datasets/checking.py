@@ -75,7 +75,7 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
                 ) from None
 
 
-def file_names(folder: str | os.PathLike, suffix: str | tuple[str, ...]) -> set[str]:
+def file_names(folder: str | Path, suffix: str | tuple[str, ...]) -> set[str]:
     """Names of the files in a folder and the folders in it, relative to it."""
     names: set[str] = set()
     for base, _, files in os.walk(folder):

@@ -171,12 +171,6 @@ def _write(root: Path, spec: ScenesSpec, sources: dict[str, Sources]) -> Iterato
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
-def _number_of_images(spec: ScenesSpec, sources: dict[str, Sources]) -> int:
-    crops = {'train': spec.crops, 'val': spec.eval_crops, 'test': spec.eval_crops}
-    digits = sum(len(sources[split].labels) * crops[split] for split in SPLITS)
-    return digits + 2 * (spec.train + spec.val + spec.test)
-
-
 def _digests(root: Path) -> dict[str, str]:
     files = sorted(p for p in root.rglob('*') if p.is_file() and p.name != MANIFEST)
     return {
@@ -245,8 +239,7 @@ def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch:
         new = Path(scratch) / 'new'
         sources = load_sources(spec.seed, spec.digits)
-        number = _number_of_images(spec, sources)
-        for _ in track(_write(new, spec, sources), f'scenes in {out}', number):
+        for _ in track(_write(new, spec, sources), f'scenes in {out}'):
             pass
         with contextlib.suppress(FileNotFoundError):
             os.replace(out, Path(scratch) / 'old')

@@ -17,11 +17,11 @@ from PIL import Image
 
 from .checking import IMAGE_SUFFIXES, DataError, file_names, read_coco, shortened
 
-#: Images in the published archives, and annotations or class folders.
+#: Images in the published archives.
 PUBLISHED = {
-    'coco': {'train2017': (118287, 860001), 'val2017': (5000, 36781)},
-    'ade20k': {'training': (20210,), 'validation': (2000,)},
-    'imagenet': {'train': (1281167, 1000), 'val': (50000, 1000)},
+    'coco': {'train2017': 118287, 'val2017': 5000},
+    'ade20k': {'training': 20210, 'validation': 2000},
+    'imagenet': {'train': 1281167, 'val': 50000},
 }
 IGNORED = 255
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -31,12 +31,9 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 class Findings:
     """What is wrong with a data set: ``errors`` spoil a training, ``notes`` do not.
 
-    Attributes:
-        decode: Whether images are decoded, by ``workers`` threads.
-        progress: Wraps an iterable, given its length and what it goes over.
-        counts: By split, the number of images and what each class has of boxes,
-            pixels or images.
-        looked_at: Number of files and annotations.
+    Images are decoded by ``workers`` threads, unless ``decode`` is false. ``progress``
+    wraps an iterable, given its length and a text. ``counts`` has, by split, the number
+    of images, and of each class the boxes, pixels or images.
     """
 
     decode: bool = True
@@ -219,31 +216,29 @@ def _look_at_mask(image: Path, mask: Path) -> tuple[str | None, dict[int, int]]:
 
 def _look(
     found: Findings, split: str, places: Any, classes: Sequence[str], first: int = 0
-) -> dict[str, int]:
-    """Look at one split: class folders, COCO annotations or masks.
+) -> int:
+    """Look at one split and count its images.
 
     Args:
-        places: A folder, or a dictionary of ``images`` and ``annotations`` or ``masks``.
+        places: A folder of class folders, or a dictionary of the folder ``images`` and
+            either the file ``annotations`` or the folder ``masks``.
         classes: Their names; of COCO empty when any will do.
         first: Label of the first class in masks. 0 in front of it and 255 are ignored.
     """
     if not isinstance(places, dict):
         where = _existing(places)
         images, counts = _look_at_folders(found, where, classes)
+    elif 'masks' in places:
+        folder, where = _existing(places['images']), _existing(places['masks'])
+        images, counts = _look_at_masks(found, folder, where, classes, first)
     else:
-        folder = _existing(places['images'])
-        where = _existing(places['masks' if 'masks' in places else 'annotations'])
-        if 'masks' in places:
-            images, counts = _look_at_masks(found, folder, where, classes, first)
-        else:
-            images, counts = _look_at_coco(found, folder, where, classes)
+        folder, where = _existing(places['images']), _existing(places['annotations'])
+        images, counts = _look_at_coco(found, folder, where, classes)
     found.counts[split] = {'images': images, 'classes': counts}
     # A class nobody can learn is an error; one missing elsewhere is a note.
     listed = found.errors if split == 'train' else found.notes
-    listed += [
-        f'{where}: class {name!r} is empty' for name in counts if not counts[name]
-    ]
-    return counts
+    listed += [f'{where}: class {n!r} is empty' for n in counts if not counts[n]]
+    return images
 
 
 def verify(
@@ -259,7 +254,7 @@ def verify(
         dataset: ``'coco'``, ``'ade20k'`` or ``'imagenet'``.
         root: Its folder, laid out as published.
         splits: Names such as ``'val2017'``; all by default.
-        published: Compare the counts with those of the published archives.
+        published: Compare the number of images with that of the published archives.
         options: Fields of :class:`Findings`.
 
     Raises:
@@ -267,26 +262,22 @@ def verify(
     """
     found, root = Findings(**options), Path(root)
     for split in splits or PUBLISHED[dataset]:
-        file = root / 'annotations' / f'instances_{split}.json'
         if dataset == 'coco':
-            places: Any = {'images': root / split, 'annotations': file}
-            counts = _look(found, split, places, [])
-            second = {'annotations': sum(counts.values())}
+            file = root / 'annotations' / f'instances_{split}.json'
+            images = _look(
+                found, split, {'images': root / split, 'annotations': file}, []
+            )
         elif dataset == 'ade20k':
-            folder = root / 'images' / split
-            places = {'images': folder, 'masks': root / 'annotations' / split}
-            _look(found, split, places, [str(n) for n in range(1, 151)], first=1)
-            second = {}
+            masks = root / 'annotations' / split
+            places = {'images': root / 'images' / split, 'masks': masks}
+            images = _look(
+                found, split, places, [str(n) for n in range(1, 151)], first=1
+            )
         else:
-            counts = _look(found, split, root / split, folder_classes(root / split))
-            second = {'class folders': len(counts)}
-        numbers = {'images': found.counts[split]['images'], **second}
-        expected = PUBLISHED[dataset].get(split, ()) if published else ()
-        for (what, number), right in zip(numbers.items(), expected, strict=False):
-            if number != right:
-                found.errors.append(
-                    f'{split}, {what}: expected {right}, found {number}'
-                )
+            images = _look(found, split, root / split, folder_classes(root / split))
+        expected = PUBLISHED[dataset].get(split) if published else None
+        if expected and images != expected:
+            found.errors.append(f'{split}: expected {expected} images, found {images}')
     return found
 
 

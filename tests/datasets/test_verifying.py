@@ -80,7 +80,7 @@ def test_ade20k(tmp_path):
     root = make_ade20k(tmp_path / 'ade')
     assert verify('ade20k', root, published=False).errors == []
     counted = verify('ade20k', root, decode=False).errors
-    assert counted[0] == 'training, images: expected 20210, found 4'
+    assert 'training: expected 20210 images, found 4' in counted
     masks = root / 'annotations' / 'training'
     Image.new('L', (160, 120), 151).save(masks / 'ADE_train_00000001.png')
     Image.new('RGB', (160, 120)).save(masks / 'ADE_train_00000002.png')
@@ -99,7 +99,7 @@ def test_imagenet(tmp_path):
     (root / 'val' / 'n00000000' / '0.JPEG').write_bytes(b'<html>')
     (root / 'train' / 'n00000010' / '1.JPEG').unlink()
     errors = '\n'.join(verify('imagenet', root).errors)
-    assert 'train, class folders: expected 1000, found 4' in errors
+    assert 'train: expected 1281167 images, found 3' in errors
     assert "class 'n00000010' is empty" in errors
     assert '0.JPEG: does not open' in errors
 

@@ -26,9 +26,9 @@ def coco(tmp_path):
 def test_check_data_tells_a_sample_from_the_published(coco, capsys):
     assert run('check_data.py', 'coco', coco, '--any-size') == 0
     assert '0 errors' in capsys.readouterr().out
-    with pytest.raises(DataError, match='2 errors in the data'):
+    with pytest.raises(DataError, match='1 errors in the data'):
         run('check_data.py', 'coco', coco, '--splits', 'val2017', '--fast')
-    assert 'val2017, images: expected 5000, found 2' in capsys.readouterr().out
+    assert 'val2017: expected 5000 images, found 2' in capsys.readouterr().out
 
 
 def test_check_data_of_own_data_writes_everything_down(coco, tmp_path):
