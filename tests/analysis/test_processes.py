@@ -12,7 +12,7 @@ from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import robustness
 from mmgcp.analysis.sample import Settings, load_run, sample_batches
 from mmgcp.analysis.spectrum import spectrum
-from mmgcp.engine.distributed import gather, is_main, leave_group, mine, start
+from mmgcp.engine.distributed import gather, is_main, join_group, leave_group, mine
 from mmgcp.engine.landscape import loss_landscape
 
 
@@ -47,7 +47,7 @@ def in_a_group(rank, port, spec, out):
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2')
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
-    start('pytorch')
+    join_group('pytorch')
     measure(spec, out)
     leave_group()
 
