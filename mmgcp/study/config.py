@@ -89,10 +89,9 @@ def select(
         others = [seed for seed in range(2 * seeds) if seed not in chosen]
         study['seeds'] = chosen + others[: seeds - len(chosen)]
     for key, names in (('encoders', encoders), ('tasks', tasks)):
-        if names is None:
-            continue
-        _check_names(f'--{key}', f'name for {study["file"]}', names, study[key])
-        study[key] = {name: study[key][name] for name in study[key] if name in names}
+        if names is not None:
+            _check_names(f'--{key}', f'name for {study["file"]}', names, study[key])
+            study[key] = {n: entry for n, entry in study[key].items() if n in names}
     if analyses is not None:
         study['analyses'] = list(ANALYSES) if analyses == ['all'] else list(analyses)
         _check_names('--analyses', 'analysis', study['analyses'], ANALYSES)

@@ -18,14 +18,11 @@ from mmgcp.utils.files import write_json
 
 from .step import StudyError
 
-_ROUNDS = 5
-_SECONDS = 0.5
-
 
 def measure_costs(
     models: dict[str, tuple[str, str]],
-    rounds: int = _ROUNDS,
-    seconds: float = _SECONDS,
+    rounds: int = 5,
+    seconds: float = 0.5,
 ) -> dict[str, Any]:
     """Count models, and time them in turns: a busy machine then slows all alike.
 
@@ -121,12 +118,15 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def named_models(texts: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Split ``NAME=CONFIG=CHECKPOINT`` arguments.
+def add_models_option(parser: ArgumentParser) -> None:
+    form = 'NAME=CONFIG=CHECKPOINT'
+    parser.add_argument(
+        '--models', nargs='+', required=True, metavar=form, help='trained models'
+    )
 
-    Raises:
-        StudyError: One of them has another form.
-    """
+
+def named_models(texts: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Split the texts of ``--models``."""
     models = {}
     for text in texts:
         parts = text.split('=')
@@ -139,20 +139,9 @@ def named_models(texts: Sequence[str]) -> dict[str, tuple[str, str]]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', help='JSON file to write')
-    parser.add_argument(
-        '--models',
-        nargs='+',
-        required=True,
-        metavar='NAME=CONFIG=CHECKPOINT',
-        help='what to measure',
-    )
-    parser.add_argument('--rounds', type=int, default=_ROUNDS, help='turns')
-    parser.add_argument(
-        '--seconds', type=float, default=_SECONDS, help='per model, mode and turn'
-    )
+    add_models_option(parser)
     args = parser.parse_args(argv)
-    costs = measure_costs(named_models(args.models), args.rounds, args.seconds)
-    write_json(args.out, costs)
+    write_json(args.out, measure_costs(named_models(args.models)))
 
 
 if __name__ == '__main__':

@@ -65,6 +65,10 @@ class DerivedConfig:
     def __init__(self, base: Path, values: dict[str, Any] | None = None) -> None:
         self.base = base
         self.values = _read(base) if values is None else values
+        self.scope: str = self.values.get('default_scope', 'mmengine')
+        #: Images per process and training step.
+        loader = self.values.get('train_dataloader') or {}
+        self.batch_size: int = loader.get('batch_size', 1)
 
     def changed(self, changes: dict[str, Any]) -> 'DerivedConfig':
         """The config with nested ``changes``; ``_delete_`` works as in a config."""
@@ -79,19 +83,13 @@ class DerivedConfig:
             lines.append(f'{key} = {body}')
         return '\n'.join(lines) + '\n'
 
-    @property
-    def scope(self) -> str:
-        """The framework: mmpretrain, mmdet or mmseg."""
-        return self.values.get('default_scope', 'mmengine')
-
     def schedule(self) -> tuple[bool, int]:
         """Whether training counts epochs, and how many epochs or iterations."""
         train = self.values.get('train_cfg') or {}
-        if train.get('max_epochs'):
-            return True, int(train['max_epochs'])
-        if train.get('max_iters'):
-            return False, int(train['max_iters'])
-        raise StudyError(f'{self.base}: train_cfg has no max_epochs or max_iters')
+        length = train.get('max_epochs') or train.get('max_iters')
+        if not length:
+            raise StudyError(f'{self.base}: train_cfg has no max_epochs or max_iters')
+        return bool(train.get('max_epochs')), int(length)
 
     def last_checkpoint(self) -> str:
         """Name of the checkpoint that training ends with."""
@@ -102,7 +100,3 @@ class DerivedConfig:
                 f'{self.base}: default_hooks.checkpoint.by_epoch does not fit train_cfg'
             )
         return f'epoch_{length}.pth' if by_epoch else f'iter_{length}.pth'
-
-    def batch_size(self) -> int:
-        """Images per process and training step."""
-        return int(self.values['train_dataloader']['batch_size'])

@@ -33,11 +33,8 @@ def print_plan(
             say(f'    with {path}:')
             for line in text.splitlines():
                 say(f'        {line}')
-    say()
-    for note in missing:
-        say(f'Missing on this machine: {note}')
-    if not missing:
-        say('Nothing is missing on this machine.')
+    lacking = [f'Missing on this machine: {note}' for note in missing]
+    say('\n' + '\n'.join(lacking or ['Nothing is missing on this machine.']))
     if study['assumptions']:
         say()
         for line in accelerator_hours(study, steps, done):
@@ -84,10 +81,11 @@ def accelerator_hours(
     try:
         lines = [
             'Accelerator hours of the trainings to do, an estimate:',
-            f'  assumed: {assumed["device"]} sustains {assumed["sustained_tflops"]} '
-            f'TFLOP/s; a training step costs {assumed["training_factor"]} x the '
-            'multiply-adds of inference; one multiply-add is 2 FLOPs; data loading keeps '
-            'up; evaluation not counted',
+            '  assumed: {device} sustains {sustained_tflops} TFLOP/s; a training step '
+            'costs {training_factor} x the multiply-adds of inference; one multiply-add '
+            'is 2 FLOPs; data loading keeps up; evaluation not counted'.format(
+                **assumed
+            ),
         ]
         for step in steps:
             if step.kind in TRAININGS and step.name not in done:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .step import Step, StudyError, launched
+from .step import Step, StudyError, launched, thread_variables
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -116,13 +116,8 @@ class LocalBackend:
         processor of another; a step that runs alone is faster without."""
         alone = step.exclusive or self.jobs == 1
         share = self.cpus if alone else self.cpus // self.jobs
-        threads = str(max(1, share // step.processes))
-        return {
-            'OMP_NUM_THREADS': threads,
-            'MKL_NUM_THREADS': threads,
-            **({} if alone else {'OMP_WAIT_POLICY': 'PASSIVE'}),
-            'PYTHONUNBUFFERED': '1',
-        }
+        variables = thread_variables(share // step.processes)
+        return variables if alone else {**variables, 'OMP_WAIT_POLICY': 'PASSIVE'}
 
     def start(self, step: Step, command: list[str]) -> LocalJob:
         env = self.environment(step)
@@ -161,6 +156,5 @@ def visible_devices() -> list[str]:
 
 def usable_cpus() -> int:
     """Processors this process may use."""
-    if hasattr(os, 'sched_getaffinity'):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    linux = hasattr(os, 'sched_getaffinity')
+    return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1

@@ -22,11 +22,8 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
     """Make a config train and evaluate on own data.
 
     Pipelines, model and schedule are kept. A schedule in iterations that is longer
-    than ``epochs`` passes (default 50) over the images is shortened to them.
-
-    Args:
-        config: The config; returned as it is when the study has no data of its kind.
-        own_data: ``own_data`` of the study.
+    than ``epochs`` passes (default 50) over the images is shortened to them. A config
+    of a kind that ``own_data`` of the study does not have is returned as it is.
     """
     part = PARTS.get(config.scope, '')
     data = own_data.get(part)
@@ -66,7 +63,7 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
     by_epoch, length = config.schedule()
     if not by_epoch:
         count = len(file_names(images, IMAGE_SUFFIXES))
-        passes = own_data.get('epochs', _EPOCHS) * count // config.batch_size()
+        passes = own_data.get('epochs', _EPOCHS) * count // config.batch_size
         short = max(_FEWEST_ITERATIONS, passes)
         if short < length:
             changes.update(shortened(config.values, length, short))

@@ -15,7 +15,7 @@ from mmgcp.utils.files import write_json
 from mmgcp.visualization.files import read_image, save_image
 from mmgcp.visualization.predictor import Predictor, draw_sample
 
-from .costs import named_models
+from .costs import add_models_option, named_models
 
 SCORE = 0.3
 SIZE: dict[str, Any] = {'least': 256, 'most': 480}
@@ -93,13 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', help='folder for the pictures')
     parser.add_argument('--count', type=int, default=4, help='images')
-    parser.add_argument(
-        '--models',
-        nargs='+',
-        required=True,
-        metavar='NAME=CONFIG=CHECKPOINT',
-        help='whose predictions to draw',
-    )
+    add_models_option(parser)
     args = parser.parse_args(argv)
     make_pictures(Path(args.out), named_models(args.models), args.count)
 

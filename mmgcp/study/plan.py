@@ -93,18 +93,17 @@ class Planner:
         if 'checkpoint' in entry:
             inputs = self._weights(entry['checkpoint'], f'encoder file of {name}')
             return _init(entry['checkpoint']), self._first, inputs
-        meta: dict[str, Any] = {}
         if 'source' in entry:
             step, source, deps = f'convert/{name}', entry['source'], self._first
             note = f'official weights of {name}; see docs/convert.md'
-            inputs = self._weights(source, note)
+            inputs, meta = self._weights(source, note), {}
         else:
             config = self._config(entry['pretrain'], entry.get('overrides', {}))
             config = config.changed({'randomness': {'seed': seed}})
-            train, step = f'pretrain/{name}/seed{seed}', f'export/{name}/seed{seed}'
             meta = {'encoder': name, 'seed': seed, 'task': PRETRAIN}
-            source = self._train(train, PRETRAIN, config, self._first, [], meta)
-            deps, inputs = [train], [source]
+            train = self._train(config, self._first, [], meta)
+            step, source = f'export/{name}/seed{seed}', train.result
+            deps, inputs = [train.name], [train.result]
         target = self._dir(step) / 'encoder.pth'
         if all(step != other.name for other in self.steps):
             tool = self._tool('tools/convert_checkpoint.py')
@@ -124,40 +123,32 @@ class Planner:
         backbone.update(self.study['encoders'][name].get('backbone', {}))
         changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
         meta = {'task': task, 'encoder': name, 'seed': seed}
-        step = f'{task}/{name}/seed{seed}'
-        self._train(step, 'transfer', config.changed(changes), deps, inputs, meta)
+        self._train(config.changed(changes), deps, inputs, meta)
 
     def _train(
-        self,
-        name: str,
-        kind: str,
-        config: DerivedConfig,
-        deps: list[str],
-        inputs: list[Path],
-        meta: dict[str, Any],
-    ) -> Path:
+        self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
+    ) -> Step:
         """Plan a training and the evaluation of its last checkpoint."""
         if not self._first:
             self._note_missing_data(config)
-        folder = self._dir(name)
+        task, rest = meta['task'], f'{meta["encoder"]}/seed{meta["seed"]}'
+        folder = self._dir(f'{task}/{rest}')
         file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
-        task = meta['task']
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
         launcher = ['--launcher', 'pytorch'] if nproc > 1 else []
         by_epoch, length = config.schedule()
         meta = {
             **meta,
             'config': shown(config.base),
-            'scope': config.scope,
             'max_epochs': length if by_epoch else None,
             'max_iters': None if by_epoch else length,
-            'batch_size': config.batch_size() * nproc,
+            'batch_size': config.batch_size * nproc,
         }
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), *launcher]
-        self._add(
-            name,
-            kind,
+        train = self._add(
+            f'{task}/{rest}',
+            PRETRAIN if task == PRETRAIN else 'transfer',
             command,
             checkpoint,
             deps=deps,
@@ -168,36 +159,37 @@ class Planner:
             processes=nproc,
             resume_mark=folder / 'last_checkpoint',
         )
-        test = name.replace('/', '-test/', 1)
-        metrics = self._dir(test) / 'metrics.json'
+        metrics = self._dir(f'{task}-test/{rest}') / 'metrics.json'
         command = ['python', self._tool('tools/test.py'), shown(file)]
         command += [shown(checkpoint), '--work-dir', shown(metrics.parent)]
         command += ['--out', shown(metrics), *launcher]
         self._add(
-            test,
+            f'{task}-test/{rest}',
             'evaluate',
             command,
             metrics,
-            deps=[name],
-            inputs=[checkpoint],
             processes=nproc,
+            **_after([train]),
             meta={**meta, 'metrics': list(metrics_of(self.study, task))},
         )
-        return checkpoint
+        return train
 
     def _side_by_side(self, kind: str, task: str) -> None:
         """Plan pictures or costs of the models of one task and the first seed."""
         name, trained = f'{kind}/{task}', self._trainings(task, first_seed=True)
+        result = self._dir(name) / f'{kind}.json'
         command = ['python', '-m', f'mmgcp.study.{kind}']
         if kind == 'pictures':
-            count = str(self.study['pictures'])
-            command += [shown(self._dir(name)), '--count', count, '--models']
+            command += [shown(result.parent), '--count', str(self.study['pictures'])]
         else:
-            command += [shown(self._dir(name) / 'costs.json'), '--models']
+            command.append(shown(result))
+        command.append('--models')
         for step in trained:
             config = shown(step.work_dir / 'config.py')
             command.append(f'{step.meta["encoder"]}={config}={shown(step.result)}')
-        self._after(trained, name, kind, command, f'{kind}.json', task=task)
+        if trained:
+            meta = {'task': task}
+            self._add(name, kind, command, result, meta=meta, **_after(trained))
 
     def _analysis(self, analysis: str, task: str) -> None:
         """Plan an analysis of one task, all encoders in one picture."""
@@ -209,44 +201,25 @@ class Planner:
         command += ['--labels', *(step.meta['encoder'] for step in trained)]
         command += ['--out', shown(self._dir(name))]
         command += map(str, self.study['analysis_options'].get(analysis, []))
-        result = f'{analysis}.json'
-        self._after(
-            trained, name, 'analysis', command, result, task=task, analysis=analysis
-        )
+        result = self._dir(name) / f'{analysis}.json'
+        if trained:
+            meta = {'task': task, 'analysis': analysis}
+            self._add(name, 'analysis', command, result, meta=meta, **_after(trained))
 
     def _trainings(self, task: str, first_seed: bool) -> list[Step]:
         seeds = self.study['seeds'][:1] if first_seed else self.study['seeds']
-        return [
-            step
-            for step in self.steps
-            if step.kind in TRAININGS
-            and step.meta['task'] == task
-            and step.meta['seed'] in seeds
-        ]
-
-    def _after(
-        self,
-        trained: list[Step],
-        name: str,
-        kind: str,
-        command: list[str],
-        result: str,
-        **meta: str,
-    ) -> None:
-        """Plan a step that looks at trained models, if there are any."""
-        deps = [step.name for step in trained]
-        inputs = [step.result for step in trained]
-        if trained:
-            file = self._dir(name) / result
-            self._add(name, kind, command, file, deps=deps, inputs=inputs, meta=meta)
+        trained = [step for step in self.steps if step.kind in TRAININGS]
+        trained = [step for step in trained if step.meta['task'] == task]
+        return [step for step in trained if step.meta['seed'] in seeds]
 
     def _add(
         self, name: str, kind: str, command: list[str], result: Path, **settings: Any
-    ) -> None:
+    ) -> Step:
         step = Step(name, kind, command, result, self._dir(name), **settings)
         expected = {**KINDS, **self.study['expected_seconds']}
         step.expected_seconds = expected.get(step.group, expected[kind])
         self.steps.append(step)
+        return step
 
     def _dir(self, name: str) -> Path:
         return self.folder / 'steps' / name
@@ -284,6 +257,11 @@ class Planner:
                 note = str(error).replace('\n', ' ')
                 if note not in self.missing:
                     self.missing.append(note)
+
+
+def _after(steps: list[Step]) -> dict[str, Any]:
+    """Settings of a step that reads the results of others."""
+    return {'deps': [s.name for s in steps], 'inputs': [s.result for s in steps]}
 
 
 def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:

@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -154,17 +153,12 @@ def _cost_rows(report: dict, task: str) -> list[list[str]]:
         for _, key, unit, form in _COSTS:
             value = row.get(key)
             cells.append('-' if value is None else format(value / unit, form))
-        speed = _mean(run['images_per_second'] for run in runs)
-        wall = _mean(run['wall_seconds'] for run in runs)
-        cells.append(f'{speed:.1f}' if speed else '-')
-        cells.append(format_seconds(wall) if wall else '-')
+        speeds = [r['images_per_second'] for r in runs if r['images_per_second']]
+        walls = [run['wall_seconds'] for run in runs]
+        cells.append(f'{fmean(speeds):.1f}' if speeds else '-')
+        cells.append(format_seconds(fmean(walls)) if walls else '-')
         rows.append(cells)
     return rows
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value]
-    return fmean(known) if known else None
 
 
 def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:

@@ -23,9 +23,6 @@ class Resources:
     Args:
         study: ``resources`` of the study: options, and a dictionary of them by kind.
         texts: ``KEY=VALUE`` or ``KIND:KEY=VALUE`` from the command line.
-
-    Raises:
-        StudyError: A text has another form, or a kind does not exist.
     """
 
     def __init__(self, study: dict[str, Any], texts: Iterable[str] = ()) -> None:
@@ -101,6 +98,5 @@ class Resources:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?``, or nothing when no name is near."""
     names = difflib.get_close_matches(name, list(known), 2, 0.6)
     return f'; did you mean {" or ".join(names)}?' if names else ''

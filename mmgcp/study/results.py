@@ -14,9 +14,6 @@ from .plan import PRETRAIN, metrics_of, task_names
 from .statistics import paired_difference, summarize
 from .step import TRAININGS, Step, hash_steps, launched
 
-_VAL_SPLIT_NOTE = (
-    'Tables: the test data of each config. Curves and pictures: its validation data.'
-)
 _NO_METRICS = ('time', 'data_time', 'step', 'memory')
 
 
@@ -35,17 +32,14 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
             'config': study['file'],
             'baseline': study['baseline'],
             'seeds': study['seeds'],
-            'encoders': {
-                name: entry.get('label', name)
-                for name, entry in study['encoders'].items()
-            },
+            'encoders': {n: e.get('label', n) for n, e in study['encoders'].items()},
             'tasks': {},
         },
         'results': {},
         'curves': {},
         'training': {},
-        'costs': _by_task(done, 'costs'),
-        'pictures': _by_task(done, 'pictures'),
+        'costs': {},
+        'pictures': {},
         'analyses': [_analysis(step) for step in done if step.kind == 'analysis'],
         'own_data': next(
             (read_json(s.result) for s in done if s.kind == 'check'), None
@@ -53,8 +47,14 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         'reference_tables': study['reference_tables'],
         'steps': [_trace(step, step in done) for step in steps],
         'environment': collect_env(),
-        'notes': [_VAL_SPLIT_NOTE],
+        'notes': [
+            'Tables: the test data of each config. '
+            'Curves and pictures: its validation data.'
+        ],
     }
+    for step in done:
+        if step.kind in ('costs', 'pictures'):
+            report[step.kind][step.meta['task']] = read_json(step.result)
     for task in task_names(study, steps):
         trained = [s for s in steps if s.kind in TRAININGS and s.meta['task'] == task]
         logs = [(step, _log(step)) for step in trained if step in done]
@@ -74,10 +74,6 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
 def scale_of(metric: str) -> float:
     """CocoMetric gives fractions; like the papers, the report prints percent."""
     return 100.0 if metric.startswith('coco/') else 1.0
-
-
-def _by_task(done: list[Step], kind: str) -> dict[str, Any]:
-    return {s.meta['task']: read_json(s.result) for s in done if s.kind == kind}
 
 
 def _results(study: dict[str, Any], done: list[Step], task: str) -> dict[str, dict]:
@@ -158,14 +154,11 @@ def _analysis(step: Step) -> dict[str, Any]:
 def _trace(step: Step, done: bool) -> dict[str, Any]:
     """Where the numbers of a step come from, or why there are none."""
     record = step.record() if done else {}
-    attempts = step.history().get('attempts', [])
-    last = attempts[-1] if attempts else {}
-    state = 'not run'
-    if done:
-        state = 'done'
-    elif last.get('problem'):
+    last = step.history().get('attempts', [{}])[-1]
+    state = 'done' if done else 'not run'
+    if not done and last.get('problem'):
         state = f'failed ({last["problem"]})'
-    elif last:
+    elif not done and last:
         state = 'out of date' if 'ended' in last else 'interrupted'
     inputs = record.get('inputs', {})
     result = record.get('result', {}).get('fingerprint') or {}
@@ -177,7 +170,7 @@ def _trace(step: Step, done: bool) -> dict[str, Any]:
         'env': record.get('env'),
         'config': step.meta.get('config'),
         'config_used': next((shown(path) for path in step.files), None),
-        'log': shown(step.log) if attempts else None,
+        'log': shown(step.log) if last else None,
         'result': shown(step.result),
         'result_sha256': result.get('sha256'),
         'inputs': {path: value['sha256'] for path, value in inputs.items()},

@@ -20,7 +20,6 @@ from .step import Step, StudyError
 
 #: More trainings at a time than this need more memory than a workstation has.
 _MOST_JOBS = 4
-_SLURM_JOBS = 1000
 
 
 def run_study(
@@ -68,7 +67,7 @@ def run_study(
     backend: Backend
     if slurm is not None:
         resources.check(steps)
-        backend = SlurmBackend(folder, Path.cwd(), resources, jobs or _SLURM_JOBS)
+        backend = SlurmBackend(folder, Path.cwd(), resources, jobs or 1000)
     else:
         devices = visible_devices()
         room = min(_MOST_JOBS, usable_cpus())
@@ -95,7 +94,13 @@ def _finish(
         for entry in tables.values():
             if entry['encoders']:
                 title = f'{report["study"]["tasks"][task]["label"]}: {entry["label"]}'
-                console.print(_table(title, entry, report['study']))
+                table = Table(title=title, title_justify='left', box=None)
+                # Not the verdict: it says in words what the interval says.
+                for head in result_head(report['study'])[:5]:
+                    table.add_column(head, justify='right' if table.columns else 'left')
+                for row in result_rows(entry, report['study']):
+                    table.add_row(*row[:5])
+                console.print(table)
     took = sum(step['seconds'] or 0.0 for step in report['steps'])
     console.print(
         f'{format_seconds(took)} of steps. Report: {folder / "report.html"} '
@@ -111,13 +116,3 @@ def _finish(
     if skipped:
         console.print(f'not run because of that: {", ".join(skipped)}', markup=False)
     return 1 if 'failed' in state.values() else 0
-
-
-def _table(title: str, entry: dict, study: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify='left', box=None)
-    # Without the verdict: it says in words what the interval says in numbers.
-    for head in result_head(study)[:5]:
-        table.add_column(head, justify='right' if table.columns else 'left')
-    for row in result_rows(entry, study):
-        table.add_row(*row[:5])
-    return table

@@ -41,11 +41,7 @@ class Scheduler:
     """
 
     def __init__(
-        self,
-        steps: list[Step],
-        backend: Backend,
-        display: Display,
-        retries: int = 0,
+        self, steps: list[Step], backend: Backend, display: Display, retries: int = 0
     ) -> None:
         self.steps = steps
         self.retries = dict.fromkeys((step.name for step in steps), retries)
@@ -57,10 +53,9 @@ class Scheduler:
         self.running: dict[str, tuple[Step, Job, dict]] = {}
 
     def run(self) -> dict[str, str]:
-        """Run everything that is not done; ends all steps when it is interrupted.
+        """Run what is not done; returns which steps are done, failed or skipped.
 
-        Returns:
-            The final state of each step: ``done``, ``failed`` or ``skipped``.
+        When it is interrupted it ends the steps that run.
         """
         # SIGTERM ends the study like Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -94,11 +89,10 @@ class Scheduler:
 
     def _settle(self, step: Step) -> None:
         """See whether a step is done already, may start, or can no longer run."""
-        before = [self.state[name] for name in step.deps]
-        if 'failed' in before or 'skipped' in before:
-            cause = next(n for n in step.deps if self.state[n] in ('failed', 'skipped'))
-            self._set(step, 'skipped', f'needs {cause}')
-        elif all(state == 'done' for state in before):
+        lost = [n for n in step.deps if self.state[n] in ('failed', 'skipped')]
+        if lost:
+            self._set(step, 'skipped', f'needs {lost[0]}')
+        elif all(self.state[name] == 'done' for name in step.deps):
             self.state[step.name] = 'ready'
             if step.is_done(self.hashes[step.name]):
                 self._set(step, 'done', 'before', step.record()['seconds'])
@@ -114,7 +108,7 @@ class Scheduler:
             # The step or what it reads changed: forget it with all its files.
             if job is not None:
                 job.stop()
-                job = None
+            job = None
             if step.work_dir.exists():
                 shutil.rmtree(step.work_dir)
             history = {'key': key, 'attempts': []}

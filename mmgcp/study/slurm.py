@@ -14,11 +14,10 @@ from typing import Any
 from mmgcp.utils.files import read_json, write_json
 
 from .resources import Resources
-from .step import Step, StudyError, launched
+from .step import Step, StudyError, launched, thread_variables
 
 #: Seconds that Slurm may take to kill a job it has asked to end.
 _KILL_WAIT = 120.0
-_TIMEOUTS = 100
 
 
 class Command:
@@ -51,7 +50,7 @@ class Command:
         again = int(os.environ.get('SLURM_RESTART_COUNT', '0'))
         record['starts'] = [*record['starts'][:again], self.step.checkpoint()]
         if here.global_rank == 0:
-            write_json(job_file(self.step), record)
+            write_json(self.step.job_file, record)
         try:
             status = self._run(here, record['starts'], again)
         except Exception as error:  # raised by submitit: it does not requeue the job
@@ -59,7 +58,7 @@ class Command:
                 print(error, file=log)
             status = 1
         if here.global_rank == 0:
-            write_json(job_file(self.step), {**record, 'status': status})
+            write_json(self.step.job_file, {**record, 'status': status})
         return status
 
     def _run(self, here: Any, starts: list[str | None], again: int) -> int:
@@ -90,7 +89,7 @@ class Command:
         # nothing about the step: wait for the end.
         deadline = time.monotonic() + _KILL_WAIT
         while self.ending and time.monotonic() < deadline:
-            if cancelled_file(self.step).exists():
+            if self.step.cancelled_file.exists():
                 break
             time.sleep(0.2)
         return self.process.returncode
@@ -127,17 +126,9 @@ def _layout(here: Any, processes: int, again: int) -> list[str]:
     ]
 
 
-def job_file(step: Step) -> Path:
-    return step.work_dir / 'job.json'
-
-
-def cancelled_file(step: Step) -> Path:
-    return step.work_dir / 'cancelled'
-
-
 def read_job(step: Step, number: str) -> dict[str, Any]:
     """What a job wrote down, or what it would have before it started."""
-    found = read_json(job_file(step)) if job_file(step).is_file() else {}
+    found = read_json(step.job_file) if step.job_file.is_file() else {}
     if found.get('job') == number:
         return found
     return {'job': number, 'starts': [], 'status': None}
@@ -188,7 +179,7 @@ class SlurmJob:
 
     def interrupt(self) -> None:
         """Ask the cluster to end the job."""
-        cancelled_file(self.step).touch()
+        self.step.cancelled_file.touch()
         self.job.cancel(check=False)
 
     def stop(self) -> None:
@@ -235,10 +226,10 @@ class SlurmBackend:
         self.looks = 0
         self._looked = 0.0
         self._queue: set[str] | None = None
-        self._general = set(submitit.AutoExecutor._valid_parameters())
-        self._general -= {'name', 'tasks_per_node'}
+        general = set(submitit.AutoExecutor._valid_parameters())
         special = set(submitit.SlurmExecutor._valid_parameters())
         special -= set(submitit.SlurmExecutor._equivalence_dict().values())
+        self._general = general - {'name', 'tasks_per_node'}
         resources.check_names({*self._general, *special, 'max_num_timeout'})
 
     def has_room(self, step: Step, running: list[Step]) -> bool:
@@ -247,24 +238,19 @@ class SlurmBackend:
     def environment(self, step: Step) -> dict[str, str]:
         found = self.resources.of(step)
         cpus = found['cpus_per_task'] * found['nodes']
-        threads = str(max(1, cpus // step.processes))
-        return {
-            'OMP_NUM_THREADS': threads,
-            'MKL_NUM_THREADS': threads,
-            'PYTHONUNBUFFERED': '1',
-        }
+        return thread_variables(cpus // step.processes)
 
     def start(self, step: Step, command: list[str]) -> SlurmJob:
         import submitit
         from submitit.core.utils import UncompletedJobError
 
         options = self.resources.of(step)
-        limit = options.pop('max_num_timeout', _TIMEOUTS)
+        limit = options.pop('max_num_timeout', 100)
         if self.cluster != 'slurm':
             del options['nodes']
         special = [key for key in options if key not in self._general]
         options.update({f'slurm_{key}': options.pop(key) for key in special})
-        cancelled_file(step).unlink(missing_ok=True)
+        step.cancelled_file.unlink(missing_ok=True)
         work = Command(step, command, self.environment(step), self.cwd)
         try:
             executor = submitit.AutoExecutor(

@@ -31,26 +31,22 @@ def paired_difference(
         return None
     differences = [values[seed] - baseline[seed] for seed in seeds]
     mean = fmean(differences)
-    found = {
+    interval = includes_zero = None
+    verdict = 'interval unknown: one seed'
+    if len(seeds) > 1:
+        from scipy.stats import t
+
+        error = stdev(differences) / math.sqrt(len(seeds))
+        half = float(t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * error
+        interval = (mean - half, mean + half)
+        includes_zero = interval[0] <= 0 <= interval[1]
+        verdict = f'{"higher" if mean > 0 else "lower"} than the baseline'
+        if includes_zero:
+            verdict = 'the interval includes zero: no difference shown'
+    return {
         'seeds': seeds,
         'mean': mean,
-        'interval': None,
-        'includes_zero': None,
-        'verdict': 'interval unknown: one seed',
-    }
-    if len(seeds) < 2:
-        return found
-    from scipy.stats import t
-
-    error = stdev(differences) / math.sqrt(len(seeds))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * error
-    includes_zero = mean - half <= 0 <= mean + half
-    verdict = 'higher than the baseline' if mean > 0 else 'lower than the baseline'
-    if includes_zero:
-        verdict = 'the interval includes zero: no difference shown'
-    return {
-        **found,
-        'interval': (mean - half, mean + half),
+        'interval': interval,
         'includes_zero': includes_zero,
         'verdict': verdict,
     }

@@ -49,7 +49,7 @@ def fingerprint(path: str | Path, known: dict | None = None) -> dict:
     return {'sha256': sha.hexdigest(), **found}
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One command line of a study."""
 
@@ -73,6 +73,8 @@ class Step:
         self.log = self.work_dir / 'log.txt'
         self.record_file = self.work_dir / 'step.json'
         self.history_file = self.work_dir / 'attempts.json'
+        self.job_file = self.work_dir / 'job.json'
+        self.cancelled_file = self.work_dir / 'cancelled'
 
     def hash(self, hashes: dict[str, str]) -> str:
         """Hash of the step and, through ``hashes``, of all steps before it."""
@@ -121,6 +123,13 @@ def launched(command: list[str], processes: int, *layout: str) -> list[str]:
         return list(command)
     layout = layout or ('--standalone', f'--nproc_per_node={processes}')
     return [command[0], '-m', 'torch.distributed.run', *layout, *command[1:]]
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment of a step whose processes have a number of threads each."""
+    count = str(max(1, threads))
+    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
+    return {**dict.fromkeys(names, count), 'PYTHONUNBUFFERED': '1'}
 
 
 def hash_steps(steps: list[Step]) -> dict[str, str]:
