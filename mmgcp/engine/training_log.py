@@ -10,28 +10,6 @@ class TrainingLogError(UserError):
     """There is no training log, or it is damaged."""
 
 
-def log_files(path: str | Path) -> list[Path]:
-    """Scalar logs of a run, oldest first.
-
-    Args:
-        path: A ``scalars.json``, the work folder of a run, or a checkpoint in it.
-
-    Raises:
-        TrainingLogError: There is no log.
-    """
-    path = Path(path)
-    if path.suffix == '.json' and path.is_file():
-        return [path]
-    folder = path if path.is_dir() else path.parent
-    found = sorted(folder.glob('*/vis_data/scalars.json'))
-    if not found:
-        raise TrainingLogError(
-            f'no */vis_data/scalars.json in {folder}: give the work folder of a '
-            'training run, or a checkpoint in it'
-        )
-    return found
-
-
 def read_training_log(path: str | Path) -> list[dict]:
     """Records of a run: training records hold ``loss``, validation records do not.
 
@@ -39,18 +17,25 @@ def read_training_log(path: str | Path) -> list[dict]:
     it wrote for the same step.
 
     Args:
-        path: See :func:`log_files`.
+        path: A ``scalars.json``, the work folder of a run, or a checkpoint in it.
 
     Raises:
         TrainingLogError: There is no log, or a line is not JSON. The last line of a
             file may be cut, because a killed run leaves it so.
     """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    one_file = path.suffix == '.json' and path.is_file()
+    files = [path] if one_file else sorted(folder.glob('*/vis_data/scalars.json'))
+    if not files:
+        raise TrainingLogError(
+            f'no */vis_data/scalars.json in {folder}: give the work folder of a '
+            'training run, or a checkpoint in it'
+        )
     merged: dict[tuple, dict] = {}
-    for file in log_files(path):
+    for file in files:
         lines = file.read_text(encoding='utf-8').splitlines()
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
             try:
                 record = json.loads(line)
             except ValueError as error:

@@ -29,13 +29,7 @@ class StackError(ImportError):
 
 @dataclass(frozen=True)
 class Provider:
-    """A distribution that provides a module.
-
-    Attributes:
-        module: Name that is imported, e.g. ``mmdet``.
-        distribution: Name that was installed, e.g. ``onedl-mmdetection``.
-        version: Its version.
-    """
+    """A distribution such as ``onedl-mmdetection`` that provides a module."""
 
     module: str
     distribution: str
