@@ -8,10 +8,16 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import master_only
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import (
+    MMDistributedDataParallel,
+    initialize,
+    revert_sync_batchnorm,
+)
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
+from mmgcp.datasets.samples import name_samples
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.utils.random_state import hashed_seed, seeded
@@ -89,12 +95,26 @@ class GCPRunner(Runner):
         of.
         """
         model = getattr(self.model, 'module', self.model)
+        # mmengine's order: what the model as a whole asks for, its parts, then weights
+        # of the whole model from a file.
+        given = model.init_cfg or []
+        given = [given] if isinstance(given, dict) else given
+        with seeded(hashed_seed(self.seed, 'model')):
+            initialize(model, [cfg for cfg in given if cfg['type'] != 'Pretrained'])
+        model.init_cfg = [cfg for cfg in given if cfg['type'] == 'Pretrained']
         for name, part in model.named_children():
             if hasattr(part, 'init_weights'):
                 with seeded(hashed_seed(self.seed, name)):
                     part.init_weights()
         check_model_input(model)
         return super().train()
+
+    @staticmethod
+    def build_dataloader(dataloader, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader whose errors name the file of the sample."""
+        loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        name_samples(loader.dataset)
+        return loader
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for data parallelism.
