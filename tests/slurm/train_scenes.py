@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 folder = Path(sys.argv[1])
 sys.argv = [
     str(ROOT / 'tools/train.py'),
-    str(ROOT / 'configs/segmentation/r18-w8_sem-fpn_scenes.py'),
+    str(ROOT / 'configs/segmentation/fpn_r18-w8_scenes.py'),
     *('--work-dir', str(folder), '--launcher', 'pytorch', '--cfg-options'),
     *('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'randomness.seed=0'),
     *('train_dataloader.batch_size=2', 'train_dataloader.num_workers=0'),

@@ -1,8 +1,13 @@
-"""A study whose trainings are tiny Python commands with known results."""
+"""A study whose steps are tiny Python commands with known results."""
 
-import json
+import io
 import textwrap
 
+from rich.console import Console
+
+from mmgcp.study.local import LocalBackend
+from mmgcp.study.progress import Display
+from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.step import Step
 
 TRAIN = textwrap.dedent("""
@@ -19,8 +24,26 @@ TRAIN = textwrap.dedent("""
 """)
 TEST = textwrap.dedent("""
     import json, pathlib, sys
-    checkpoint, out = map(pathlib.Path, sys.argv[1:])
-    out.write_text(json.dumps({'mIoU': float(checkpoint.read_text())}))
+    out, checkpoint = map(pathlib.Path, sys.argv[1:])
+    (out / 'metrics.json').write_text(json.dumps({'mIoU': float(checkpoint.read_text())}))
+""")
+PICTURES = textwrap.dedent("""
+    import json, pathlib, sys
+    from PIL import Image
+    folder, names = pathlib.Path(sys.argv[1]), ['truth', 'gap', 'isqrt', 'dropcov']
+    for index, name in enumerate(names):
+        Image.new('RGB', (40, 30), (60 * index, 90, 120)).save(folder / f'{name}.png')
+    sample = {'image': 'a.png', 'truth': 'truth.png'}
+    sample['predictions'] = {name: f'{name}.png' for name in names[1:]}
+    content = {'samples': [sample], 'models': {name: {} for name in names[1:]}}
+    (folder / 'pictures.json').write_text(json.dumps(content))
+""")
+ANALYSIS = textwrap.dedent("""
+    import json, pathlib, sys
+    from PIL import Image
+    folder = pathlib.Path(sys.argv[1])
+    Image.new('RGB', (40, 30), (9, 9, 9)).save(folder / 'spectrum.png')
+    (folder / 'spectrum.json').write_text(json.dumps({'rank': 7.5}))
 """)
 #: mIoU by encoder and seed.
 VALUES = {
@@ -31,6 +54,8 @@ VALUES = {
 
 
 def fake_study(seeds=(0, 1, 2)):
+    tasks = {'segmentation': {'label': 'segmentation', 'metrics': {'mIoU': 'mIoU (%)'}}}
+    published = dict(title='Published', source='a paper', head=['x', 'AP'])
     return {
         'name': 'fake',
         'title': 'A study <of> numbers',
@@ -38,117 +63,55 @@ def fake_study(seeds=(0, 1, 2)):
         'baseline': 'gap',
         'seeds': list(seeds),
         'encoders': {name: {'label': name.upper()} for name in VALUES},
-        'tasks': {
-            'segmentation': {'label': 'segmentation', 'metrics': {'mIoU': 'mIoU (%)'}}
-        },
-        'reference_tables': [
-            {
-                'title': 'Published',
-                'source': 'a paper',
-                'head': ['x', 'AP'],
-                'rows': [['R50', 1]],
-            }
-        ],
+        'tasks': tasks,
+        'reference_tables': [{**published, 'rows': [['R50', 1]]}],
     }
 
 
-def fake_steps(folder, seeds=(0, 1, 2), train=TRAIN):
+def fake_step(folder, name, kind, code, result, *arguments, deps=(), **settings):
+    """A step that runs Python code with its work folder and more as arguments."""
+    work_dir = folder / 'steps' / name
+    command = ['python', '-c', code, str(work_dir), *map(str, arguments)]
+    return Step(
+        name, kind, command, work_dir / result, work_dir, list(deps), **settings
+    )
+
+
+def fake_steps(folder, seeds=(0, 1, 2)):
     steps = []
     for seed in seeds:
-        for name in VALUES:
+        for name, values in VALUES.items():
             meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
-            train_name = f'segmentation/{name}/seed{seed}'
-            work_dir = folder / 'steps' / train_name
-            level = str(VALUES[name][seed])
-            steps.append(
-                Step(
-                    name=train_name,
-                    kind='transfer',
-                    command=['python', '-c', train, str(work_dir), level],
-                    result=work_dir / 'epoch_3.pth',
-                    work_dir=work_dir,
-                    meta={**meta, 'config': 'fake_config.py', 'batch_size': 4},
-                )
-            )
-            test_dir = folder / 'steps' / f'segmentation-test/{name}/seed{seed}'
-            files = [str(work_dir / 'epoch_3.pth'), str(test_dir / 'metrics.json')]
-            steps.append(
-                Step(
-                    name=f'segmentation-test/{name}/seed{seed}',
-                    kind='evaluate',
-                    command=['python', '-c', TEST, *files],
-                    result=test_dir / 'metrics.json',
-                    work_dir=test_dir,
-                    deps=[train_name],
-                    inputs=[work_dir / 'epoch_3.pth'],
-                    meta={**meta, 'config': 'fake_config.py'},
-                )
-            )
+            meta |= {'config': 'fake_config.py', 'batch_size': 4}
+            end = f'{name}/seed{seed}'
+            train = ('segmentation/' + end, 'transfer', TRAIN, 'epoch_3.pth')
+            steps.append(fake_step(folder, *train, values[seed], meta=meta))
+            done = {'deps': [steps[-1].name], 'inputs': [steps[-1].result]}
+            test = ('segmentation-test/' + end, 'evaluate', TEST, 'metrics.json')
+            steps.append(fake_step(folder, *test, *done['inputs'], meta=meta, **done))
     return steps
 
 
-def add_pictures(steps, folder):
-    """A step whose picture is really a PNG, for the gallery."""
-    work_dir = folder / 'steps/pictures/segmentation'
-    code = textwrap.dedent("""
-        import json, pathlib, sys
-        from PIL import Image
-        folder = pathlib.Path(sys.argv[1])
-        names = ['truth', 'gap', 'isqrt', 'dropcov']
-        for index, name in enumerate(names):
-            Image.new('RGB', (40, 30), (60 * index, 90, 120)).save(folder / f'{name}.png')
-        sample = {'image': 'a.png', 'truth': 'truth.png'}
-        sample['predictions'] = {name: f'{name}.png' for name in names[1:]}
-        models = {name: {} for name in names[1:]}
-        content = {'samples': [sample], 'models': models}
-        (folder / 'pictures.json').write_text(json.dumps(content))
-    """)
+def more_steps(steps, folder):
+    """The same with steps that leave real pictures."""
+    deps = [step.name for step in steps if step.kind == 'transfer']
+    meta = {'task': 'segmentation', 'analysis': 'spectrum'}
+    pictures = ('pictures/segmentation', 'pictures', PICTURES, 'pictures.json')
+    name = 'analysis/spectrum/segmentation'
+    analysis = (name, 'analysis', ANALYSIS, 'spectrum.json')
     return [
         *steps,
-        Step(
-            name='pictures/segmentation',
-            kind='pictures',
-            command=['python', '-c', code, str(work_dir)],
-            result=work_dir / 'pictures.json',
-            work_dir=work_dir,
-            deps=[step.name for step in steps if step.kind == 'transfer'],
-            meta={'task': 'segmentation'},
+        *(
+            fake_step(folder, *each, deps=deps, meta=meta)
+            for each in (pictures, analysis)
         ),
     ]
 
 
-def add_analysis(steps, folder):
-    """A step that leaves what an analysis leaves: a JSON and a PNG."""
-    work_dir = folder / 'steps/analysis/spectrum/segmentation'
-    code = textwrap.dedent("""
-        import json, pathlib, sys
-        from PIL import Image
-        folder = pathlib.Path(sys.argv[1])
-        Image.new('RGB', (40, 30), (9, 9, 9)).save(folder / 'spectrum.png')
-        (folder / 'spectrum.json').write_text(json.dumps({'rank': 7.5}))
-    """)
-    return [
-        *steps,
-        Step(
-            name='analysis/spectrum/segmentation',
-            kind='analysis',
-            command=['python', '-c', code, str(work_dir)],
-            result=work_dir / 'spectrum.json',
-            work_dir=work_dir,
-            deps=[step.name for step in steps if step.kind == 'transfer'],
-            meta={'task': 'segmentation', 'analysis': 'spectrum'},
-        ),
-    ]
-
-
-def without_times(report):
-    """What a report must not change when the study was killed in between."""
-    kept = {key: report[key] for key in ('study', 'results', 'curves', 'pictures')}
-    kept['steps'] = [
-        {
-            key: step[key]
-            for key in ('name', 'state', 'command', 'result_sha256', 'inputs')
-        }
-        for step in report['steps']
-    ]
-    return json.loads(json.dumps(kept))
+def run_steps(steps, folder, jobs=2, retries=0):
+    """Final states and what was printed."""
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    backend = LocalBackend(jobs, folder, cpus=2)
+    backend.poll_seconds = 0.01
+    state = Scheduler(steps, backend, Display(steps, jobs, console), retries).run()
+    return state, console.file.getvalue()

@@ -35,13 +35,7 @@ def boxes(tmp_path):
             'images': [{'id': 1, 'file_name': 'a.png', 'width': 20, 'height': 10}],
             'categories': [{'id': 7, 'name': 'cat'}, {'id': 9, 'name': 'dog'}],
             'annotations': [
-                {
-                    'id': i,
-                    'image_id': 1,
-                    'category_id': c,
-                    'bbox': [1, 1, 5, 5],
-                    'area': 25,
-                }
+                dict(id=i, image_id=1, category_id=c, bbox=[1, 1, 5, 5], area=25)
                 for i, c in enumerate((7, 9))
             ],
         }
@@ -61,10 +55,8 @@ def masks(tmp_path):
         labels = np.zeros((10, 20), np.uint8)
         labels[:5], labels[0, 0] = 1, 255
         Image.fromarray(labels).save(file)
-        data[split] = {
-            'images': str(tmp_path / 'seg/img' / split),
-            'masks': str(file.parent),
-        }
+        images = str(tmp_path / 'seg/img' / split)
+        data[split] = {'images': images, 'masks': str(file.parent)}
     return data
 
 
@@ -124,16 +116,10 @@ def test_classification_config_on_own_data(classes):
 
 
 def test_every_num_classes_is_set_lists_included():
-    model = {
-        'a': {'num_classes': 80},
-        'b': [{'num_classes': 80, 'k': 1}, {'k': 2}],
-        'c': 1,
-    }
-    assert with_num_classes(model, 3) == {
-        'a': {'num_classes': 3},
-        'b': [{'num_classes': 3, 'k': 1}, {'k': 2}],
-        'c': 1,
-    }
+    old, new = {'num_classes': 80, 'k': 1}, {'num_classes': 3, 'k': 1}
+    model = {'a': old, 'b': [old, {'k': 2}], 'c': (1, old)}
+    expected = {'a': new, 'b': [new, {'k': 2}], 'c': (1, new)}
+    assert with_num_classes(model, 3) == expected
 
 
 def test_shortened_schedule_keeps_its_shape():

@@ -8,17 +8,17 @@ from rich.console import Console
 from mmgcp.study.progress import Display, format_seconds, read_progress
 from mmgcp.study.step import Step
 
-
-def make_step(tmp_path, name='a', deps=(), **options):
-    meta = options.pop('meta', {})
-    step = Step(name, 'transfer', [], tmp_path / 'r', tmp_path / name, list(deps))
-    step.meta.update(meta)
-    for key, value in options.items():
-        setattr(step, key, value)
-    return step
-
-
 STAMP = '2026/01/01 10:00:00 - mmengine - INFO - '
+
+
+def make_step(folder, name='a', seconds=100.0, log=None):
+    step = Step(name, 'transfer', [], folder / 'r', folder / name)
+    step.expected_seconds = seconds
+    step.meta['max_epochs'] = 10
+    step.work_dir.mkdir(parents=True)
+    if log is not None:
+        step.log.write_text(log)
+    return step
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,19 @@ STAMP = '2026/01/01 10:00:00 - mmengine - INFO - '
     ],
 )
 def test_fraction_is_read_from_the_log(tmp_path, line, fraction):
-    step = make_step(tmp_path, meta={'max_epochs': 10})
-    step.work_dir.mkdir()
-    step.log.write_text(f'# 2026 $ python x\n{STAMP}{line}\n')
+    step = make_step(tmp_path, log=f'# 2026 $ python x\n{STAMP}{line}\n')
     assert read_progress(step) == (fraction, line)
 
 
 def test_log_without_output_is_starting(tmp_path):
-    step = make_step(tmp_path)
-    assert read_progress(step) == (None, '')
-    step.work_dir.mkdir()
-    step.log.write_text('# 2026 $ python x\n')
+    assert read_progress(make_step(tmp_path)) == (None, '')
+    step = make_step(tmp_path, 'b', log='# 2026 $ python x\n')
     assert read_progress(step) == (None, 'starting')
 
 
 def test_time_left_is_learned_from_what_ran(tmp_path):
-    steps = [make_step(tmp_path, f'a/{i}', expected_seconds=100.0) for i in range(3)]
-    steps.append(make_step(tmp_path, 'b', expected_seconds=7.0))
+    steps = [make_step(tmp_path, f'a/{i}') for i in range(3)]
+    steps.append(make_step(tmp_path, 'b', 7.0))
     display = Display(steps, jobs=2, console=Console(file=io.StringIO()))
     assert display.left() == (3 * 100 + 7) / 2
     display.set(steps[0], 'done', '', 40.0)
@@ -57,26 +53,23 @@ def test_time_left_is_learned_from_what_ran(tmp_path):
     display.set(steps[2], 'skipped', '')
     # What runs takes longer than everything divided by the jobs.
     assert display.left() == pytest.approx(40, abs=1)
-
-
-def test_seconds_are_readable():
-    assert format_seconds(59.6) == '60 s'
-    assert format_seconds(125) == '2 min 05 s'
-    assert format_seconds(7320) == '2 h 02 min'
+    assert [format_seconds(s) for s in (59.6, 125, 7320)] == [
+        '60 s',
+        '2 min 05 s',
+        '2 h 02 min',
+    ]
 
 
 def test_terminal_shows_each_step_and_the_time_left(tmp_path):
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=90, height=20)
-    steps = [make_step(tmp_path, f'step/{i}') for i in range(3)]
-    for step in steps:
-        step.work_dir.mkdir(parents=True)
-    steps[1].log.write_text('Iter(train) [ 250/1000]  lr: 1e-3')
+    steps = [
+        make_step(tmp_path, f's/{i}', log='Iter(train) [ 25/100] lr') for i in '01'
+    ]
     display = Display(steps, 1, console)
     with display.bars:
         display.set(steps[0], 'done', '')
         display.set(steps[1], 'running', '')
         display.refresh()
-    text = out.getvalue()
-    for part in ('step/0: done', 'step/1', 'Iter(train) [ 250/1000]', 's left', '━'):
-        assert part in text
+    for part in ('s/0: done', 's/1', 'Iter(train) [ 25/100]', 's left', '━'):
+        assert part in out.getvalue()
