@@ -25,18 +25,15 @@ class FrameworkModule(BaseModule):
     which inherits from the subclass and then from the framework's class. A user can
     subclass, copy and pickle it like any other module.
 
-    Attributes:
-        framework_base: Name of the class in the framework's ``models`` package.
-        only_framework: Set where only one framework has that class.
-        framework: The framework of an instance.
-
     Raises:
         ConfigValueError: Neither the argument ``framework`` nor the default scope
             names a framework.
         ModuleNotFoundError: The framework is not installed.
     """
 
+    #: Name of the class in the framework's ``models`` package.
     framework_base: ClassVar[str]
+    #: Set where only one framework has that class.
     only_framework: ClassVar[str | None] = None
     framework: ClassVar[str | None] = None
 
@@ -83,15 +80,10 @@ def _subclass(cls: type[FrameworkModule], framework: str) -> type[FrameworkModul
             f'mmgcp.{cls.__name__} needs {framework}, which cannot be imported: '
             f'{error}. Install it, or build the module in another framework'
         ) from error
-    namespace = {
-        '__module__': cls.__module__,
-        '__qualname__': cls.__qualname__,
-        '__doc__': cls.__doc__,
-        'framework': framework,
-        '_declared': cls,
-    }
-    metaclass: type = type(cls)
+    namespace = dict(framework=framework, _declared=cls, __doc__=cls.__doc__)
+    namespace |= dict(__module__=cls.__module__, __qualname__=cls.__qualname__)
     bases = (cls, getattr(models, cls.framework_base))
+    metaclass: type = type(cls)
     return metaclass(cls.__name__, bases, namespace)
 
 

@@ -31,9 +31,7 @@ def build_normalization(
 ) -> layers.CovarianceNormalization | None:
     """Build a normalization of covariance matrices ``(B, channels, channels)``.
 
-    Args:
-        cfg: Its config, in which the scope ``mmgcp`` may be left out, or None.
-        channels: Passed on to the normalizations that take it.
+    The type may be written without the scope ``mmgcp``.
 
     Raises:
         ConfigValueError: The type is not registered or no normalization.
@@ -53,12 +51,7 @@ def build_normalization(
 
 
 def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
-    """Build the dropout in front of a covariance.
-
-    Args:
-        cfg: ``dict(type='DropCov', ...)``, another module that maps
-            ``(B, channels, H, W)`` onto itself, or None.
-        channels: Passed on to DropCov.
+    """Build the dropout in front of a covariance: DropCov or a module of one's own.
 
     Raises:
         ConfigValueError: The type is not registered.

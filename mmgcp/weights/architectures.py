@@ -13,6 +13,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..models import GlobalCovariancePooling, MultiHeadCrossCovariancePooling
 from ..models.backbones.sovit import ARCHES
 from ..registry import MODELS
 from .deep_stem import names_of_mmdet
@@ -21,29 +22,18 @@ from .errors import CheckpointError
 Shape = tuple[int, ...]
 Encoder = tuple[str, dict[str, Any]]
 
-RESNET_BLOCKS: dict[tuple[bool, tuple[int, ...]], int] = {
-    (False, (2, 2, 2, 2)): 18,
-    (False, (3, 4, 6, 3)): 34,
-    (True, (3, 4, 6, 3)): 50,
-    (True, (3, 4, 23, 3)): 101,
-    (True, (3, 8, 36, 3)): 152,
-}
+BASIC = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
+BOTTLENECK = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 SHUFFLENET_WIDTHS = {24: 0.5, 58: 1.0, 88: 1.5, 122: 2.0}
 
 
 def recognize(shapes: Mapping[str, Shape]) -> Encoder | None:
-    """The encoder that tensors belong to.
-
-    Args:
-        shapes: Shapes by bare names, as the encoders of this package have them.
-
-    Returns:
-        Its name, such as ``'resnet50'``, and the config to build it; None when it is
-        not known here.
+    """Name and config of the encoder that tensors belong to, None for an unknown one.
 
     Raises:
         CheckpointError: Its sizes are those of no published encoder.
     """
+    shapes = {name.removeprefix('backbone.'): shape for name, shape in shapes.items()}
     if any(re.match(r'layer1\.0\.conv\d\.', name) for name in shapes):
         return _resnet(shapes)
     if any(name.startswith('layer7.0.conv.') for name in shapes):
@@ -63,18 +53,20 @@ def _size(shapes: Mapping[str, Shape], name: str, axis: int = 0) -> int:
     return shapes[name][axis]
 
 
+def _blocks(shapes: Mapping[str, Shape], stage: str) -> int:
+    """Number of blocks of a stage, from the highest index."""
+    found = (re.match(rf'{stage}\.(\d+)\.', name) for name in shapes)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
 def _resnet(shapes: Mapping[str, Shape]) -> Encoder:
-    counts = [0, 0, 0, 0]
-    for name in shapes:
-        if match := re.match(r'layer([1-4])\.(\d+)\.', name):
-            stage = int(match[1]) - 1
-            counts[stage] = max(counts[stage], int(match[2]) + 1)
-    bottleneck = any(re.search(r'layer\d\.\d+\.conv3\.', name) for name in shapes)
-    depth = RESNET_BLOCKS.get((bottleneck, tuple(counts)))
+    blocks = tuple(_blocks(shapes, rf'layer{stage}') for stage in (1, 2, 3, 4))
+    bottleneck = any(re.match(r'layer\d\.\d+\.conv3\.', name) for name in shapes)
+    depth = (BOTTLENECK if bottleneck else BASIC).get(blocks)
     if depth is None:
         raise CheckpointError(
-            f'{tuple(counts)} {"bottleneck" if bottleneck else "basic"} blocks are '
-            'those of no ResNet-18, 34, 50, 101 or 152'
+            f'{blocks} {"bottleneck" if bottleneck else "basic"} blocks are those of '
+            'no ResNet-18, 34, 50, 101 or 152'
         )
     deep_stem = any(name.startswith('stem.') for name in shapes)
     avg_down = any('.downsample.2.' in name for name in shapes)
@@ -107,8 +99,7 @@ def _shufflenet(shapes: Mapping[str, Shape]) -> Encoder:
 
 def _so_vit(shapes: Mapping[str, Shape]) -> Encoder:
     dim = _size(shapes, 'cls_token', 2)
-    blocks = [int(m[1]) for n in shapes if (m := re.match(r'blocks\.(\d+)\.', n))]
-    depth = max(blocks, default=-1) + 1
+    depth = _blocks(shapes, 'blocks')
     hidden = _size(shapes, 'blocks.0.mlp.fc1.weight')
     side = round((_size(shapes, 'pos_embed', 1) - 1) ** 0.5)
     for name, arch in ARCHES.items():
@@ -123,12 +114,10 @@ def _so_vit(shapes: Mapping[str, Shape]) -> Encoder:
 def model_shapes(
     config: dict[str, Any], shapes: Mapping[str, Shape], to: str
 ) -> dict[str, Shape]:
-    """Names and shapes of all tensors of a model.
+    """Names and shapes of all tensors of a model, from the config of its encoder.
 
-    Args:
-        config: Config of its encoder, whose names begin with ``backbone.`` here.
-        shapes: Shapes in the checkpoint. The sizes of the heads are read from them.
-        to: ``'encoder'``, ``'classifier'`` or ``'detector'``.
+    ``shapes`` are those in the checkpoint, of which the sizes of the heads are read;
+    ``to`` is ``'encoder'``, ``'classifier'`` or ``'detector'``.
 
     Raises:
         CheckpointError: A size cannot be read, or the framework is not installed.
@@ -146,13 +135,13 @@ def model_shapes(
                 parts |= _classifier(shapes, backbone.out_channels[-1])
     except ImportError as error:
         raise CheckpointError(str(error)) from error
-    expected = {
-        f'{prefix}.{name}': tuple(tensor.shape)
+    tensors = {
+        f'{prefix}.{name}': tensor
         for prefix, part in parts.items()
         for name, tensor in part.state_dict().items()
     }
-    new = names_of_mmdet(expected)
-    expected = {new[name]: shape for name, shape in expected.items()}
+    new = names_of_mmdet(tensors)
+    expected = {new[name]: tuple(tensor.shape) for name, tensor in tensors.items()}
     if to == 'classifier':
         # a trained dropout or normalization of the covariance has tensors of its own
         own = ('neck.dropout.', 'neck.normalization.')
@@ -165,44 +154,26 @@ def _classifier(shapes: Mapping[str, Shape], channels: int) -> dict[str, nn.Modu
     if 'head.cls_fc.weight' in shapes or 'neck.wr.weight' in shapes:
         pooled = _size(shapes, 'head.visual_fc.weight', 1)
         heads, dims = token_heads(pooled, _size(shapes, 'neck.wr.weight'))
-        trained = 'neck.normalization.start' in shapes
         classes = _size(shapes, 'head.cls_fc.weight')
         return {
-            'neck': MODELS.build(
-                dict(
-                    type='mmgcp.MultiHeadCrossCovariancePooling',
-                    in_channels=channels,
-                    num_heads=heads,
-                    head_dims=dims,
-                    normalization=dict(type='svPN') if trained else None,
-                )
-            ),
+            'neck': MultiHeadCrossCovariancePooling(channels, heads, dims),
             'head.cls_fc': nn.Linear(channels, classes),
             'head.visual_fc': nn.Linear(pooled, classes),
         }
     classes = _size(shapes, 'head.fc.weight')
     if not any(name.startswith('neck.reduction.') for name in shapes):
         return {'head.fc': nn.Linear(channels, classes)}
-    neck = MODELS.build(
-        dict(
-            type='mmgcp.GlobalCovariancePooling',
-            in_channels=channels,
-            reduced_channels=_size(shapes, 'neck.reduction.conv.weight'),
-        )
-    )
+    reduced = _size(shapes, 'neck.reduction.conv.weight')
+    neck = GlobalCovariancePooling(channels, reduced)
     return {'neck': neck, 'head.fc': nn.Linear(neck.out_channels, classes)}
 
 
 def token_heads(pooled: int, rows: int) -> tuple[int, int]:
     """Heads and channels per head of a cross-covariance pooling.
 
-    Args:
-        pooled: Length of the second-order vector, heads times channels squared.
-        rows: Outputs of the projection: heads times channels, three times in files of
-            DropCov (one is never read) and twice otherwise.
-
-    Raises:
-        CheckpointError: No pooling has these sizes.
+    ``pooled`` is the length of the second-order vector, heads times channels squared.
+    ``rows`` is the number of outputs of the projection: heads times channels, three
+    times in files of DropCov (one is never read) and twice otherwise.
     """
     # No published number of heads is a multiple of 9, for which both would fit.
     for groups in (3, 2):
@@ -219,16 +190,10 @@ def token_heads(pooled: int, rows: int) -> tuple[int, int]:
 def _detector(shapes: Mapping[str, Shape], channels: list) -> dict[str, nn.Module]:
     """FPN, RPN, box head and, where there is one, mask head of mmdet."""
     width = _size(shapes, 'neck.lateral_convs.0.conv.weight')
-    anchors = dict(
-        type='AnchorGenerator', scales=[8], ratios=[0.5, 1, 2], strides=[4] * 5
-    )
+    # three per position, the ratios of which do not matter here
+    anchors = dict(type='AnchorGenerator', scales=[8], ratios=[1] * 3, strides=[4] * 5)
     box, mask = 'roi_head.bbox_head', 'roi_head.mask_head'
-    boxes = dict(
-        in_channels=width,
-        fc_out_channels=_size(shapes, f'{box}.shared_fcs.0.weight'),
-        num_classes=_size(shapes, f'{box}.fc_cls.weight') - 1,
-        reg_class_agnostic=_size(shapes, f'{box}.fc_reg.weight') == 4,
-    )
+    classes = _size(shapes, f'{box}.fc_cls.weight') - 1
     configs = {
         'neck': dict(
             type='mmdet.FPN', in_channels=channels, out_channels=width, num_outs=5
@@ -239,13 +204,19 @@ def _detector(shapes: Mapping[str, Shape], channels: list) -> dict[str, nn.Modul
             feat_channels=width,
             anchor_generator=anchors,
         ),
-        box: dict(type='mmdet.Shared2FCBBoxHead', **boxes),
+        box: dict(
+            type='mmdet.Shared2FCBBoxHead',
+            in_channels=width,
+            fc_out_channels=_size(shapes, f'{box}.shared_fcs.0.weight'),
+            num_classes=classes,
+            reg_class_agnostic=_size(shapes, f'{box}.fc_reg.weight') == 4,
+        ),
     }
     if any(name.startswith(mask) for name in shapes):
         configs[mask] = dict(
             type='mmdet.FCNMaskHead',
             in_channels=width,
             conv_out_channels=_size(shapes, f'{mask}.convs.0.conv.weight'),
-            num_classes=boxes['num_classes'],
+            num_classes=classes,
         )
     return {prefix: MODELS.build(config) for prefix, config in configs.items()}

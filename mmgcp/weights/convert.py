@@ -15,21 +15,10 @@ from .layouts import KeyReport, Layout, detect_layout
 from .metadata import declared_settings
 from .reading import model_tensors, read_checkpoint
 
-IMAGENET_INPUT = dict(
-    mean='[123.675, 116.28, 103.53]', std='[58.395, 57.12, 57.375]', to_rgb='true'
-)
-
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion wrote.
-
-    Attributes:
-        path: The file.
-        sha256: Its digest.
-        report: Fate of every tensor.
-        meta: Metadata in the file.
-    """
+    """What a conversion wrote: the file, its digest and metadata, and the report."""
 
     path: Path
     sha256: str
@@ -96,8 +85,6 @@ def convert_checkpoint(
         raise KeyMismatchError(
             f'{src} (layout {layout.name}): {problems}\n{report.text()}'
         )
-    if not tensors:
-        raise KeyMismatchError(f'{src} (layout {layout.name}): no encoder in it')
     names = names_of_mmpretrain(tensors) if to == 'classifier' else {}
     if to == 'encoder':
         names = {name: name.removeprefix('backbone.') for name in tensors}
@@ -105,7 +92,6 @@ def convert_checkpoint(
     tensors = {names.get(n, n): t.detach().clone() for n, t in tensors.items()}
     meta = {
         **layout.meta,
-        **(IMAGENET_INPUT if layout.published_input else {}),
         **settings,
         'target': to,
         'layout': layout.name,
@@ -125,20 +111,14 @@ def _drop_rest(tensors: dict[str, torch.Tensor], report: KeyReport) -> None:
     for old, new in list(report.kept.items()):
         if not new.startswith('backbone.'):
             del tensors[new], report.kept[old]
-            report.dropped['not part of the encoder'].append(old)
+            report.dropped.append(old)
     report.changed.clear()
 
 
 def _check(tensors: dict[str, torch.Tensor], report: KeyReport, to: str) -> str:
     """Hold the renamed tensors against the network they belong to; return its name."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    found = recognize(
-        {
-            name.removeprefix('backbone.'): shape
-            for name, shape in shapes.items()
-            if name.startswith('backbone.')
-        }
-    )
+    found = recognize(shapes)
     if found is None:
         return 'not checked'
     architecture, config = found
@@ -147,7 +127,7 @@ def _check(tensors: dict[str, torch.Tensor], report: KeyReport, to: str) -> str:
     if not counters & tensors.keys():
         for name in sorted(counters):
             tensors[name] = torch.zeros((), dtype=torch.long)
-            report.added['counter older files lack, set to 0'].append(name)
+            report.added.append(name)
     report.missing += [name for name in expected if name not in tensors]
     for name, shape in shapes.items():
         if name not in expected:
@@ -169,7 +149,8 @@ def _pooling_head(
         return 'gap' if 'classifier' in layout.targets else 'unknown'
     if 'neck.dropout.importance.weight' in tensors:
         return 'dropcov'
-    named = settings.get('normalization', '').rpartition('.')[2]
+    if layout.name != 'mmpretrain':
+        return 'isqrt'
+    named = settings.get('normalization', 'gcp').rpartition('.')[2]
     known = {'NewtonSchulz': 'isqrt', 'MatrixPower': 'mpn'}
-    default = 'gcp' if layout.name == 'mmpretrain' else 'isqrt'
-    return layout.meta.get('pooling_head', known.get(named, named.lower() or default))
+    return known.get(named, named.lower())

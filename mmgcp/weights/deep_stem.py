@@ -18,10 +18,6 @@ _SHORTCUT = {
 }
 
 
-def _pools(names: Collection[str]) -> bool:
-    return any('layer2.0.downsample.2.' in name for name in names)
-
-
 def _renamed(names: Collection[str], prefixes: Mapping[str, str]) -> dict[str, str]:
     result = {}
     for name in names:
@@ -32,16 +28,21 @@ def _renamed(names: Collection[str], prefixes: Mapping[str, str]) -> dict[str, s
     return result
 
 
+def _has(names: Collection[str], layer: str) -> bool:
+    return any(layer in name for name in names)
+
+
 def names_of_mmdet(names: Collection[str]) -> dict[str, str]:
     """New name of every tensor of mmpretrain, the same name for all others."""
-    first = 'layer1.0.downsample.0.weight'
-    shifted = _pools(names) and (first in names or f'backbone.{first}' in names)
-    return _renamed(names, {**_STEM, **(_SHORTCUT if shifted else {})})
+    pools = _has(names, 'layer2.0.downsample.2.')
+    shifted = pools and _has(names, 'layer1.0.downsample.0.')
+    return _renamed(names, _STEM | _SHORTCUT if shifted else _STEM)
 
 
 def names_of_mmpretrain(names: Collection[str]) -> dict[str, str]:
     """The opposite of :func:`names_of_mmdet`."""
-    prefixes = {**_STEM, **(_SHORTCUT if _pools(names) else {})}
+    pools = _has(names, 'layer2.0.downsample.2.')
+    prefixes = _STEM | _SHORTCUT if pools else _STEM
     return _renamed(names, {new: old for old, new in prefixes.items()})
 
 

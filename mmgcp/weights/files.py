@@ -17,14 +17,12 @@ from mmengine.logging import print_log
 from ..utils.files import replacing
 from .errors import CheckpointError
 
-_CHUNK = 1 << 20
-
 
 def file_sha256(path: str | Path) -> str:
     """Sha256 of a file, as ``sha256sum`` prints it."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -34,14 +32,8 @@ def save_atomically(
 ) -> tuple[Path, str]:
     """``torch.save`` that leaves either the whole file or none.
 
-    Args:
-        content: What to save.
-        path: The file.
-        hash_name: Put the first eight digits of the sha256 of the file into its name,
-            as ``torch.hub`` expects it.
-
-    Returns:
-        Path and sha256 of the file.
+    ``hash_name`` puts the first eight digits of the sha256 of the file into its name,
+    as ``torch.hub`` expects it. Returns path and sha256.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -61,11 +53,7 @@ def save_atomically(
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """Return the sha256 of a file.
-
-    Raises:
-        CheckpointError: It does not start with ``expected`` (8 digits or more).
-    """
+    """Return the sha256 of a file, which has to start with ``expected``."""
     found = file_sha256(path)
     pinned = found if expected is None else str(expected).lower()
     if len(pinned) < 8 or not found.startswith(pinned):
@@ -87,17 +75,15 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
             not the pinned one.
     """
     source = os.fspath(source)
-    parts = urllib.parse.urlsplit(source)
-    if parts.scheme == 'file':
-        if parts.netloc not in ('', 'localhost'):
-            raise CheckpointError(f'{source}: write file:///path, not file://host/path')
-        return Path(urllib.request.url2pathname(parts.path))
     if '://' not in source:
         return Path(source).expanduser()
+    parts = urllib.parse.urlsplit(source)
+    if parts.scheme == 'file' and parts.netloc in ('', 'localhost'):
+        return Path(urllib.request.url2pathname(parts.path))
     if parts.scheme not in ('http', 'https'):
         raise CheckpointError(
-            f'{source}: unknown scheme {parts.scheme!r}; give a path, file://, '
-            'http:// or https://'
+            f'{source}: no such kind of address; give a path, file:///path, http:// or '
+            'https://'
         )
     name = Path(urllib.parse.unquote(parts.path)).name or 'checkpoint'
     key = hashlib.sha256(source.encode()).hexdigest()[:16]

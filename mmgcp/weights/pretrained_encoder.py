@@ -33,13 +33,13 @@ class PretrainedEncoder:
     encoder was trained on, and leaves that as ``encoder_meta`` at the backbone.
 
     Args:
-        checkpoint (str): Path, ``file://`` or http(s) address of a file written by
+        checkpoint: Path, ``file://`` or http(s) address of a file written by
             ``tools/convert_checkpoint.py`` or of a model of mmpretrain, of which
             the part under ``backbone.`` is taken. Downloads are cached in
             ``$MMGCP_CACHE``, by default in the folder of ``torch.hub``.
-        sha256 (str, optional): Digest of the file, or at least its first 8 digits.
-        allow_missing (Sequence[str]): Names of tensors, or patterns with ``*``,
-            that may stay as the constructor made them. Defaults to none.
+        sha256: Digest of the file, or at least its first 8 digits.
+        allow_missing: Names of tensors, or patterns with ``*``, that may stay as the
+            constructor made them.
 
     Note:
         ``SwinTransformer`` and ``PyramidVisionTransformer`` of mmdet and
@@ -79,8 +79,9 @@ class PretrainedEncoder:
             if shared and any(fnmatchcase(name, p) for p in self.allow_missing)
         }
         fill(module, {**kept, **tensors}, str(path), type(module).__name__, _CONVERT)
+        self._keep(module)
         meta = declared_settings(content)
-        self._mark(module, meta)
+        module.encoder_meta = meta  # type: ignore[assignment]
         print_log(
             f'Encoder loaded from {self.checkpoint} (sha256 {digest}): {len(shared)} '
             f'of {len(own)} tensors. Pre-trained with pooling head '
@@ -91,7 +92,7 @@ class PretrainedEncoder:
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'PretrainedEncoder: {self.checkpoint}')
 
-    def _mark(self, module: Any, meta: dict[str, str]) -> None:
+    def _keep(self, module: Any) -> None:
         """Keep the frameworks from initializing the loaded values again."""
         cfg = getattr(module, 'init_cfg', None)
         if isinstance(cfg, list | tuple) and len(cfg) > 1:
@@ -109,4 +110,3 @@ class PretrainedEncoder:
         # last norms of mmpretrain's ResNet, position embeddings) ask for this type.
         if cfg:
             module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint)
-        module.encoder_meta = meta

@@ -92,19 +92,13 @@ _SAFE_PICKLE = SimpleNamespace(
 )
 
 
-def check_checkpoint(source: str | Path) -> None:
-    """Refuse what ``torch.load`` would misread, before anything slow is done.
-
-    Args:
-        source: Path of a checkpoint. An address is not looked at.
+def check_checkpoint(path: Path) -> None:
+    """Refuse what ``torch.load`` would misread.
 
     Raises:
         FileNotFoundError: There is no such file.
         CheckpointError: It is no checkpoint, or it is damaged.
     """
-    if '://' in str(source):
-        return
-    path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     if not path.is_file():
@@ -168,9 +162,6 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
         trust: Build every Python object of the file. This runs code chosen by
             whoever wrote the file.
 
-    Returns:
-        What was saved.
-
     Raises:
         FileNotFoundError: There is no such file.
         UntrustedCheckpointError: There is an object of another type in the file.
@@ -205,11 +196,8 @@ def model_tensors(
 ) -> dict[str, torch.Tensor]:
     """The named tensors of a model, whatever wraps them.
 
-    Args:
-        content: What a file holds: tensors by name, or these under ``state_dict`` or
-            ``model``, with or without the prefix ``module.`` of ``DataParallel``.
-        source: Its name, for messages.
-        ema: Take the exponential moving average of the weights that was trained along.
+    ``content`` holds them by name, or under ``state_dict`` or ``model``, with or
+    without the prefix ``module.`` of ``DataParallel``. ``ema`` takes averaged weights.
 
     Raises:
         CheckpointError: There are no such tensors, or values are not finite.
@@ -244,8 +232,7 @@ def model_tensors(
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if size > MAX_BYTES:
         raise CheckpointError(
-            f'{source}: its tensors take {size} bytes, more than the limit of '
-            f'{MAX_BYTES}'
+            f'{source}: its tensors take {size} bytes, more than the limit {MAX_BYTES}'
         )
     wrong = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if wrong:
@@ -257,13 +244,7 @@ def model_tensors(
 
 
 def encoder_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
-    """The tensors of the encoder alone, under its own names.
-
-    Whole models have them under the prefix ``backbone.``.
-
-    Raises:
-        CheckpointError: There are no such tensors, or values are not finite.
-    """
+    """The tensors of the encoder alone, in a whole model those of ``backbone``."""
     tensors = model_tensors(content, source)
     inside = {
         name.removeprefix('backbone.'): tensor

@@ -9,7 +9,7 @@ from mmgcp.registry import WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class TorchDefault:
-    """Initialize every layer as torch's constructors do, and nothing else.
+    """Initialize every layer as torch's constructors do.
 
     The published classifiers start like that, and the whole of ShuffleNetV2.
     mmpretrain's own initialization of both differs by factors of up to three.
@@ -19,9 +19,8 @@ class TorchDefault:
         for layer in module.modules():
             if hasattr(layer, 'reset_parameters'):
                 layer.reset_parameters()
+            # no initialization of its own afterwards, such as that of ConvModule
             if hasattr(layer, 'init_weights'):
                 layer.is_init = True
-        # mmpretrain's ShuffleNetV2 initializes more afterwards, but not for this type.
-        module.init_cfg = dict(type='Pretrained', checkpoint='')
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info='TorchDefault')

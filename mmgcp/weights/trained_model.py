@@ -1,14 +1,12 @@
 """A model from a config and a checkpoint, filled to the last tensor."""
 
 import copy
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -16,7 +14,6 @@ from torch import nn
 from ..utils.config import enter_scope, framework_of, required
 from .errors import KeyMismatchError
 from .files import local_file
-from .reading import check_checkpoint as check_checkpoint
 from .reading import encoder_tensors, model_tensors, read_checkpoint
 
 NO_CHECKPOINT = 'none'
@@ -48,17 +45,6 @@ def build_untrained(config: Config) -> nn.Module:
     return model
 
 
-def _initialize(model: nn.Module) -> None:
-    """Random weights, without mmengine's list of what became of each tensor."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        model.init_weights()
-    finally:
-        logger.setLevel(level)
-
-
 def load_trained_model(
     config: Config,
     checkpoint: str | Path,
@@ -83,12 +69,7 @@ def load_trained_model(
         KeyMismatchError: Names or shapes differ from those of the model.
     """
     model = build_untrained(config)
-    if str(checkpoint) == NO_CHECKPOINT:
-        _initialize(model)
-    else:
-        path = str(local_file(checkpoint))
-        tensors = model_tensors(read_checkpoint(path, trust=trust), path)
-        fill(model, tensors, path, str(config.filename))
+    _load(model, checkpoint, trust, model_tensors, str(config.filename))
     return model.to(device).eval()
 
 
@@ -101,13 +82,19 @@ def load_trained_encoder(
         KeyMismatchError: Names or shapes differ from those of the backbone.
     """
     encoder = cast(nn.Module, build_untrained(config).backbone)
-    if str(checkpoint) == NO_CHECKPOINT:
-        _initialize(encoder)
-    else:
-        path = str(local_file(checkpoint))
-        tensors = encoder_tensors(read_checkpoint(path, trust=trust), path)
-        fill(encoder, tensors, path, f'the backbone of {config.filename}')
+    target = f'the backbone of {config.filename}'
+    _load(encoder, checkpoint, trust, encoder_tensors, target)
     return encoder.eval()
+
+
+def _load(
+    module: Any, checkpoint: str | Path, trust: bool, select: Callable, target: str
+) -> None:
+    if str(checkpoint) == NO_CHECKPOINT:
+        module.init_weights()
+        return
+    path = str(local_file(checkpoint))
+    fill(module, select(read_checkpoint(path, trust=trust), path), path, target)
 
 
 def fill(
@@ -120,8 +107,7 @@ def fill(
     """Copy tensors into a module, all of them or an error.
 
     Raises:
-        KeyMismatchError: Names or shapes differ. The message says which ones, what
-            ``source`` and ``target`` are, and with ``hint`` the way out.
+        KeyMismatchError: Names or shapes differ.
     """
     try:
         module.load_state_dict(tensors)

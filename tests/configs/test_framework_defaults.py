@@ -126,6 +126,7 @@ PAIRS = [
         'shufflenet-v2-1x_16xb64_in1k',
         {
             **TORCH,
+            'model.backbone.type': 'leaves the initialization to init_cfg',
             'model.backbone.init_cfg.type': 'as torch makes it, as published',
             'auto_scale_lr.enable': 'spelled out',
             'optim_wrapper.paramwise_cfg.*': 'the paper decays the norms too',

@@ -115,7 +115,7 @@ def test_every_output_is_that_of_the_old_detector(tmp_path, old):
     assert result.meta['layout'] == 'mmdet-1.x'
     assert result.meta['mean'] == '[1.0, 2.0, 3.0]'
     assert result.meta['box_coder'] == 'mmdet.LegacyDeltaXYWHBBoxCoder'
-    assert len(result.report.changed['outputs of the background cut']) == 4
+    assert len(result.report.changed) == 6
     new = _new_detector()
     new.load_state_dict(
         torch.load(result.path, weights_only=True)['state_dict'], strict=True
@@ -147,7 +147,7 @@ def test_encoder_of_an_old_detector(tmp_path, old):
     names = torch.load(result.path, weights_only=True)['state_dict']
     assert set(names) == set(old.backbone.state_dict())
     assert result.meta['pooling_head'] == 'unknown'
-    assert result.report.changed == {}
+    assert not result.report.changed
     with pytest.raises(CheckpointError, match='encoder or detector, not to a class'):
         convert_checkpoint(src, tmp_path / 'd.pth', to='classifier')
 
@@ -184,7 +184,7 @@ def test_box_deltas_for_all_classes_in_one_stay(tmp_path, old):
         ),
         (
             lambda t: t | {'bbox_head.shared_convs.0.conv.weight': torch.ones(1)},
-            'unexpected: bbox_head.shared_convs.0.conv.weight',
+            'unexpected: roi_head.bbox_head.shared_convs.0.conv.weight',
         ),
         (
             lambda t: {k: v for k, v in t.items() if k != 'neck.fpn_convs.2.conv.bias'},

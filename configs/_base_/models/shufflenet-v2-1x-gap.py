@@ -2,7 +2,9 @@
 model = dict(
     type='ImageClassifier',
     backbone=dict(
-        type='ShuffleNetV2', widen_factor=1.0, init_cfg=dict(type='mmgcp.TorchDefault')
+        type='mmgcp.GCPShuffleNetV2',
+        widen_factor=1.0,
+        init_cfg=dict(type='mmgcp.TorchDefault'),
     ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(

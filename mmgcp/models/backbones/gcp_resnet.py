@@ -38,8 +38,7 @@ class GCPResNet(FrameworkModule):
 
     The state-dict keys are those of the framework's ``ResNet`` in all three, and
     ``stride`` is that ``ResNet`` to the last bit. The dilated form of segmentation
-    (``strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)``) has a last stage that keeps
-    the resolution: it is ``native``.
+    (``strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)``) is ``native``.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
@@ -56,9 +55,8 @@ class GCPResNet(FrameworkModule):
             ``strides`` or ``num_stages``.
 
     Note:
-        The papers do not give the kernel of the max-pooling. It is 3 x 3 with
-        stride 2 and padding 1 as in the stem of the network: the maps then have
-        the sizes of the strided form for every input size.
+        The papers do not give the kernel of the max-pooling. Here it is 3 x 3 with
+        padding 1 as in the stem: the maps then have the sizes of the strided form.
     """
 
     framework_base = 'ResNet'
@@ -96,23 +94,19 @@ class GCPResNet(FrameworkModule):
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Stride of each map that :meth:`forward` returns."""
-        strides = [
-            self.stem_stride * math.prod(self.strides[: i + 1])
-            for i in range(self.num_stages)
-        ]
+        stages = list(self.strides)
         if self.last_stage == 'maxpool':
-            strides[3] *= 2
-        return tuple(strides[i] for i in self.out_indices)
+            stages[3] *= 2
+        stem = self.stem_stride
+        return tuple(stem * math.prod(stages[: i + 1]) for i in self.out_indices)
 
     def extra_repr(self) -> str:
         return f'last_stage={self.last_stage!r}, framework={self.framework!r}'
 
 
 def _pool_first(stage: nn.Sequential) -> None:
-    """Put max-pooling in front of the blocks of a stage, which keep their names.
-
-    Not a hook: torch.compile of torch 2.1 leaves hooks of inner modules out.
-    """
+    """Put max-pooling in front of the blocks of a stage, which keep their names."""
+    # Not a hook: torch.compile of torch 2.1 leaves hooks of inner modules out.
     blocks = list(stage.named_children())
     for name, _ in blocks:
         delattr(stage, name)

@@ -7,6 +7,7 @@ parameters: mmpretrain has to be installed beside them.
 
 from typing import Any
 
+from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmgcp.models.framework import FrameworkModule
@@ -26,11 +27,9 @@ class _FromMmpretrain(FrameworkModule):
 
 @MODELS.register_module()
 class GCPMobileNetV2(_FromMmpretrain):
-    """mmpretrain's MobileNetV2, in any framework.
+    """mmpretrain's `MobileNetV2 <https://arxiv.org/abs/1801.04381>`_, in any framework.
 
-    `MobileNetV2: Inverted Residuals and Linear Bottlenecks
-    <https://arxiv.org/abs/1801.04381>`_. Levels by ``out_indices``, at
-    ``widen_factor=1``:
+    Levels by ``out_indices``, at ``widen_factor=1``:
 
     ====== ============ ======== ======
     index  module       channels stride
@@ -63,11 +62,9 @@ class GCPMobileNetV2(_FromMmpretrain):
 
 @MODELS.register_module()
 class GCPShuffleNetV2(_FromMmpretrain):
-    """mmpretrain's ShuffleNetV2, in any framework.
+    """mmpretrain's `ShuffleNetV2 <https://arxiv.org/abs/1807.11164>`_, anywhere.
 
-    `ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design
-    <https://arxiv.org/abs/1807.11164>`_. Levels by ``out_indices``, at
-    ``widen_factor=1``:
+    Levels by ``out_indices``, at ``widen_factor=1``:
 
     ====== =============== ======== ======
     index  module          channels stride
@@ -92,6 +89,14 @@ class GCPShuffleNetV2(_FromMmpretrain):
     def __init__(self, *args: Any, with_stem: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.with_stem = with_stem
+
+    def init_weights(self) -> None:
+        """Initialize as ``init_cfg`` says; without one as mmpretrain does."""
+        if self.init_cfg:
+            # mmpretrain's method would draw the convolutions again.
+            BaseModule.init_weights(self)
+        else:
+            super().init_weights()
 
     @property
     def out_channels(self) -> tuple[int, ...]:

@@ -38,15 +38,12 @@ OUT_TYPES = ('raw', 'cls_token', 'featmap')
 class SoViT(BaseModule):
     """Vision transformer with a convolutional token embedding.
 
-    `So-ViT: Mind Visual Tokens for Vision Transformer
-    <https://arxiv.org/abs/2104.10935>`_, the encoder behind the rows "DeiT-S" and
-    "T2T-ViT-14" of DropCov: token embedding at stride 16, class token, fixed
+    `So-ViT <https://arxiv.org/abs/2104.10935>`_, the encoder behind the rows "DeiT-S"
+    and "T2T-ViT-14" of DropCov: token embedding at stride 16, class token, fixed
     sinusoidal position embedding, pre-norm blocks without bias in ``qkv``, final
     norm. It needs no framework and is the same in all three.
 
-    State-dict keys are those of the published files: ``cls_token``, ``pos_embed``,
-    ``visual_tokens.tokens.{stem,stage,transition}.*``,
-    ``blocks.{i}.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*`` and ``norm.*``.
+    State-dict keys are those of the published files.
 
     For dense tasks (``out_type='featmap'``) the levels are the outputs of the blocks
     ``out_indices``. Each goes through the final norm and is rescaled by ``scales``
@@ -67,16 +64,14 @@ class SoViT(BaseModule):
             those at one, two, three and four quarters of the depth.
         scales: Scale of each level of ``'featmap'``, a power of two.
         match_released_code: Token embedding without norms inside its dense blocks,
-            as in all published weights (see
-            :func:`~mmgcp.models.backbones.sovit_layers.token_embedding`). False adds
-            the batch norms that the authors meant.
+            as in all published weights. False adds the batch norms that the authors
+            meant.
         drop_path_rate: Stochastic depth of the last block.
         frozen_stages: 0 freezes token embedding, class token and positions, ``i``
             the first ``i`` blocks as well, all of them and the final norm when it is
             their number, -1 nothing.
         norm_eval: Keep the batch norms of the token embedding in evaluation mode.
         with_cp: Checkpoint the blocks to save memory.
-        init_cfg: Initialization.
         official: The old name of ``match_released_code``.
 
     Raises:
@@ -138,8 +133,8 @@ class SoViT(BaseModule):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         trunc_normal_(self.cls_token, std=0.02)
         self.grid = (img_size // STRIDE, img_size // STRIDE)
-        length = 1 + self.grid[0] * self.grid[1]
-        self.register_buffer('pos_embed', sinusoidal_positions(length, self.embed_dims))
+        positions = sinusoidal_positions(1 + self.grid[0] ** 2, self.embed_dims)
+        self.register_buffer('pos_embed', positions)
         self.blocks = nn.ModuleList(
             TokenBlock(
                 self.embed_dims,
@@ -177,16 +172,13 @@ class SoViT(BaseModule):
             else:
                 x = block(x)
             if i in self.out_indices:
-                outs.append(self._output(self.norm(x), size, len(outs)))
-        return tuple(outs)
-
-    def _output(self, x: Tensor, size: tuple[int, int], level: int) -> Tensor:
+                outs.append(self.norm(x))
         if self.out_type == 'raw':
-            return x
+            return tuple(outs)
         if self.out_type == 'cls_token':
-            return x[:, 0]
-        grid = x[:, 1:].transpose(1, 2).unflatten(2, size)
-        return rescale(grid.contiguous(), self.scales[level])
+            return tuple(out[:, 0] for out in outs)
+        grids = [out[:, 1:].transpose(1, 2).unflatten(2, size) for out in outs]
+        return tuple(map(rescale, grids, self.scales))
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

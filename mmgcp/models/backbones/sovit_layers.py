@@ -1,8 +1,6 @@
 """Token embedding, transformer block and positions of So-ViT.
 
-`So-ViT: Mind Visual Tokens for Vision Transformer
-<https://arxiv.org/abs/2104.10935>`_. The names of the submodules are those of the
-published state dicts.
+The names of the submodules are those of the published state dicts.
 """
 
 from collections import OrderedDict
@@ -21,8 +19,7 @@ def _named(**modules: nn.Module) -> nn.Sequential:
 class DenseBlock(nn.Module):
     """DenseNet block: each layer sees the maps of all layers before it.
 
-    A layer is a 1 x 1 and a 3 x 3 convolution that adds ``growth`` channels. See
-    :func:`token_embedding` for the other arguments.
+    A layer is a 1 x 1 and a 3 x 3 convolution that adds ``growth`` channels.
     """
 
     def __init__(
@@ -72,13 +69,9 @@ def token_embedding(
     A 3 x 3 convolution and max-pooling, three DenseNet blocks of 6 layers with
     growth 16, each with a transition to 128 channels, and a 1 x 1 convolution.
 
-    Args:
-        embed_dims: Channels of a token.
-        match_released_code: No norms inside the dense blocks. The published code
-            means batch norm and ReLU there, but the library it takes the block from
-            (timm 0.3 and 0.4) puts a bare ReLU in that place, and so do all
-            published weights.
-        with_cp: Checkpoint the dense blocks to save memory.
+    ``match_released_code`` leaves out the norms inside the dense blocks. The published
+    code means batch norm and ReLU there, but the library it takes the block from
+    (timm 0.3 and 0.4) puts a bare ReLU in that place, and so do all published weights.
     """
     width, layers, growth, narrow = 64, 6, 16, 128
     stem = nn.Sequential(
@@ -117,11 +110,7 @@ class TokenAttention(nn.Module):
 
 
 class TokenBlock(nn.Module):
-    """Pre-norm transformer block: attention, then two linear layers.
-
-    ``mlp_ratio`` is the number of hidden channels per channel, ``drop_path_rate``
-    the rate of stochastic depth.
-    """
+    """Pre-norm transformer block: attention, then two linear layers."""
 
     def __init__(
         self, embed_dims: int, num_heads: int, mlp_ratio: float, drop_path_rate: float
@@ -160,10 +149,9 @@ def sinusoidal_positions(number: int, channels: int) -> Tensor:
 def interpolate_positions(
     positions: Tensor, grid: tuple[int, int], size: tuple[int, int]
 ) -> Tensor:
-    """Interpolate a position embedding to another grid, bicubic.
+    """Interpolate positions ``(1, 1 + H * W, C)`` of a grid to another size, bicubic.
 
-    Maps ``(1, 1 + H * W, C)`` of the grid ``(H, W)``, the class token first, to
-    ``(1, 1 + H' * W', C)`` of the size ``(H', W')``.
+    The first one, that of the class token, stays.
     """
     if size == grid:
         return positions

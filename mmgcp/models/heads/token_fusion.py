@@ -20,7 +20,6 @@ class TokenFusionHead(FrameworkModule):
     ``classifier.cls_fc`` is ``cls_fc`` and ``classifier.visual_fc`` is ``visual_fc``.
 
     Args:
-        num_classes: Number of classes.
         in_channels: Channels ``C`` of the class token.
         second_order_channels: Length ``K`` of the vector, ``num_heads *
             head_dims^2`` of the neck.
@@ -28,7 +27,6 @@ class TokenFusionHead(FrameworkModule):
             weights), ``'concat'`` classifies both in one vector, ``'aggre_all'``
             classifies the second-order vector alone, to which the neck then adds the
             class token (``pool_cls_token=True``).
-        init_cfg: Initialization.
         **kwargs: Arguments of mmpretrain's ``ClsHead``: ``loss``, ``topk``,
             ``cal_acc``.
 
@@ -58,9 +56,9 @@ class TokenFusionHead(FrameworkModule):
         if fusion == 'sum_fc':
             self.cls_fc = nn.Linear(in_channels, num_classes)
             self.visual_fc = nn.Linear(second_order_channels, num_classes)
-            return
-        both = in_channels if fusion == 'concat' else 0
-        self.fc = nn.Linear(both + second_order_channels, num_classes)
+        else:
+            both = in_channels if fusion == 'concat' else 0
+            self.fc = nn.Linear(both + second_order_channels, num_classes)
 
     def pre_logits(self, feats: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The class token ``(B, C)`` and the vector ``(B, K)`` as they come."""

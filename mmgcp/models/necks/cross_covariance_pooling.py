@@ -23,8 +23,6 @@ class MultiHeadCrossCovariancePooling(BaseModule):
 
     Args:
         in_channels: Channels of a token.
-        num_heads: Number of heads.
-        head_dims: Channels per head.
         normalization: Normalization of each matrix, such as ``dict(type='svPN')``;
             none in DropCov.
         drop_rate: Rate of the dropout in front of the covariance, one mask for both
@@ -38,7 +36,6 @@ class MultiHeadCrossCovariancePooling(BaseModule):
             mean it subtracts is one number per sample and head, not one per
             channel, so that the result is no covariance. (2) acts at inference:
             published weights need True. Use False for training without them.
-        init_cfg: Initialization.
         official: The old name of ``match_released_code``.
 
     Raises:

@@ -35,14 +35,10 @@ class GlobalCovariancePooling(BaseModule):
     Args:
         in_channels: Channels of the last feature map.
         reduced_channels: Channels ``r`` that the covariance is taken of.
-        normalization: Normalization of the covariance.
-        dropout: Channel dropout in front of the covariance.
         drop_rate: Rate of a dropout of the vector's entries besides, 0.2 in the
             published MobileNetV2.
-        norm_cfg: Norm of the reduction.
         act_cfg: Activation of the reduction, ``ReLU6`` in the published MobileNetV2
             and ShuffleNetV2.
-        init_cfg: Initialization of the reduction.
 
     Raises:
         ConfigValueError: A type is not registered.

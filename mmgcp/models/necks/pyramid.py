@@ -18,11 +18,8 @@ from mmgcp.registry import MODELS
 class PyramidNeck(BaseModule):
     """One module for each chosen level of a pyramid; the other levels pass.
 
-    Args:
-        name: Name of the list of modules, the first part of their state-dict keys.
-        in_channels: Channels of each level.
-        levels: Levels to act on, None for all.
-        build: Makes the module of a level from its channels.
+    ``build`` makes it from the channels of the level. The modules are in a list called
+    ``name``, the first part of their state-dict keys.
 
     Raises:
         ConfigValueError: ``levels`` names one that does not exist.
@@ -122,13 +119,11 @@ class SecondOrderAttention(PyramidNeck):
     as a chain::
 
         neck=[
-            dict(type='mmgcp.SecondOrderAttention',
-                 in_channels=[256, 512, 1024, 2048]),
-            dict(type='FPN', in_channels=[256, 512, 1024, 2048], ...),
+            dict(type='mmgcp.SecondOrderAttention', in_channels=[256, 512, 1024]),
+            dict(type='FPN', in_channels=[256, 512, 1024], ...),
         ]
 
-    The parameters of the second are then called ``neck.1.*``. A fresh module is the
-    identity to the last bit.
+    The parameters of the second are then called ``neck.1.*``.
 
     Args:
         in_channels: Channels of each level.
@@ -163,8 +158,7 @@ class AdaptiveChannelDropout(PyramidNeck):
     In training each level goes through :class:`mmgcp.layers.DropCov`
     (`DropCov <https://openreview.net/forum?id=QLGuUwDx4S>`_): the rate follows how
     well the importance of the channels matches the row sums of their covariance. It
-    fits where ``mmgcp.SecondOrderAttention`` fits, usually between encoder and FPN;
-    see there for the chain of necks.
+    fits where ``mmgcp.SecondOrderAttention`` fits, usually between encoder and FPN.
 
     Args:
         in_channels: Channels of each level.

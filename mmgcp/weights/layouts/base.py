@@ -1,7 +1,6 @@
 """What a checkpoint layout has to say about itself, and the report on a conversion."""
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -10,10 +9,12 @@ import torch
 from ..errors import first_names
 
 Tensors = dict[str, torch.Tensor]
+Rule = tuple[str, str]
 
-
-def _by_reason() -> defaultdict[str, list[str]]:
-    return defaultdict(list)
+_REASONS = {
+    'dropped': 'not part of the encoder: ',
+    'added': 'counter older files lack, set to 0: ',
+}
 
 
 @dataclass
@@ -21,9 +22,9 @@ class KeyReport:
     """Fate of every name of the source and of every name of the result."""
 
     kept: dict[str, str] = field(default_factory=dict)  # old name to new one
-    dropped: dict[str, list[str]] = field(default_factory=_by_reason)
-    added: dict[str, list[str]] = field(default_factory=_by_reason)
-    changed: dict[str, list[str]] = field(default_factory=_by_reason)  # values
+    dropped: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)  # with what became of the values
     unexpected: list[str] = field(default_factory=list)  # in the source only
     missing: list[str] = field(default_factory=list)  # in the model only
     mismatched: list[str] = field(default_factory=list)  # of another shape
@@ -50,17 +51,14 @@ class KeyReport:
         """The report as printed: counts by fate, and all names when verbose."""
         renamed = [f'{old} -> {new}' for old, new in self.renamed.items()]
         taken = [old for old in self.kept if old not in self.renamed]
-        fates = {'taken': {'': taken}, 'renamed': {'': renamed}}
-        fates |= {fate: getattr(self, fate) for fate in ('dropped', 'added', 'changed')}
-        for fate in ('unexpected', 'missing', 'mismatched'):
-            fates[fate] = {'': getattr(self, fate)}
+        fates = {'taken': taken, 'renamed': renamed, **vars(self)}
+        del fates['kept']
         lines = []
-        for fate, reasons in fates.items():
-            lines.append(f'{fate:11} {sum(map(len, reasons.values())):5d}')
-            for reason, names in reasons.items():
-                if names and (verbose or fate != 'taken'):
-                    shown = first_names(names, len(names) if verbose else 3)
-                    lines.append(f'    {reason}{": " if reason else ""}{shown}')
+        for fate, names in fates.items():
+            lines.append(f'{fate:11} {len(names):5d}')
+            if names and (verbose or fate != 'taken'):
+                shown = first_names(names, len(names) if verbose else 3)
+                lines.append(f'    {_REASONS.get(fate, "")}{shown}')
         return '\n'.join(lines)
 
 
@@ -68,19 +66,24 @@ class KeyReport:
 class Layout:
     """A way in which somebody published weights.
 
-    ``rules`` are pairs of a regular expression for a whole name of the source, and the
-    name in a model of mmpretrain or mmdet, with ``\\1`` for groups. The first one that
-    fits a name decides. ``finish`` changes values once all names are translated.
+    A file has this layout when a name in it begins with each of the regular
+    expressions ``signs``. ``rules`` are pairs of a regular expression for a whole name
+    of the source, and the name in a model of mmpretrain or mmdet, with ``\\1`` for
+    groups. The first one that fits a name decides. ``finish`` changes values once all
+    names are translated.
     """
 
     name: str
-    matches: Callable[[Collection[str]], bool]
-    rules: tuple[tuple[str, str], ...]
+    signs: tuple[str, ...]
+    rules: tuple[Rule, ...]
     description: str
     finish: Callable[[Tensors, KeyReport], Tensors] = lambda tensors, report: tensors
     targets: tuple[str, ...] = ('encoder', 'classifier')
-    published_input: bool = True  # all its files take the input of ImageNet models
     meta: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, names: Collection[str]) -> bool:
+        """Whether tensors of these names have the layout."""
+        return all(any(re.match(sign, name) for name in names) for sign in self.signs)
 
     def translate(self, tensors: Mapping[str, torch.Tensor]) -> tuple:
         """Return the renamed tensors of a checkpoint, and the report on them."""
@@ -102,8 +105,3 @@ class Layout:
             if match := re.fullmatch(pattern, name):
                 return match.expand(target)
         return None
-
-
-def any_match(pattern: str, names: Collection[str]) -> bool:
-    """Whether some name begins with a pattern."""
-    return any(re.match(pattern, name) for name in names)

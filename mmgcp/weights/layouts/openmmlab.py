@@ -7,28 +7,12 @@ differently. mmdet 3.x has that as ``LegacyAnchorGenerator`` and
 ``LegacyDeltaXYWHBBoxCoder``; the metadata says that they are needed.
 """
 
-from collections.abc import Collection
-
 import torch
 
 from ..deep_stem import names_of_mmdet
-from .base import KeyReport, Layout, Tensors, any_match
+from .base import KeyReport, Layout, Tensors
 
-_BACKBONE = (r'(backbone\..+)', r'\1')
-_DETECTOR_HEADS = r'(?:rpn_head|roi_head|bbox_head|mask_head)\.'
-_SEGMENTOR_HEADS = r'(?:decode_head|auxiliary_head)\.'
-
-
-def _has(names: Collection[str], heads: str) -> bool:
-    return any_match(r'backbone\.', names) and any_match(heads, names)
-
-
-def _is_mmdet_v1(names: Collection[str]) -> bool:
-    return (
-        _has(names, r'rpn_head\.')
-        and any_match(r'bbox_head\.', names)
-        and not any_match(r'roi_head\.', names)
-    )
+_UNCHANGED = (r'(.+)', r'\1')
 
 
 def _rename_stem(tensors: Tensors, report: KeyReport) -> Tensors:
@@ -45,45 +29,33 @@ def _move_background(tensors: Tensors, report: KeyReport) -> Tensors:
     """
     box, mask = 'roi_head.bbox_head', 'roi_head.mask_head'
     classes = len(tensors.get(f'{box}.fc_cls.bias', ()))
-    for layer, outputs in (
-        (f'{box}.fc_cls', classes),
-        (f'{box}.fc_reg', 4 * classes),
-        (f'{mask}.conv_logits', classes),
+    for layer, per_class in (
+        (f'{box}.fc_cls', 1),
+        (f'{box}.fc_reg', 4),
+        (f'{mask}.conv_logits', 1),
     ):
         for name in (f'{layer}.weight', f'{layer}.bias'):
             rows = tensors.get(name)
-            if rows is None or not classes or len(rows) != outputs:
+            if rows is None or not classes or len(rows) != per_class * classes:
                 continue
-            first, others = rows[: outputs // classes], rows[outputs // classes :]
+            first, others = rows[:per_class], rows[per_class:]
             if layer.endswith('fc_cls'):
                 tensors[name] = torch.cat([others, first])
-                reason = 'background moved from the first class to the last'
+                report.changed.append(f'{name} (background moved to the end)')
             else:
                 tensors[name] = others
-                reason = 'outputs of the background cut'
-            report.changed[reason].append(name)
+                report.changed.append(f'{name} (background cut)')
     return tensors
 
 
 LAYOUTS = (
     Layout(
         name='mmdet-1.x',
-        matches=_is_mmdet_v1,
+        signs=(r'backbone\.', r'rpn_head\.', r'bbox_head\.(?:shared_|fc_)'),
         rules=(
-            _BACKBONE,
-            (r'(neck\.(?:lateral|fpn)_convs\.\d\.conv\.(?:weight|bias))', r'\1'),
-            (r'(rpn_head\.rpn_(?:conv|cls|reg)\.(?:weight|bias))', r'\1'),
-            (
-                r'(bbox_head\.(?:shared_fcs\.\d|fc_cls|fc_reg)\.(?:weight|bias))',
-                r'roi_head.\1',
-            ),
-            (
-                r'(mask_head\.(?:convs\.\d\.conv|upsample|conv_logits)'
-                r'\.(?:weight|bias))',
-                r'roi_head.\1',
-            ),
+            (r'((?:backbone|neck|rpn_head)\..+)', r'\1'),
+            (r'((?:bbox_head|mask_head)\..+)', r'roi_head.\1'),
         ),
-        published_input=False,
         description='Faster or Mask R-CNN with FPN of mmdetection 1.x (CVPR 2020 '
         'paper)',
         finish=_move_background,
@@ -94,35 +66,25 @@ LAYOUTS = (
         ),
     ),
     Layout(
-        name='mmpretrain',
-        matches=lambda names: (
-            any_match(r'backbone\.', names)
-            and not any_match(_DETECTOR_HEADS, names)
-            and not any_match(_SEGMENTOR_HEADS, names)
-        ),
-        rules=(_BACKBONE, (r'((?:neck|head)\..+)', r'\1')),
-        published_input=False,
-        description='classifier of mmpretrain, trained with configs/pretrain or its '
-        'own',
-        finish=_rename_stem,
+        name='mmseg',
+        signs=(r'backbone\.', r'decode_head\.'),
+        rules=(_UNCHANGED,),
+        description='segmentor of mmseg',
+        targets=('encoder',),
     ),
     Layout(
         name='mmdet',
-        matches=lambda names: _has(names, _DETECTOR_HEADS) and not _is_mmdet_v1(names),
-        rules=(
-            _BACKBONE,
-            (r'((?:neck|rpn_head|roi_head|bbox_head|mask_head)\..+)', r'\1'),
-        ),
-        published_input=False,
+        signs=(r'backbone\.', r'(?:rpn_head|roi_head|bbox_head|mask_head)\.'),
+        rules=(_UNCHANGED,),
         description='detector of mmdet 2.x or 3.x',
         targets=('encoder',),
     ),
     Layout(
-        name='mmseg',
-        matches=lambda names: _has(names, _SEGMENTOR_HEADS),
-        rules=(_BACKBONE, (r'((?:neck|decode_head|auxiliary_head)\..+)', r'\1')),
-        published_input=False,
-        description='segmentor of mmseg',
-        targets=('encoder',),
+        name='mmpretrain',
+        signs=(r'backbone\.',),
+        rules=((r'((?:backbone|neck|head)\..+)', r'\1'),),
+        description='classifier of mmpretrain, trained with configs/pretrain or its '
+        'own',
+        finish=_rename_stem,
     ),
 )
