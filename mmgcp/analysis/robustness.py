@@ -28,7 +28,7 @@ from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import progress
 from mmgcp.weights.files import file_sha256, local_file
-from mmgcp.weights.trained_model import check_checkpoint
+from mmgcp.weights.reading import check_checkpoint
 
 from .output import MAIN_METRICS, color, figure, main_metric, write_result
 from .sample import RunSpec, Settings, build_dataset, load_run, sample_indices

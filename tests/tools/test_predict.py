@@ -96,7 +96,7 @@ def test_video_keeps_frames_and_rate(run_tool, scenes, checkpoint_of, tmp_path):
         ('detection/retinanet_r50-gap_fpn_1x_coco.py', 80, 'bicycle'),
         ('segmentation/fpn_r50-gap_4xb4-160k_ade20k-512x512.py', 150, 'building'),
         ('pretrain/resnet18-gap_8xb32-lrfast_in1k.py', 1000, 'goldfish'),
-        ('pretrain/resnet18-w8_gap_scenes.py', 10, '1'),
+        ('pretrain/resnet18-w8-gap_scenes.py', 10, '1'),
     ],
 )
 def test_names_of_the_classes_without_the_data(config, count, name):
