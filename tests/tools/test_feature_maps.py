@@ -42,8 +42,8 @@ def test_sheet_and_numbers(kind, run_tool, scenes, checkpoint_of, tmp_path):
     assert done.status == 0, done.err
     report = json.loads((tmp_path / 'feature_maps.json').read_text())
     levels = {level['level']: level for level in report['models'][0]['levels']}
-    assert levels['stage1']['shape'][0] == 16
-    assert levels['stage4']['shape'][0] == 128
+    assert levels['stage1']['shape'][0] == 8
+    assert levels['stage4']['shape'][0] == 64
     assert all(level['rms'] > 0 for level in levels.values())
     assert ('pyramid4' in levels) == (kind == 'detector')
     assert report['models'][0]['cam']['class'] in '0123456789'
@@ -59,8 +59,9 @@ def test_maps_are_those_the_model_computes(scenes, checkpoint_of):
     batch = predictor.model.data_preprocessor(predictor.prepare(image), False)
     with torch.no_grad():
         maps = predictor.model.backbone(batch['inputs'])
-    assert len(levels) == len(maps) == 4
-    for level, expected in zip(levels, maps, strict=True):
+    # The backbone returns stages 2 to 4.
+    assert len(levels) == len(maps) + 1 == 4
+    for level, expected in zip(levels[1:], maps, strict=True):
         # 64 of the 96 padded pixels are the picture
         rows, columns = level.features.shape[1:]
         assert (rows, columns) == (64 // level.stride,) * 2
