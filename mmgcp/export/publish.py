@@ -78,13 +78,11 @@ def described(meta: Any) -> dict[str, str]:
     # strings, such as the config of a run and what this package wrote before
     left_out = ('time', 'hook_msgs', 'sha256', 'tensors_sha256')
     kept = {
-        str(key): value
+        str(key): str(value)
         for key, value in meta.items()
-        if isinstance(value, str) and key not in left_out
+        if (isinstance(value, str) and key not in left_out)
+        or (isinstance(value, int) and key in ('epoch', 'iter', 'seed'))
     }
-    for key in ('epoch', 'iter', 'seed'):
-        if isinstance(meta.get(key), int):
-            kept[key] = str(meta[key])
     dataset = meta.get('dataset_meta')
     classes = dataset.get('classes') if isinstance(dataset, Mapping) else None
     if isinstance(classes, list | tuple):

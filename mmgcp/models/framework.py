@@ -21,9 +21,9 @@ from .arguments import ConfigValueError
 class FrameworkModule(BaseModule):
     """Base of the modules that inherit from the framework in use.
 
-    An instance of a subclass belongs to a class of the same name, made at run time,
-    which inherits from the subclass and then from the framework's class. A user can
-    subclass, copy and pickle it like any other module.
+    An instance belongs to a class of the same name, made at run time, which inherits
+    from its class and then from the framework's. A user can subclass, copy and pickle
+    it like any other module.
 
     Raises:
         ConfigValueError: Neither the argument ``framework`` nor the default scope

@@ -5,6 +5,7 @@ The mathematics is in :mod:`mmgcp.layers`, which knows no registry.
 """
 
 import inspect
+from typing import Any
 
 from torch import nn
 
@@ -31,23 +32,15 @@ def build_normalization(
 ) -> layers.CovarianceNormalization | None:
     """Build a normalization of covariance matrices ``(B, channels, channels)``.
 
-    The type may be written without the scope ``mmgcp``.
-
     Raises:
         ConfigValueError: The type is not registered or no normalization.
     """
-    if cfg is None:
-        return None
-    cls = _registered(cfg['type'])
-    if cls is None or not issubclass(cls, layers.CovarianceNormalization):
-        raise ConfigValueError(
-            f'normalization={cfg["type"]!r} is not a registered normalization. Use '
-            f'{", ".join(NORMALIZATIONS)} or None; a class of your own derives from '
-            'mmgcp.layers.CovarianceNormalization'
-        )
-    takes_channels = 'channels' in inspect.signature(cls).parameters
-    known = dict(channels=channels) if takes_channels else {}
-    return MODELS.build({**known, **cfg, 'type': cls})
+    choices = (
+        f'{", ".join(NORMALIZATIONS)} or None; a class of your own derives from '
+        'mmgcp.layers.CovarianceNormalization'
+    )
+    kind = layers.CovarianceNormalization
+    return _build('normalization', cfg, channels, kind, choices)
 
 
 def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
@@ -56,22 +49,25 @@ def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
     Raises:
         ConfigValueError: The type is not registered.
     """
-    if cfg is None:
-        return None
-    kind = cfg['type']
+    kind = cfg and cfg['type']
     if kind in ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout'):
         warn_renamed(f'dropout=dict(type={kind!r}) of a pooling neck', "'DropCov'")
-        kind = layers.DropCov
-    cls = _registered(kind)
-    if cls is None:
+        cfg = {**cfg, 'type': layers.DropCov}
+    return _build('dropout', cfg, channels, nn.Module, "'DropCov' or None")
+
+
+def _build(
+    argument: str, cfg: dict | None, channels: int, kind: type, choices: str
+) -> Any:
+    if cfg is None:
+        return None
+    cls = cfg['type']
+    if isinstance(cls, str):
+        cls = MODELS.get(cls if '.' in cls else f'mmgcp.{cls}')
+    if cls is None or not issubclass(cls, kind):
         raise ConfigValueError(
-            f"dropout={kind!r} is not registered. Use 'DropCov' or None"
+            f'{argument}={cfg["type"]!r} is not a registered {argument}. Use {choices}'
         )
-    known = dict(channels=channels) if cls is layers.DropCov else {}
+    takes_channels = 'channels' in inspect.signature(cls).parameters
+    known = dict(channels=channels) if takes_channels else {}
     return MODELS.build({**known, **cfg, 'type': cls})
-
-
-def _registered(kind: str | type) -> type | None:
-    if isinstance(kind, str):
-        return MODELS.get(kind if '.' in kind else f'mmgcp.{kind}')
-    return kind

@@ -44,7 +44,7 @@ def convert_checkpoint(
 
     Args:
         src: The checkpoint. It is never changed.
-        dst: File to write, whole or not at all.
+        dst: File to write.
         to: ``'encoder'`` writes bare backbone names, ``'classifier'`` a model of
             mmpretrain, ``'detector'`` a model of mmdet 3.x.
         ema: Take the averaged weights of a timm checkpoint.
@@ -69,9 +69,8 @@ def convert_checkpoint(
         )
     tensors, report = layout.translate(source)
     settings = declared_settings(content)
-    settings.setdefault(
-        'pooling_head', _pooling_head(tensors, layout, settings, report)
-    )
+    head = _pooling_head(tensors, layout, settings, report)
+    settings.setdefault('pooling_head', head)
     reduction = tensors.get('neck.reduction.conv.weight', ())
     settings['covariance_channels'] = str(len(reduction))
     if to == 'encoder':

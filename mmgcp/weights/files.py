@@ -34,9 +34,6 @@ def save_atomically(
 
     ``hash_name`` puts the first eight digits of the sha256 of the file into its name,
     as ``torch.hub`` expects it. Returns path and sha256.
-
-    Raises:
-        CheckpointError: The file cannot be written.
     """
     path = Path(path).expanduser()
     buffer = io.BytesIO()

@@ -47,10 +47,8 @@ class PretrainedEncoder:
         use ``mmpretrain.SwinTransformer`` there.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: The file cannot be read, its digest is another, or values in
-            it are not finite.
-        KeyMismatchError: Names are missing or left over, or shapes differ.
+        CheckpointError: The file cannot be read, its digest is another, or names,
+            shapes or values are not those of an encoder file.
         ConfigError: Another initializer would overwrite what is loaded.
     """
 

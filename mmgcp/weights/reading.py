@@ -113,9 +113,7 @@ def check_checkpoint(path: Path) -> None:
             'quota or confirmation page; download the file in a browser'
         )
     if head.startswith(b'version https://git-lfs'):
-        raise CheckpointError(
-            f'{path} is a git-lfs pointer, not weights: run `git lfs pull`'
-        )
+        raise CheckpointError(f'{path} is a git-lfs pointer: run `git lfs pull`')
     if head.startswith(b'pk\x03\x04'):
         _check_zip(path)
     elif tarfile.is_tarfile(path):
@@ -123,30 +121,28 @@ def check_checkpoint(path: Path) -> None:
 
 
 def _check_zip(path: Path) -> None:
-    damaged = f'{path} is truncated or damaged, download or copy it again'
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             names = {name.rpartition('/')[2] for name in archive.namelist()}
             # torch.save does not compress
             bomb = unpacked > 10 * path.stat().st_size
-            changed = None if bomb else archive.testzip()
+            if not bomb and (changed := archive.testzip()):
+                raise zipfile.BadZipFile(f'wrong checksum of {changed}')
     except Exception as error:
-        raise CheckpointError(f'{damaged} ({error})') from error
+        raise CheckpointError(
+            f'{path} is truncated or damaged, download or copy it again ({error})'
+        ) from error
     if bomb:
         raise CheckpointError(
             f'{path} unpacks to {unpacked} bytes, more than ten times its size: it is '
             'a zip bomb, not a checkpoint'
         )
-    if changed:
-        raise CheckpointError(f'{damaged} (wrong checksum of {changed})')
     if 'constants.pkl' in names:
-        raise CheckpointError(
-            f'{path} is a TorchScript program: save its state_dict() instead'
-        )
+        raise CheckpointError(f'{path} is TorchScript: save its state_dict() instead')
     if 'data.pkl' not in names:
         raise CheckpointError(
-            f'{path} is a zip archive without a checkpoint in it: unpack it first'
+            f'{path} is a zip archive without a checkpoint: unpack it'
         )
 
 
@@ -156,11 +152,8 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     Plain weights are read with ``weights_only=True``. Training state beside them
     (mmengine's message hub, arrays of numpy, the arguments of timm) is read by an
     unpickler with a list of allowed types, so that a run can be resumed from it.
-
-    Args:
-        path: File written by ``torch.save``, in the zip or the legacy format.
-        trust: Build every Python object of the file. This runs code chosen by
-            whoever wrote the file.
+    ``trust`` builds every Python object, which runs code chosen by whoever wrote the
+    file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -246,9 +239,6 @@ def model_tensors(
 def encoder_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
     """The tensors of the encoder alone, in a whole model those of ``backbone``."""
     tensors = model_tensors(content, source)
-    inside = {
-        name.removeprefix('backbone.'): tensor
-        for name, tensor in tensors.items()
-        if name.startswith('backbone.')
-    }
+    prefix = 'backbone.'
+    inside = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
     return inside or tensors

@@ -22,11 +22,7 @@ NO_CHECKPOINT = 'none'
 def build_untrained(config: Config) -> nn.Module:
     """Build the model of a config without fetching the weights it starts from.
 
-    Synchronized batch norms become ordinary ones of the same names: they need a group
-    of processes and a GPU.
-
-    Raises:
-        ConfigError: The config has no model or no framework.
+    Synchronized batch norms, which need a GPU, become ordinary ones.
     """
     scope = framework_of(config)
     settings = copy.deepcopy(required(config, 'model'))
@@ -53,17 +49,12 @@ def load_trained_model(
 ) -> nn.Module:
     """Build the model of a config and fill every tensor from a checkpoint.
 
-    Args:
-        config: Config of mmpretrain, mmdet or mmseg.
-        checkpoint: Path or address of the checkpoint; ``'none'`` for the random
-            weights that a training without an encoder starts from.
-        device: Where the model is put.
-        trust: Build every Python object of the file; see :func:`read_checkpoint`.
-
-    Returns:
-        The model in evaluation mode.
+    ``checkpoint`` is a path or address, or ``'none'`` for the random weights that a
+    training without an encoder starts from. ``trust`` builds every Python object of
+    the file, see :func:`read_checkpoint`. The model is in evaluation mode.
 
     Raises:
+        ConfigError: The config has no model or no framework.
         FileNotFoundError: There is no such checkpoint.
         CheckpointError: It cannot be read, or values in it are not finite.
         KeyMismatchError: Names or shapes differ from those of the model.
@@ -76,11 +67,7 @@ def load_trained_model(
 def load_trained_encoder(
     config: Config, checkpoint: str | Path, trust: bool = False
 ) -> nn.Module:
-    """The backbone alone, from a checkpoint of the whole model or an encoder file.
-
-    Raises:
-        KeyMismatchError: Names or shapes differ from those of the backbone.
-    """
+    """The backbone alone, from a checkpoint of the whole model or an encoder file."""
     encoder = cast(nn.Module, build_untrained(config).backbone)
     target = f'the backbone of {config.filename}'
     _load(encoder, checkpoint, trust, encoder_tensors, target)
@@ -104,11 +91,7 @@ def fill(
     target: str,
     hint: str = 'Give the config that the checkpoint was trained with',
 ) -> None:
-    """Copy tensors into a module, all of them or an error.
-
-    Raises:
-        KeyMismatchError: Names or shapes differ.
-    """
+    """Copy tensors into a module, or raise KeyMismatchError with what differs."""
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -5,9 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.models import (
-    GCPMobileNetV2,
     GCPResNet,
-    GCPShuffleNetV2,
     GlobalCovariancePooling,
     MultiHeadCrossCovariancePooling,
     SoViT,
@@ -36,49 +34,21 @@ def on_meta(cls, *args, **kwargs):
         return cls(*args, **kwargs)
 
 
-def resnet_dropcov(depth, channels, reduced):
-    pytest.importorskip('mmdet.models')
-    return (
-        on_meta(GCPResNet, depth, last_stage='native', framework='mmdet'),
-        on_meta(
-            GlobalCovariancePooling,
-            channels,
-            reduced,
-            dropout=dict(type='DropCov'),
-        ),
-        on_meta(_Classifier, reduced * (reduced + 1) // 2, 1000),
-    )
-
-
 @pytest.mark.parametrize(
     ('depth', 'channels', 'parameters', 'operations'),
     [(34, 512, 29.6, 5.56), (50, 2048, 32.0, 6.19), (101, 2048, 51.0, 9.90)],
 )
 def test_resnets_with_dropcov(depth, channels, parameters, operations):
-    found = cost(*resnet_dropcov(depth, channels, 128))
+    pytest.importorskip('mmdet.models')
+    found = cost(
+        on_meta(GCPResNet, depth, last_stage='native', framework='mmdet'),
+        on_meta(GlobalCovariancePooling, channels, 128, dropout=dict(type='DropCov')),
+        on_meta(_Classifier, 8256, 1000),
+    )
     assert found[0] == pytest.approx(parameters, abs=0.05)
     # The papers count the 1 x 1 convolutions of stride 2 differently (their ResNet-50
     # without GCP has 3.86 instead of 4.09), hence two percent.
     assert found[1] == pytest.approx(operations, rel=0.02)
-
-
-def test_resnet18_with_64_channels():
-    assert cost(*resnet_dropcov(18, 512, 64))[0] == pytest.approx(13.29, abs=0.005)
-
-
-def test_strides_of_the_last_stage():
-    pytest.importorskip('mmdet.models')
-    nets = {
-        name: on_meta(GCPResNet, 50, last_stage=name, framework='mmdet')
-        for name in ('stride', 'maxpool', 'native')
-    }
-    costs = {name: cost(net) for name, net in nets.items()}
-    assert len({c[0] for c in costs.values()}) == 1
-    # ResNet-50 has 4.09 billion multiply-adds, 2.12 more without the last stride.
-    assert costs['stride'][1] == pytest.approx(4.09, abs=0.01)
-    assert costs['native'][1] - costs['stride'][1] == pytest.approx(2.12, abs=0.01)
-    # Pooling first spares the convolutions in front of the strided one.
-    assert costs['maxpool'][1] < costs['stride'][1]
 
 
 @pytest.mark.parametrize(
@@ -101,15 +71,3 @@ def test_transformers_with_six_cross_covariances(
     # The tables leave out the products of queries, keys and values.
     products = len(encoder.blocks) * 2 * 197 * 197 * width / 1e9
     assert found[1] - products == pytest.approx(operations, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ('cls', 'channels', 'parameters', 'operations'),
-    [(GCPMobileNetV2, 1280, 3.50, 0.300), (GCPShuffleNetV2, 1024, 2.28, 0.146)],
-)
-def test_mobilenet_and_shufflenet(cls, channels, parameters, operations):
-    pytest.importorskip('mmpretrain.models')
-    found = cost(on_meta(cls))
-    # With the classifier of 1000 classes behind average pooling.
-    assert found[0] + 1e-3 * (channels + 1) == pytest.approx(parameters, abs=0.01)
-    assert found[1] == pytest.approx(operations, rel=0.03)

@@ -1,7 +1,6 @@
 """mmgcp.GCPResNet against the ResNet of each framework."""
 
 import copy
-import io
 import pickle
 import subprocess
 import sys
@@ -18,14 +17,13 @@ NARROW = dict(depth=18, base_channels=4, stem_channels=4, out_indices=(0, 1, 2, 
 IMAGE = torch.randn(2, 3, 65, 96, generator=torch.Generator().manual_seed(0))
 
 
+def stock(framework, type='ResNet', **kwargs):
+    registry = import_module(f'{framework}.registry').MODELS
+    return registry.build({**NARROW, 'type': type, **kwargs})
+
+
 def own(framework, **kwargs):
-    registry = import_module(f'{framework}.registry').MODELS
-    return registry.build(dict(type='mmgcp.GCPResNet', **{**NARROW, **kwargs}))
-
-
-def stock(framework, **kwargs):
-    registry = import_module(f'{framework}.registry').MODELS
-    return registry.build(dict(type='ResNet', **{**NARROW, **kwargs}))
+    return stock(framework, 'mmgcp.GCPResNet', **kwargs)
 
 
 def run(net, mode=False):
@@ -88,16 +86,6 @@ def test_without_the_pooling_of_the_stem_maps_are_twice_as_large(framework):
 STRIDES = dict(stride=(4, 8, 16, 32), maxpool=(4, 8, 16, 32), native=(4, 8, 16, 16))
 
 
-def test_dilated_form_is_native(framework):
-    dilated = dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
-    net = own(framework, last_stage='native', **dilated).eval()
-    theirs = stock(framework, **dilated)
-    net.load_state_dict(theirs.state_dict())
-    assert net.out_strides == (4, 8, 8, 8)
-    for a, b in zip(net(IMAGE), run(theirs), strict=True):
-        assert torch.equal(a, b)
-
-
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_plugins_and_deformable_convolution(in_scope, scope):
     pytest.importorskip(f'{scope}.models')
@@ -106,37 +94,21 @@ def test_plugins_and_deformable_convolution(in_scope, scope):
         stages=(False, False, False, True),
         position='after_conv3',
     )
+    deformable = dict(type='DCNv2', deform_groups=1, fallback_on_stride=False)
+    settings = dict(depth=50, plugins=[plugin], dcn=deformable)
+    settings['stage_with_dcn'] = (False, False, False, True)
     with in_scope(scope):
-        settings = dict(depth=50, plugins=[plugin])
         net = own(scope, last_stage='maxpool', **settings).eval()
         assert list(net.state_dict()) == list(stock(scope, **settings).state_dict())
         assert net(IMAGE)[3].shape[-2:] == (3, 3)
-        dcn = own(
-            scope,
-            last_stage='native',
-            depth=50,
-            dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),
-            stage_with_dcn=(False, False, False, True),
-        ).eval()
-        assert dcn(IMAGE)[3].shape[-2:] == (5, 6)
 
 
 def test_copies_and_pickles(framework):
-    torch.manual_seed(1)
     net = own(framework, last_stage='maxpool').eval()
-    buffer = io.BytesIO()
-    torch.save(net, buffer)
-    buffer.seek(0)
-    copies = [
-        copy.deepcopy(net),
-        pickle.loads(pickle.dumps(net)),
-        torch.load(buffer, weights_only=False),
-    ]
     expected = net(IMAGE)
-    for other in copies:
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert type(other) is type(net)
-        for a, b in zip(expected, other(IMAGE), strict=True):
-            assert torch.equal(a, b)
+        assert all(map(torch.equal, expected, other(IMAGE)))
 
 
 class Doubled(GCPResNet):
@@ -156,15 +128,12 @@ def test_subclass_in_a_scope_of_its_own(framework):
     net = registry.build(dict(type='Doubled', last_stage='native', **NARROW)).eval()
     plain = own(framework, last_stage='native').eval()
     plain.load_state_dict(net.state_dict(), strict=True)
+    theirs = import_module(f'{framework}.models').ResNet
     assert isinstance(net, GCPResNet)
-    assert isinstance(net, stock_class(framework))
+    assert isinstance(net, theirs)
     for a, b in zip(net(IMAGE), plain(IMAGE), strict=True):
         assert torch.equal(a, 2 * b)
     assert isinstance(pickle.loads(pickle.dumps(net)), Doubled)
-
-
-def stock_class(framework):
-    return import_module(f'{framework}.models.backbones').ResNet
 
 
 @pytest.mark.parametrize(
@@ -172,10 +141,6 @@ def stock_class(framework):
     [
         (dict(), "last_stage is missing.*'stride'.*'maxpool'.*'native'"),
         (dict(last_stage='pool'), "last_stage='pool' is unknown.*'maxpool'"),
-        (
-            dict(last_stage='maxpool', strides=(1, 2, 2, 2)),
-            "contradict last_stage='maxpool'.*last_stage='stride'",
-        ),
         (
             dict(last_stage='stride', strides=(1, 2, 1, 1)),
             "contradict last_stage='stride'.*'native' or 'maxpool'",
@@ -234,11 +199,10 @@ with DefaultScope.overwrite_default_scope({other!r}):
 """
 
 
-@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
-def test_one_framework_alone_is_enough(scope):
-    pytest.importorskip(f'{scope}.models')
-    blocked = [name for name in FRAMEWORKS if name != scope]
-    code = LONE.format(scope=scope, blocked=blocked, other=blocked[0])
+def test_one_framework_alone_is_enough():
+    pytest.importorskip('mmseg.models')
+    blocked = [name for name in FRAMEWORKS if name != 'mmseg']
+    code = LONE.format(scope='mmseg', blocked=blocked, other=blocked[0])
     run = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, timeout=300
     )

@@ -38,34 +38,15 @@ def _old(network):
 
 
 def _resnet(depth, last_stage='native', **kwargs):
-    return dict(
-        type='mmgcp.GCPResNet',
-        depth=depth,
-        last_stage=last_stage,
-        out_indices=(0, 1, 2, 3),
-        **kwargs,
-    )
-
-
-GAP = dict(type='mmpretrain.GlobalAveragePooling')
+    cfg = dict(type='mmgcp.GCPResNet', depth=depth, last_stage=last_stage)
+    return dict(cfg, out_indices=(0, 1, 2, 3), **kwargs)
 
 
 def _cov(channels, dim, **kwargs):
     if 'dropout' not in kwargs:
         kwargs['normalization'] = dict(type='NewtonSchulz', iterations=5)
-    return dict(
-        type='mmgcp.GlobalCovariancePooling',
-        in_channels=channels,
-        reduced_channels=dim,
-        **kwargs,
-    )
-
-
-RELU6 = dict(act_cfg=dict(type='ReLU6'))
-ACD = dict(dropout=dict(type='DropCov'))
-MOBILE = dict(type='mmpretrain.MobileNetV2', out_indices=tuple(range(8)))
-SHUFFLE = dict(type='mmpretrain.ShuffleNetV2', out_indices=tuple(range(4)))
-DEEP = dict(deep_stem=True, avg_down=True)
+    cfg = dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels)
+    return dict(cfg, reduced_channels=dim, **kwargs)
 
 
 def _isqrt(depth, dim, **kwargs):
@@ -80,76 +61,60 @@ def _shuffle(dim):
     return lambda: MobileNet('shufflenet_v2_x1_0', dim)
 
 
+GAP = dict(type='mmpretrain.GlobalAveragePooling')
+RELU6 = dict(act_cfg=dict(type='ReLU6'))
+DROPCOV = _cov(512, 128, dropout=dict(type='DropCov'))
+MOBILE = dict(type='mmpretrain.MobileNetV2', out_indices=tuple(range(8)))
+SHUFFLE = dict(type='mmpretrain.ShuffleNetV2', out_indices=tuple(range(4)))
+DEEP = dict(deep_stem=True, avg_down=True)
+
 # layout, independent network, how it is saved, our backbone, our neck
-CASES = {
-    'resnet18': (
-        *('torchvision', lambda: GapResNet(18), _plain),
-        *(_resnet(18, 'stride'), GAP),
-    ),
-    'resnet18d': (
-        *('timm', lambda: GapResNet(18, deep=True), _plain),
-        *(_resnet(18, 'stride', **DEEP), GAP),
-    ),
-    'isqrt18-64': (
-        *('mpncov', _isqrt(18, 64), _published),
-        *(_resnet(18), _cov(512, 64)),
-    ),
-    'isqrt50-128': (
-        *('mpncov', _isqrt(50, 128), _published),
-        *(_resnet(50), _cov(2048, 128)),
-    ),
-    'isqrt18-old': ('mpncov', _isqrt(18, 96), _old, _resnet(18), _cov(512, 96)),
-    'isqrt18-landscape': (
+CASES = [
+    ('torchvision', lambda: GapResNet(18), _plain, _resnet(18, 'stride'), GAP),
+    ('mpncov', _isqrt(50, 128), _published, _resnet(50), _cov(2048, 128)),
+    ('mpncov', _isqrt(18, 96), _old, _resnet(18), _cov(512, 96)),
+    (
         *('mpncov', _isqrt(18, 64, landscape=True), _published),
         *(_resnet(18), _cov(512, 64)),
     ),
-    'dropcov34-128': (
+    (
         *('dropcov', lambda: CovarianceResNet(34, 128, 'dropcov'), _published),
-        *(_resnet(34), _cov(512, 128, **ACD)),
+        *(_resnet(34), DROPCOV),
     ),
-    'fast-mpn-cov-scratch': (
+    (
         *('fast-mpn-cov', lambda: FastMpnCov(18, 64, False, True), _plain),
         *(_resnet(18), _cov(512, 64)),
     ),
-    'fast-mpn-cov-tuned': (
+    (
         *('fast-mpn-cov', lambda: FastMpnCov(18, 64, True, False), _plain),
         *(_resnet(18), _cov(512, 64)),
     ),
-    'mobilenet-gap': ('mobilenet_v2', _mobile(None), _published, MOBILE, GAP),
-    'mobilenet-128': (
-        *('mobilenet_v2', _mobile(128), _published),
-        *(MOBILE, _cov(1280, 128, **RELU6)),
-    ),
-    'mobilenet-landscape': (
+    ('mobilenet_v2', _mobile(None), _published, MOBILE, GAP),
+    ('mobilenet_v2', _mobile(128), _published, MOBILE, _cov(1280, 128, **RELU6)),
+    (
         *('mobilenet_v2-landscape', _mobile(64, landscape=True), _plain),
         *(MOBILE, _cov(1280, 64, **RELU6)),
     ),
-    'shufflenet-gap': ('shufflenet_v2', _shuffle(None), _plain, SHUFFLE, GAP),
-    'shufflenet-64': (
-        *('shufflenet_v2', _shuffle(64), _published),
-        *(SHUFFLE, _cov(1024, 64, **RELU6)),
-    ),
-}
+    ('shufflenet_v2', _shuffle(None), _plain, SHUFFLE, GAP),
+    ('shufflenet_v2', _shuffle(64), _published, SHUFFLE, _cov(1024, 64, **RELU6)),
+]
 
 
 def _classifier(backbone, neck, width):
     head = dict(type='mmpretrain.LinearClsHead', in_channels=width, num_classes=10)
-    cfg = dict(
-        type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck, head=head
-    )
+    cfg = dict(type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return MODELS.build(cfg)
+        return MODELS.build(dict(cfg, head=head))
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_features_and_logits_are_those_of_the_source(tmp_path, case):
-    layout, build, save, backbone, neck = CASES[case]
+@pytest.mark.parametrize(('layout', 'build', 'save', 'backbone', 'neck'), CASES)
+def test_features_and_logits_are_those_of_the_source(
+    tmp_path, layout, build, save, backbone, neck
+):
     source = randomize(build())
     torch.save(save(source), tmp_path / 'src.pth')
     encoder = convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'encoder.pth')
-    whole = convert_checkpoint(
-        tmp_path / 'src.pth', tmp_path / 'classifier.pth', to='classifier'
-    )
+    whole = convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'c.pth', 'classifier')
     assert encoder.meta['layout'] == whole.meta['layout'] == layout
     dim = neck.get('reduced_channels', 0)
     head = 'gap' if not dim else 'dropcov' if 'dropout' in neck else 'isqrt'
@@ -214,10 +179,6 @@ def _missing(name):
     return lambda t: {k: v for k, v in t.items() if k != name}
 
 
-def _not_finite(name):
-    return lambda t: t | {name: t[name] / 0}
-
-
 ENCODER = [
     (_missing('layer3.1.bn2.running_mean'), '1 missing: .*layer3.1.bn2.running_m'),
     (_missing('bn1.num_batches_tracked'), '1 missing: .*bn1.num_batches_tracked'),
@@ -226,8 +187,6 @@ ENCODER = [
         'missing: .*layer2.0.conv1.weight; 1 unexpected: backbone.layer2.0.conv9.weight',
     ),
     (_transposed('layer2.0.conv1.weight'), r'layer2.0.conv1.weight is \(64, 128'),
-    (_transposed('conv1.weight'), r'conv1.weight is \(3, 64, 7, 7\), expected \(64'),
-    (_not_finite('layer1.0.bn1.weight'), 'not finite .* layer1.0.bn1.weight'),
 ]
 POOLING_HEAD = [
     (_transposed('fc.weight'), r'head.fc.weight is \(2080, 10\)'),
@@ -269,12 +228,6 @@ def test_resnet_of_another_kind_is_refused(tmp_path):
     torch.save(net.state_dict(), tmp_path / 's.pth')
     with pytest.raises(KeyMismatchError, match=r'\(1, 1, 1, 1\) basic blocks'):
         convert_checkpoint(tmp_path / 's.pth', tmp_path / 'd.pth')
-    with torch.device('meta'):
-        wide = torchvision.models.resnext50_32x4d()
-    tensors = {k: torch.zeros(v.shape) for k, v in wide.state_dict().items()}
-    torch.save(tensors, tmp_path / 'x.pth')
-    with pytest.raises(KeyMismatchError, match='layer1.0.conv2.weight is'):
-        convert_checkpoint(tmp_path / 'x.pth', tmp_path / 'd.pth')
 
 
 @pytest.mark.parametrize('framework', ['mmpretrain', 'mmdet', 'mmseg'])

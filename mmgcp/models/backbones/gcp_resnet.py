@@ -23,10 +23,8 @@ class GCPResNet(FrameworkModule):
 
     In pre-training with global covariance pooling the last stage has stride 1, so
     that a 224 x 224 image gives 14 x 14 positions to the covariance. Detectors
-    and segmentors expect a total stride of 32. How the encoder gets there is a
-    variable of every transfer experiment (GCP_D and GCP_M in `What Deep CNNs
-    Benefit from Global Covariance Pooling <https://arxiv.org/abs/2003.11241>`_,
-    Section 4) and has no default:
+    and segmentors expect a total stride of 32. How the encoder gets there
+    (Section 4 of `this paper <https://arxiv.org/abs/2003.11241>`_) has no default:
 
     ============ ==================================== ============ ============
     last_stage   how                                  total stride strides[3]
@@ -42,8 +40,7 @@ class GCPResNet(FrameworkModule):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        last_stage: ``'stride'``, ``'maxpool'`` or ``'native'``. Without a last
-            stage (``num_stages=3``) it is left out.
+        last_stage: See the table; left out with ``num_stages=3``.
         stem_pool: Whether the stem ends in max-pooling, as published. Small images
             keep twice the resolution without it.
         framework: ``'mmdet'``, ``'mmseg'`` or ``'mmpretrain'``; by default the
@@ -99,9 +96,6 @@ class GCPResNet(FrameworkModule):
             stages[3] *= 2
         stem = self.stem_stride
         return tuple(stem * math.prod(stages[: i + 1]) for i in self.out_indices)
-
-    def extra_repr(self) -> str:
-        return f'last_stage={self.last_stage!r}, framework={self.framework!r}'
 
 
 def _pool_first(stage: nn.Sequential) -> None:

@@ -62,7 +62,7 @@ class GCPMobileNetV2(_FromMmpretrain):
 
 @MODELS.register_module()
 class GCPShuffleNetV2(_FromMmpretrain):
-    """mmpretrain's `ShuffleNetV2 <https://arxiv.org/abs/1807.11164>`_, anywhere.
+    """mmpretrain's `ShuffleNetV2 <https://arxiv.org/abs/1807.11164>`_ likewise.
 
     Levels by ``out_indices``, at ``widen_factor=1``:
 

@@ -41,9 +41,7 @@ class SoViT(BaseModule):
     `So-ViT <https://arxiv.org/abs/2104.10935>`_, the encoder behind the rows "DeiT-S"
     and "T2T-ViT-14" of DropCov: token embedding at stride 16, class token, fixed
     sinusoidal position embedding, pre-norm blocks without bias in ``qkv``, final
-    norm. It needs no framework and is the same in all three.
-
-    State-dict keys are those of the published files.
+    norm. It needs no framework. State-dict keys are those of the published files.
 
     For dense tasks (``out_type='featmap'``) the levels are the outputs of the blocks
     ``out_indices``. Each goes through the final norm and is rescaled by ``scales``
@@ -67,9 +65,8 @@ class SoViT(BaseModule):
             as in all published weights. False adds the batch norms that the authors
             meant.
         drop_path_rate: Stochastic depth of the last block.
-        frozen_stages: 0 freezes token embedding, class token and positions, ``i``
-            the first ``i`` blocks as well, all of them and the final norm when it is
-            their number, -1 nothing.
+        frozen_stages: 0 freezes token embedding and class token, ``i`` the first
+            ``i`` blocks as well, their number the final norm too, -1 nothing.
         norm_eval: Keep the batch norms of the token embedding in evaluation mode.
         with_cp: Checkpoint the blocks to save memory.
         official: The old name of ``match_released_code``.
@@ -94,14 +91,14 @@ class SoViT(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | Sequence[dict] | None = (
+        init_cfg: dict | list[dict] | None = [  # noqa: B006
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='TruncNormal', layer='Linear', std=0.02),
             dict(type='Constant', layer='_BatchNorm', val=1),
-        ),
+        ],
         official: bool | None = None,
     ) -> None:
-        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+        super().__init__(init_cfg)
         match_released_code = renamed(official, match_released_code)
         self.arch = _arch(arch)
         self.embed_dims, depth = self.arch['embed_dims'], self.arch['num_layers']
@@ -224,11 +221,9 @@ def _arch(arch: str | dict) -> dict[str, Any]:
 
 def _indices(out_indices: Sequence[int] | int, depth: int) -> tuple[int, ...]:
     given = [out_indices] if isinstance(out_indices, int) else list(out_indices)
-    if any(not -depth <= i < depth for i in given):
+    indices = [i + depth if i < 0 else i for i in given]
+    if indices != sorted(set(indices).intersection(range(depth))):
         raise ConfigValueError(
-            f'mmgcp.SoViT: out_indices={given} is out of range for {depth} blocks'
+            f'mmgcp.SoViT: out_indices={given} has to ascend within 0 .. {depth - 1}'
         )
-    indices = tuple(i % depth for i in given)
-    if list(indices) != sorted(set(indices)):
-        raise ConfigValueError(f'mmgcp.SoViT: out_indices={given} has to ascend')
-    return indices
+    return tuple(indices)

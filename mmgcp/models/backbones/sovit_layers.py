@@ -17,19 +17,12 @@ def _named(**modules: nn.Module) -> nn.Sequential:
 
 
 class DenseBlock(nn.Module):
-    """DenseNet block: each layer sees the maps of all layers before it.
+    """DenseNet block of 6 layers: each one sees the maps of all layers before it.
 
-    A layer is a 1 x 1 and a 3 x 3 convolution that adds ``growth`` channels.
+    A layer is a 1 x 1 and a 3 x 3 convolution that adds 16 channels.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        layers: int,
-        growth: int,
-        match_released_code: bool,
-        with_cp: bool,
-    ) -> None:
+    def __init__(self, channels: int, match_released_code: bool, with_cp: bool) -> None:
         super().__init__()
         # A second pass would count twice in the statistics of batch norms.
         self.with_cp = with_cp and match_released_code
@@ -39,18 +32,18 @@ class DenseBlock(nn.Module):
                 return nn.ReLU()
             return nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
 
-        for i in range(layers):
-            width = channels + i * growth
+        for i in range(6):
+            width = channels + 16 * i
             layer = _named(
                 norm1=norm(width),
-                conv1=nn.Conv2d(width, 2 * growth, 1, bias=False),
-                norm2=norm(2 * growth),
-                conv2=nn.Conv2d(2 * growth, growth, 3, padding=1, bias=False),
+                conv1=nn.Conv2d(width, 32, 1, bias=False),
+                norm2=norm(32),
+                conv2=nn.Conv2d(32, 16, 3, padding=1, bias=False),
             )
             self.add_module(f'denselayer{i + 1}', layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C + layers * growth, H, W)``."""
+        """Map ``(B, C, H, W)`` to ``(B, C + 96, H, W)``."""
         if self.with_cp and x.requires_grad:
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
@@ -66,29 +59,24 @@ def token_embedding(
 ) -> nn.Module:
     """Network from images ``(B, 3, H, W)`` to ``(B, embed_dims, H / 16, W / 16)``.
 
-    A 3 x 3 convolution and max-pooling, three DenseNet blocks of 6 layers with
-    growth 16, each with a transition to 128 channels, and a 1 x 1 convolution.
+    A 3 x 3 convolution and max-pooling, three DenseNet blocks, each with a transition
+    to 128 channels, and a 1 x 1 convolution.
 
     ``match_released_code`` leaves out the norms inside the dense blocks. The published
     code means batch norm and ReLU there, but the library it takes the block from
     (timm 0.3 and 0.4) puts a bare ReLU in that place, and so do all published weights.
     """
-    width, layers, growth, narrow = 64, 6, 16, 128
-    stem = nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=1), nn.MaxPool2d(3, 2, padding=1)
-    )
+    stem = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.MaxPool2d(3, 2, padding=1))
     stages: list[nn.Module] = []
-    for _ in range(3):
-        stages.append(DenseBlock(width, layers, growth, match_released_code, with_cp))
-        width += layers * growth
+    for width in (64, 128, 128):
+        stages.append(DenseBlock(width, match_released_code, with_cp))
         half = _named(
-            norm=nn.BatchNorm2d(width),
-            conv=nn.Conv2d(width, narrow, 1, bias=False),
+            norm=nn.BatchNorm2d(width + 96),
+            conv=nn.Conv2d(width + 96, 128, 1, bias=False),
             pool=nn.AvgPool2d(2),
         )
         stages.append(half)
-        width = narrow
-    transition = nn.Conv2d(narrow, embed_dims, 1)
+    transition = nn.Conv2d(128, embed_dims, 1)
     tokens = _named(stem=stem, stage=nn.Sequential(*stages), transition=transition)
     return _named(tokens=tokens)
 

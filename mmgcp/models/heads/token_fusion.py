@@ -21,8 +21,7 @@ class TokenFusionHead(FrameworkModule):
 
     Args:
         in_channels: Channels ``C`` of the class token.
-        second_order_channels: Length ``K`` of the vector, ``num_heads *
-            head_dims^2`` of the neck.
+        second_order_channels: Length ``K`` of the vector, the neck's ``out_channels``.
         fusion: ``'sum_fc'`` adds the logits of one classifier each (all published
             weights), ``'concat'`` classifies both in one vector, ``'aggre_all'``
             classifies the second-order vector alone, to which the neck then adds the

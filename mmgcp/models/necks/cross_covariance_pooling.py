@@ -39,7 +39,8 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         official: The old name of ``match_released_code``.
 
     Raises:
-        ConfigValueError: The normalization is not registered.
+        ConfigValueError: The normalization is not registered, or the tokens that come
+            have other channels.
 
     Note:
         ``wr.weight`` is ``classifier.representation.wr.weight`` of published files
@@ -76,16 +77,9 @@ class MultiHeadCrossCovariancePooling(BaseModule):
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Pool the last output of an encoder.
 
-        Args:
-            inputs: Its outputs, the last of which is a sequence ``(B, N, C)`` with
-                the class token first, or a map ``(B, C, H, W)``.
-
-        Returns:
-            The class token ``(B, C)``, of maps the mean of all tokens, and the
-            vector ``(B, out_channels)``.
-
-        Raises:
-            ConfigValueError: The tokens do not have ``in_channels`` channels.
+        It is a sequence ``(B, N, C)`` with the class token first, or a map
+        ``(B, C, H, W)``. Returns the class token ``(B, C)``, of maps the mean of all
+        tokens, and the vector ``(B, out_channels)``.
         """
         x = inputs[-1] if isinstance(inputs, tuple | list) else inputs
         has_cls = x.dim() == 3
@@ -99,15 +93,9 @@ class MultiHeadCrossCovariancePooling(BaseModule):
             )
         cls_token = x[:, 0] if has_cls else x.mean(1)
         tokens = x[:, 1:] if has_cls and not self.pool_cls_token else x
-        return cls_token, self._second_order(tokens)
-
-    def _second_order(self, tokens: Tensor) -> Tensor:
         batch, number, _ = tokens.shape
-        query, key = (
-            self.wr(tokens)
-            .view(batch, number, 2, self.num_heads, self.head_dims)
-            .permute(2, 0, 3, 1, 4)
-        )
+        heads = self.wr(tokens).unflatten(2, (2, self.num_heads, self.head_dims))
+        query, key = heads.permute(2, 0, 3, 1, 4)
         if self.training and self.drop_rate:
             shape = (number, 1) if self.match_released_code else (1, self.head_dims)
             mask = query.new_ones(batch, self.num_heads, *shape)
@@ -117,4 +105,4 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         matrix = multi_head_cross_covariance(query, key, center).flatten(0, 1)
         if self.normalization is not None:
             matrix = self.normalization(matrix)
-        return self.element_dropout(matrix).reshape(batch, -1)
+        return cls_token, self.element_dropout(matrix).reshape(batch, -1)

@@ -1,7 +1,5 @@
 """Global covariance pooling of the last feature map, for classification."""
 
-from collections.abc import Sequence
-
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -16,10 +14,9 @@ from mmgcp.registry import MODELS
 class GlobalCovariancePooling(BaseModule):
     """Second-order neck of a classifier.
 
-    1 x 1 convolution - batch norm - ReLU to ``reduced_channels``, channel dropout
-    (DropCov, in training only), centered covariance over the positions,
-    normalization of the matrix, upper triangle. Which pooling head of the papers
-    it is depends on two arguments:
+    1 x 1 convolution - batch norm - ReLU to ``reduced_channels``, channel dropout,
+    centered covariance over the positions, normalization of the matrix, upper
+    triangle. Two arguments make it one of the pooling heads of the papers:
 
     ========= ======================================= ========================
     head      normalization                           dropout
@@ -41,7 +38,8 @@ class GlobalCovariancePooling(BaseModule):
             and ShuffleNetV2.
 
     Raises:
-        ConfigValueError: A type is not registered.
+        ConfigValueError: A type is not registered, or the map that comes has other
+            channels.
 
     `iSQRT-COV <https://arxiv.org/abs/1712.01034>`_,
     `MPN-COV <https://arxiv.org/abs/1703.08050>`_,
@@ -57,12 +55,12 @@ class GlobalCovariancePooling(BaseModule):
         drop_rate: float = 0.0,
         norm_cfg: dict = dict(type='BN'),  # noqa: B006
         act_cfg: dict = dict(type='ReLU'),  # noqa: B006
-        init_cfg: dict | Sequence[dict] | None = (
+        init_cfg: dict | list[dict] | None = [  # noqa: B006
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1, layer='_BatchNorm'),
-        ),
+        ],
     ) -> None:
-        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+        super().__init__(init_cfg)
         self.in_channels = in_channels
         self.reduced_channels = reduced_channels
         self.reduction = ConvModule(
@@ -78,11 +76,7 @@ class GlobalCovariancePooling(BaseModule):
         return self.reduced_channels * (self.reduced_channels + 1) // 2
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Map the last map ``(B, in_channels, H, W)`` to vectors ``(B, K)``.
-
-        Raises:
-            ConfigValueError: The map does not have ``in_channels`` channels.
-        """
+        """Map the last map ``(B, in_channels, H, W)`` to vectors ``(B, K)``."""
         x = inputs[-1] if isinstance(inputs, (tuple, list)) else inputs
         if x.shape[1] != self.in_channels:
             raise ConfigValueError(

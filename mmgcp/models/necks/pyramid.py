@@ -22,7 +22,8 @@ class PyramidNeck(BaseModule):
     ``name``, the first part of their state-dict keys.
 
     Raises:
-        ConfigValueError: ``levels`` names one that does not exist.
+        ConfigValueError: ``levels`` names one that does not exist, or other levels
+            come than ``in_channels`` says.
     """
 
     def __init__(
@@ -49,11 +50,7 @@ class PyramidNeck(BaseModule):
         self.add_module(name, modules)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Map levels ``(B, C_i, H_i, W_i)`` to levels of the same shapes.
-
-        Raises:
-            ConfigValueError: Their number or channels are not ``in_channels``.
-        """
+        """Map levels ``(B, C_i, H_i, W_i)`` to levels of the same shapes."""
         found = [level.shape[1] for level in inputs]
         if found != self.in_channels:
             raise ConfigValueError(
@@ -67,13 +64,11 @@ class PyramidNeck(BaseModule):
 class SecondOrderGate(BaseModule):
     """Weight the channels of one map by what their covariance says.
 
-    As the block of `Global Second-order Pooling Convolutional Networks
-    <https://arxiv.org/abs/1811.12006>`_: reduction, covariance, a convolution of
-    each row, a 1 x 1 convolution to one weight per channel. Two things differ,
-    both for detectors that train with few images per process: nothing is
-    normalized over the batch, and the weight is ``2 sigmoid`` of a convolution
-    that starts at zero, so that a fresh gate is the identity to the last bit and
-    can be put into a pre-trained network.
+    As the block of `GSoP-Net <https://arxiv.org/abs/1811.12006>`_: reduction,
+    covariance, a convolution of each row, a 1 x 1 convolution to one weight per
+    channel. Two things differ, both for detectors that train with few images per
+    process: nothing is normalized over the batch, and the weight is ``2 sigmoid`` of
+    a convolution that starts at zero, so that a fresh gate is the identity.
     """
 
     def __init__(
@@ -126,10 +121,9 @@ class SecondOrderAttention(PyramidNeck):
     The parameters of the second are then called ``neck.1.*``.
 
     Args:
-        in_channels: Channels of each level.
         reduced_channels: Channels the covariance is taken of; at most those of the
             level are used.
-        levels: Levels to act on, by default all; the others pass.
+        levels: Levels to act on, by default all.
         normalization: Normalization of the covariance, such as
             ``dict(type='NewtonSchulz')``. Without one it is divided by its mean
             variance.
@@ -161,9 +155,7 @@ class AdaptiveChannelDropout(PyramidNeck):
     fits where ``mmgcp.SecondOrderAttention`` fits, usually between encoder and FPN.
 
     Args:
-        in_channels: Channels of each level.
-        levels: Levels to act on, by default the last, as in pre-training; the
-            others pass.
+        levels: Levels to act on, by default the last, as in pre-training.
         max_rate: Upper limit of the rate. The published rule has none and may drop
             all channels of a level, which a detector does not survive.
         **kwargs: Further arguments of the layer, such as ``sync_rate``.

@@ -90,7 +90,8 @@ class Layout:
         report = KeyReport()
         result: Tensors = {}
         for name, tensor in tensors.items():
-            target = self._target(name)
+            matches = ((re.fullmatch(rule, name), new) for rule, new in self.rules)
+            target = next((match.expand(new) for match, new in matches if match), None)
             if target is None:
                 report.unexpected.append(name)
             elif target in result:
@@ -99,9 +100,3 @@ class Layout:
                 result[target] = tensor
                 report.kept[name] = target
         return self.finish(result, report), report
-
-    def _target(self, name: str) -> str | None:
-        for pattern, target in self.rules:
-            if match := re.fullmatch(pattern, name):
-                return match.expand(target)
-        return None

@@ -22,11 +22,7 @@ def _rename_stem(tensors: Tensors, report: KeyReport) -> Tensors:
 
 
 def _move_background(tensors: Tensors, report: KeyReport) -> Tensors:
-    """Move the background from class 0 to where mmdet 3.x has it.
-
-    Numbers of outputs that fit no such detector are found when the result is compared
-    with the detector of mmdet.
-    """
+    """Move the background from class 0 to where mmdet 3.x has it."""
     box, mask = 'roi_head.bbox_head', 'roi_head.mask_head'
     classes = len(tensors.get(f'{box}.fc_cls.bias', ()))
     for layer, per_class in (
@@ -36,7 +32,8 @@ def _move_background(tensors: Tensors, report: KeyReport) -> Tensors:
     ):
         for name in (f'{layer}.weight', f'{layer}.bias'):
             rows = tensors.get(name)
-            if rows is None or not classes or len(rows) != per_class * classes:
+            # other numbers of outputs are found in the comparison with mmdet's detector
+            if rows is None or len(rows) != per_class * classes:
                 continue
             first, others = rows[:per_class], rows[per_class:]
             if layer.endswith('fc_cls'):
@@ -56,8 +53,7 @@ LAYOUTS = (
             (r'((?:backbone|neck|rpn_head)\..+)', r'\1'),
             (r'((?:bbox_head|mask_head)\..+)', r'roi_head.\1'),
         ),
-        description='Faster or Mask R-CNN with FPN of mmdetection 1.x (CVPR 2020 '
-        'paper)',
+        description='Faster or Mask R-CNN with FPN of mmdetection 1.x',
         finish=_move_background,
         targets=('encoder', 'detector'),
         meta=dict(
@@ -83,8 +79,7 @@ LAYOUTS = (
         name='mmpretrain',
         signs=(r'backbone\.',),
         rules=((r'((?:backbone|neck|head)\..+)', r'\1'),),
-        description='classifier of mmpretrain, trained with configs/pretrain or its '
-        'own',
+        description='classifier of mmpretrain',
         finish=_rename_stem,
     ),
 )

@@ -24,6 +24,7 @@ _REDUCTION = (
     (r'(?i:layer_reduce)\.weight', 'neck.reduction.conv.weight'),
     (r'(?i:layer_reduce_bn)\.(\w+)', r'neck.reduction.bn.\1'),
     *_conv_bn('dimension_reduction', 'neck.reduction'),
+    (r'eca_layer\.conv\.weight', 'neck.dropout.importance.weight'),
 )
 
 _BLOCK = (r'(layer[1-4]\..+)', r'backbone.\1')
@@ -101,10 +102,7 @@ LAYOUTS = (
     Layout(
         name='dropcov',
         signs=(r'layer1\.0\.conv1\.', r'(?i:layer_reduce)', 'eca_layer'),
-        rules=(
-            *(*_RESNET, *_REDUCTION),
-            (r'eca_layer\.conv\.weight', 'neck.dropout.importance.weight'),
-        ),
+        rules=(*_RESNET, *_REDUCTION),
         description='ResNet of DropCov',
         meta=DROPCOV,
     ),
@@ -112,8 +110,7 @@ LAYOUTS = (
         name='mpncov',
         signs=(r'layer1\.0\.conv1\.', r'(?i:layer_reduce)'),
         rules=(*_RESNET, *_REDUCTION),
-        description='iSQRT-COV ResNet of GCP_Optimization (its landscape code too) '
-        'and of fast-MPN-COV (released)',
+        description='iSQRT-COV ResNet of GCP_Optimization and fast-MPN-COV (released)',
         meta=ISQRT,
     ),
     Layout(
@@ -127,8 +124,7 @@ LAYOUTS = (
         name='torchvision',
         signs=(r'layer1\.0\.conv1\.',),
         rules=_RESNET,
-        description='ResNet of torchvision, timm and the GAP models of '
-        'GCP_Optimization',
+        description='ResNet of torchvision, timm and GCP_Optimization (GAP)',
         meta=GAP,
     ),
     Layout(
@@ -157,7 +153,7 @@ LAYOUTS = (
             *_conv_bn(r'features\.18', 'backbone.conv2'),
             *_mobilenet(0),
         ),
-        description='MobileNetV2 of torchvision and GCP_Optimization, GAP or iSQRT-COV',
+        description='MobileNetV2 of torchvision and GCP_Optimization',
         meta=IMAGENET_INPUT,
     ),
     Layout(
@@ -168,8 +164,7 @@ LAYOUTS = (
             *_conv_bn('conv5', 'backbone.layers.3'),
             *_shufflenet(),
         ),
-        description='ShuffleNetV2 of torchvision and GCP_Optimization, GAP or '
-        'iSQRT-COV',
+        description='ShuffleNetV2 of torchvision and GCP_Optimization',
         meta=IMAGENET_INPUT,
     ),
     Layout(
