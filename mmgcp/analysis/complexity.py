@@ -24,9 +24,10 @@ from mmgcp.engine.distributed import gather, mine
 from mmgcp.engine.loss import prepare
 from mmgcp.utils.progress import progress
 from mmgcp.utils.random_state import seeded
+from mmgcp.utils.run_specs import RunSpec
 
-from .output import color, figure, write_result
-from .sample import Run, RunSpec, Settings, load_run, sample_batches
+from .output import figure, write_result
+from .sample import Run, Settings, load_run, sample_batches
 
 
 def complexity(
@@ -52,7 +53,7 @@ def complexity(
             run = load_run(spec, settings)
             size = shape or image_size(run, 'test', settings.seed)
             with seeded(settings.seed):
-                row = {**spec.describe(run.framework), **count(run, size)}
+                row = {**run.describe(), **count(run, size)}
             rows.append({**row, 'seconds': time.perf_counter() - start})
             bar.advance(task)
     rows = gather(rows)
@@ -254,7 +255,7 @@ def draw(rows: Sequence[dict]):
         base = [0.0] * len(rows)
         for index, name in enumerate(names):
             values = [row['parts'].get(name, {}).get(key, 0) / unit for row in rows]
-            axis.bar(place, values, bottom=base, color=color(index), label=name)
+            axis.bar(place, values, bottom=base, color=f'C{index}', label=name)
             base = [b + v for b, v in zip(base, values, strict=True)]
         labels = [row['label'] for row in rows]
         axis.set_xticks(place, labels, rotation=45, ha='right', fontsize='small')

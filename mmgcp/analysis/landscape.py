@@ -13,9 +13,10 @@ import numpy as np
 from mmgcp.engine.distributed import gather
 from mmgcp.engine.landscape import Steps, measure_batch, merge
 from mmgcp.utils.files import read_json
+from mmgcp.utils.run_specs import RunSpec
 
-from .output import color, figure, write_result
-from .sample import RunSpec, Settings, sampled_runs
+from .output import figure, write_result
+from .sample import Settings, sampled_runs
 
 
 def landscape(
@@ -78,7 +79,7 @@ def draw(rows: Sequence[dict]):
         axis.set_title(title)
         for index, label in enumerate(labels):
             series = [row for row in rows if row['label'] == label]
-            style = {'color': color(index), 'label': label}
+            style = {'color': f'C{index}', 'label': label}
             if len(series) == 1:
                 axis.plot(series[0]['eta'], series[0][name], **style)
                 axis.set_xlabel('step size eta')

@@ -21,10 +21,11 @@ from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
+from mmgcp.utils.run_specs import RunSpec
 
 from .eigenvalues import Moments, positions
-from .output import color, figure, write_result
-from .sample import Batches, RunSpec, Settings, sampled_runs
+from .output import figure, write_result
+from .sample import Batches, Settings, sampled_runs
 
 #: Pooling heads by the words of the papers; each maps a covariance ``(B, r, r)``.
 COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -287,13 +288,13 @@ def draw(rows: Sequence[dict]):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
             share = (values / values[0]).clamp_min(1e-12)
             spectra.plot(
-                range(1, len(share) + 1), share, color=color(index), label=head
+                range(1, len(share) + 1), share, color=f'C{index}', label=head
             )
         spectra.legend(fontsize='x-small')
         names = [name for name, _ in heads]
         place = range(len(names))
         heights = [entry['output_gradient']['effective_rank'] for _, entry in heads]
-        ranks.bar(place, heights, color=[color(i) for i in place])
+        ranks.bar(place, heights, color=[f'C{i}' for i in place])
         for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
             points = [math.nan if e[key] is None else e[key] for _, e in heads]
             angles.plot(place, points, marker, label=key.replace('_', ' '))

@@ -29,9 +29,10 @@ from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import progress
 from mmgcp.weights.files import file_sha256, local_file
 from mmgcp.weights.trained_model import check_checkpoint
+from mmgcp.utils.run_specs import RunSpec
 
 from .output import MAIN_METRICS, color, figure, main_metric, write_result
-from .sample import RunSpec, Settings, build_dataset, load_run, sample_indices
+from .sample import Settings, build_dataset, load_run, sample_indices
 
 CLEAN = 'clean'
 POSITIONS = ('load', 'pack')
@@ -338,7 +339,7 @@ def draw(rows: Sequence[dict]):
             for name in names
         ]
         place = np.arange(len(names)) + (index - (len(rows) - 1) / 2) * width
-        bars.bar(place, values, width, color=color(index))
+        bars.bar(place, values, width, color=f'C{index}')
         severities = list(table[names[0]])
         curve = [np.mean([table[n][s][metric] for n in names]) for s in severities]
         mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.3g}'
@@ -346,7 +347,7 @@ def draw(rows: Sequence[dict]):
             [0, *map(int, severities)],
             [score['clean'], *curve],
             'o-',
-            color=color(index),
+            color=f'C{index}',
             label=f'{row["label"]}: mPC {mean}',
         )
     bars.set_title('share of the clean performance')

@@ -20,10 +20,11 @@ from mmgcp.engine.distributed import gather
 from mmgcp.engine.feature_maps import recorded_feature_maps
 from mmgcp.engine.loss import prepare
 from mmgcp.layers import covariance
+from mmgcp.utils.run_specs import RunSpec
 
 from .eigenvalues import Moments, positions, summarize
-from .output import color, figure, write_result
-from .sample import RunSpec, Settings, sampled_runs
+from .output import figure, write_result
+from .sample import Settings, sampled_runs
 
 
 def spectrum(
@@ -178,7 +179,7 @@ def draw(rows: Sequence[dict]):
     # The encoder's stages come before the levels made of them.
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
-        stages, style = row['stages'], {'color': color(index), 'label': row['label']}
+        stages, style = row['stages'], {'color': f'C{index}', 'label': row['label']}
         values = np.asarray(stages[last_stage(stages)]['eigenvalues'])
         share = values / max(values.sum(), 1e-30)
         first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
