@@ -139,7 +139,7 @@ def hessian_product(loss: SampleLoss) -> Map:
         try:
             batch_product(0, loss.parameters)
         except RuntimeError as error:
-            reason = str(error).partition('\n')[0]
+            reason = str(error).partition('\n')[0] or type(error).__name__
     for found in filter(None, all_gather_object(reason)):
         raise NotTwiceDifferentiable(found)
     return product

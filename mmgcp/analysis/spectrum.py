@@ -23,7 +23,7 @@ from mmgcp.layers import covariance
 from mmgcp.utils.run_specs import RunSpec
 
 from .eigenvalues import Moments, positions, summarize
-from .output import figure, write_result
+from .output import figure, name_ticks, write_result
 from .sample import Settings, sampled_runs
 
 
@@ -33,8 +33,6 @@ def spectrum(
     settings: Settings = Settings(split='test'),  # noqa: B008
 ) -> dict:
     """Measure every run; return and draw what ``spectrum.json`` holds.
-
-    With several processes the batches are split and the moments summed.
 
     Args:
         specs: The runs; the first is the reference of CKA.
@@ -60,8 +58,7 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     for batch in batches:
         data = prepare(model, batch)
         with recorded_feature_maps(model) as maps:
-            features = model.backbone(data['inputs'])
-            neck = getattr(model, 'neck', None)
+            features, neck = model.backbone(data['inputs']), getattr(model, 'neck', None)
             if neck is not None:
                 neck(features)
         names.append([str(s.metainfo.get('img_path')) for s in data['data_samples']])
@@ -92,11 +89,6 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     return row, {'names': sum(gather(names), []), 'features': gathered}
 
 
-def last_stage(maps) -> str:
-    """Name of the encoder's last map."""
-    return max(name for name in maps if not name.startswith('pyramid'))
-
-
 def mean_correlation(covariance: Tensor) -> float:
     """Mean absolute correlation of two different channels that vary."""
     scale = covariance.diagonal().clamp_min(0).sqrt()
@@ -105,16 +97,12 @@ def mean_correlation(covariance: Tensor) -> float:
         return math.nan
     scale = scale[alive]
     correlation = covariance[alive][:, alive] / torch.outer(scale, scale)
-    off = correlation.abs().sum() - correlation.diagonal().abs().sum()
-    return float(off / (len(scale) * (len(scale) - 1)))
+    others = len(scale) * (len(scale) - 1)
+    return float(correlation.abs().fill_diagonal_(0).sum() / others)
 
 
 def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | None:
     """What a covariance pooling head's normalization changes, per image.
-
-    Args:
-        neck: Neck of the model.
-        features: Last map of the encoder.
 
     Returns:
         Means over the batch of the effective ranks of both matrices (decorrelation) and
@@ -144,14 +132,9 @@ def preserved(label: str, reference: dict, other: dict) -> dict:
     """Linear CKA to the reference run, stage by stage, on the same images."""
     if reference['names'] != other['names']:
         return {'reference': label, 'reason': 'the runs saw different images'}
-    shared = [name for name in other['features'] if name in reference['features']]
-    return {
-        'reference': label,
-        'cka': {
-            name: linear_cka(reference['features'][name], other['features'][name])
-            for name in shared
-        },
-    }
+    mine, theirs = other['features'], reference['features']
+    cka = {n: linear_cka(theirs[n], mine[n]) for n in mine if n in theirs}
+    return {'reference': label, 'cka': cka}
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
@@ -180,7 +163,8 @@ def draw(rows: Sequence[dict]):
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
         stages, style = row['stages'], {'color': f'C{index}', 'label': row['label']}
-        values = np.asarray(stages[last_stage(stages)]['eigenvalues'])
+        last = max(name for name in stages if not name.startswith('pyramid'))
+        values = np.asarray(stages[last]['eigenvalues'])
         share = values / max(values.sum(), 1e-30)
         first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
         for axis, numbers in (
@@ -192,6 +176,6 @@ def draw(rows: Sequence[dict]):
             x = [names.index(name) for name in here]
             axis.plot(x, [numbers[name] for name in here], 'o-', **style)
     for axis in (rank, correlation, cka):
-        axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
+        name_ticks(axis, names)
     first.legend(fontsize='small')
     return fig
