@@ -79,9 +79,8 @@ def draw_instances(
     """
     image = image.copy()
     tints = [colors[i % len(colors)] for i in labels]
-    if masks is not None:
-        for mask, tint in zip(masks, tints, strict=True):
-            image[mask] = _tinted(image[mask], tint)
+    for mask, tint in zip(() if masks is None else masks, tints, strict=False):
+        image[mask] = _tinted(image[mask], tint)
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     last = np.asarray([canvas.width - 1, canvas.height - 1] * 2)
@@ -91,8 +90,8 @@ def draw_instances(
         draw.rectangle(outline, outline=tint, width=max(1, min(canvas.size) // 200))
     names = [classes[i] if i < len(classes) else str(i) for i in labels]
     if scores is not None:
-        pairs = zip(names, scores, strict=True)
-        names = [f'{name} {100 * float(score):.0f}' for name, score in pairs]
+        percent = np.asarray(scores) * 100
+        names = [f'{name} {p:.0f}' for name, p in zip(names, percent, strict=True)]
     _write_names(canvas, boxes, names, tints)
     return np.asarray(canvas)
 
@@ -113,14 +112,13 @@ def draw_segments(
     image = image.copy()
     image[known] = _tinted(image[known], np.asarray(colors)[segments[known]])
     canvas = Image.fromarray(image)
-    shown = [int(i) for i in np.unique(segments[known])]
+    shown = np.unique(segments[known])
     places = []
     for index in shown:
-        rows, columns = np.nonzero(segments == index)
+        pixels = np.argwhere(segments == index)[:, ::-1]
         # the pixel of the class that is nearest to the mean of its pixels
-        distance = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
-        nearest = int(distance.argmin())
-        places.append((columns[nearest], rows[nearest]) * 2)
+        nearest = ((pixels - pixels.mean(0)) ** 2).sum(1).argmin()
+        places.append((*pixels[nearest],) * 2)
     names, tints = [classes[i] for i in shown], [colors[i] for i in shown]
     _write_names(canvas, places, names, tints)
     return np.asarray(canvas)
@@ -182,13 +180,12 @@ def stack(panels: Sequence[np.ndarray], axis: int = 0, gap: int = 6) -> np.ndarr
     """Put pictures below each other (or beside, ``axis=1``), aligned at the top left."""
     length = max(panel.shape[1 - axis] for panel in panels)
     parts = []
-    for panel in panels:
+    for number, panel in enumerate(panels, 1):
         margins = [(0, 0)] * 3
-        margins[axis] = (0, gap)
+        margins[axis] = (0, gap if number < len(panels) else 0)
         margins[1 - axis] = (0, length - panel.shape[1 - axis])
         parts.append(np.pad(panel, margins, constant_values=255))
-    whole = np.concatenate(parts, axis=axis)
-    return whole[:-gap] if axis == 0 else whole[:, :-gap]
+    return np.concatenate(parts, axis=axis)
 
 
 def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:

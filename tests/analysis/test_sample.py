@@ -5,21 +5,20 @@ import torch
 
 from mmgcp.analysis.output import main_metric
 from mmgcp.analysis.sample import (
-    RunSpec,
     Settings,
     load_run,
-    run_specs,
     sample_indices,
     sampled_runs,
 )
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.run_specs import RunSpec, run_specs
 
 
 def test_pairs_and_labels():
     specs = run_specs(['a/x.py', 'p', 'b/y.py', 'q'], ['one', 'two'])
     assert specs == [RunSpec('a/x.py', 'p', 'one'), RunSpec('b/y.py', 'q', 'two')]
-    names = [s.label for s in run_specs(['x.py', 'p', 'x.py', 'q', 'y.py', 'r'])]
-    assert names == ['x 0', 'x 1', 'y']
+    pairs = ['x.py', 'work/a/p.pth', 'x.py', 'work/b/p.pth', 'y.py', 'r.pth']
+    assert [s.label for s in run_specs(pairs)] == ['a/p.pth', 'b/p.pth', 'y']
     with pytest.raises(UserError, match='3 paths'):
         run_specs(['a', 'b', 'c'])
     with pytest.raises(UserError, match='1 labels for 2 runs'):

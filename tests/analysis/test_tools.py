@@ -9,7 +9,8 @@ import torch
 
 from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import CorruptionTest
-from mmgcp.analysis.sample import RunSpec, Settings, load_run, sample_batches
+from mmgcp.analysis.sample import Settings, load_run, sample_batches
+from mmgcp.utils.run_specs import RunSpec
 from mmgcp.utils.errors import UserError
 
 FRAMEWORKS = ['mmpretrain', 'mmdet', 'mmseg']
