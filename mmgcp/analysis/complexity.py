@@ -238,7 +238,9 @@ def draw(rows: Sequence[dict]):
         base = np.zeros(len(rows))
         for index, name in enumerate(names):
             values = [row['parts'].get(name, {}).get(key, 0) / unit for row in rows]
-            axis.bar(range(len(rows)), values, bottom=base, color=f'C{index}', label=name)
+            axis.bar(
+                range(len(rows)), values, bottom=base, color=f'C{index}', label=name
+            )
             base += values
         name_ticks(axis, [row['label'] for row in rows])
     axes[0, 0].legend(fontsize='small')

@@ -83,7 +83,9 @@ def measure(
     probes: dict[str, Probe] = {}
     if heads:
         labels = [
-            torch.cat([s.gt_label for s in batch['data_samples']]).to(batch['inputs'].device)
+            torch.cat([s.gt_label for s in batch['data_samples']]).to(
+                batch['inputs'].device
+            )
             for batch in data
         ]
         with torch.no_grad():

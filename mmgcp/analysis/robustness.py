@@ -29,9 +29,9 @@ from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import track
+from mmgcp.utils.run_specs import RunSpec
 from mmgcp.weights.files import file_sha256, local_file
 from mmgcp.weights.reading import check_checkpoint
-from mmgcp.utils.run_specs import RunSpec
 
 from .output import MAIN_METRICS, figure, main_metric, name_ticks, write_result
 from .sample import Settings, load_run, sample_indices

@@ -58,7 +58,10 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     for batch in batches:
         data = prepare(model, batch)
         with recorded_feature_maps(model) as maps:
-            features, neck = model.backbone(data['inputs']), getattr(model, 'neck', None)
+            features, neck = (
+                model.backbone(data['inputs']),
+                getattr(model, 'neck', None),
+            )
             if neck is not None:
                 neck(features)
         names.append([str(s.metainfo.get('img_path')) for s in data['data_samples']])

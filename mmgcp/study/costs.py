@@ -13,9 +13,9 @@ import torch
 
 from mmgcp.analysis.complexity import count, image_size
 from mmgcp.analysis.sample import Run, load_run, sample_batches
-from mmgcp.utils.run_specs import RunSpec
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.files import write_json
+from mmgcp.utils.run_specs import RunSpec
 
 from .step import StudyError
 
