@@ -57,12 +57,9 @@ def curvature(
         radii: Radii relative to the norm of the weights.
     """
     rows, seed = [], settings.seed
-    for row, run, sample, advance in sampled_runs(
-        'curvature', specs, settings, (64, 4), parts=4
-    ):
+    for row, run, sample in sampled_runs('curvature', specs, settings, (64, 4)):
         loss = SampleLoss(run.model, sample, PARTS.get(part, part), seed)
         value, gradient = loss.value(), loss.gradient()
-        advance()
 
         try:
             product = hessian_product(loss)
@@ -72,14 +69,12 @@ def curvature(
             spectrum = {'eigenvalues': [math.nan], 'residuals': [math.nan]}
             spectrum |= {'history': [], 'reason': str(error)}
             trace = {'trace': math.nan, 'standard_error': math.nan}
-        advance()
 
         directions = [filter_normalized(loss.parameters, seed + 11 + i) for i in (0, 1)]
         line = np.linspace(-span, span, points)
         lines = [along(loss, [direction], line) for direction in directions]
         side = np.linspace(-span, span, grid)
         plane = along(loss, directions, side)
-        advance()
 
         row |= {
             'seed': seed,
@@ -138,8 +133,7 @@ def sharpness(
 
     The first step is that of P. Foret et al., "Sharpness-Aware Minimization" (ICLR
     2021): to the ball's edge along the gradient. More steps of projected ascent follow,
-    and the largest loss met counts: a lower bound of the maximum. A radius is in units
-    of the norm of the weights that move.
+    and the largest loss met counts: a lower bound of the maximum.
     """
     center, base, gradient = loss.weights(), loss.value(), loss.gradient()
     rows = []

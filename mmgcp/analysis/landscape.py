@@ -45,7 +45,7 @@ def landscape(
         for entry in read_json(spec.checkpoint)['entries']
     ]
     saved = [spec for spec in specs if spec not in recorded]
-    for row, run, sample, _ in sampled_runs('landscape', saved, settings, (64, 4)):
+    for row, run, sample in sampled_runs('landscape', saved, settings, (64, 4)):
         run.model.train()
         found = [
             measure_batch(run.model, batch, steps, stem, settings.seed)

@@ -52,7 +52,7 @@ def preconditioner(
         reduced_channels: Channels in front of a covariance.
     """
     rows = []
-    for row, run, sample, _ in sampled_runs(
+    for row, run, sample in sampled_runs(
         'preconditioner', specs, settings, (128, 16), shared=False, least=2
     ):
         used = ['gap', *heads] if run.framework == 'mmpretrain' else []

@@ -148,13 +148,9 @@ class CorruptionTest:
         self.indices = sorted(sample_indices(size, images or size, settings.seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
         self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
-        self.key = {
-            'config': hashlib.sha256(self.cfg.pretty_text.encode()).hexdigest(),
-            'checkpoint': file_sha256(local_file(spec.checkpoint)),
-            'indices': hashlib.sha256(repr(self.indices).encode()).hexdigest(),
-            'seed': settings.seed,
-            'position': self.position,
-        }
+        described = (self.cfg.pretty_text, file_sha256(local_file(spec.checkpoint)))
+        described += (self.indices, settings.seed, self.position)
+        self.key = hashlib.sha256(repr(described).encode()).hexdigest()
         self.done = 0
 
     def run(self, corruption: str, severities: Sequence[int]) -> dict:

@@ -1,9 +1,8 @@
 """What an analysis looks at: runs, and a fixed sample of images."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -15,7 +14,7 @@ from mmgcp.engine.distributed import mine
 from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.device import pick_device
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.progress import progress
+from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
 from mmgcp.weights.trained_model import load_trained_model
@@ -69,11 +68,7 @@ class Run:
 
 
 def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
-    """Build the model of a run and fill it from its checkpoint.
-
-    Raises:
-        UserError: A file is missing or damaged, or the checkpoint does not fit.
-    """
+    """Build the model of a run and fill it from its checkpoint."""
     cfg = load_config(spec.config, settings.options)
     device = pick_device(settings.device)
     with seeded(settings.seed):
@@ -149,37 +144,30 @@ def sampled_runs(
     settings: Settings,
     sizes: tuple[int, int],
     shared: bool = True,
-    parts: int = 1,
     least: int = 1,
-) -> Iterator[tuple[dict, Run, Batches, Callable[[], None]]]:
+) -> Iterator[tuple[dict, Run, Batches]]:
     """Load run after run, draw the sample of each, and show the progress.
 
     Args:
         what: Name of the analysis, beside the progress bar.
         sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
         shared: Processes share the batches of each run; otherwise the runs.
-        parts: Parts that the measurement of a run has.
-        least: Smallest number of batches.
+        least: See :func:`sample_batches`.
 
     Yields:
-        The row of the JSON so far, to be added to; the run; its sample; and what to
-        call after each part but the last. When the loop goes on, the row gets its
-        ``seconds``.
+        The row of the JSON so far, to be added to; the run; its sample. When the loop
+        goes on, the row gets its ``seconds``.
     """
-    specs = specs if shared else mine(specs)
-    with progress() as bar:
-        task = bar.add_task(what, total=parts * len(specs))
-        for number, spec in enumerate(specs, 1):
-            start = time.perf_counter()
-            run = load_run(spec, settings)
-            dense = run.framework != 'mmpretrain'
-            images, batch_size = settings.images, settings.batch_size
-            images = sizes[dense] if images is None else images
-            batch_size = BATCH_SIZES[dense] if batch_size is None else batch_size
-            sample = sample_batches(
-                run, settings.split, images, batch_size, settings.seed, shared, least
-            )
-            row: dict = {**run.describe(), 'sample': sample.description}
-            yield row, run, sample, partial(bar.advance, task)
-            row['seconds'] = time.perf_counter() - start
-            bar.update(task, completed=parts * number)
+    for spec in track(specs if shared else mine(specs), what):
+        start = time.perf_counter()
+        run = load_run(spec, settings)
+        dense = run.framework != 'mmpretrain'
+        images, batch_size = settings.images, settings.batch_size
+        images = sizes[dense] if images is None else images
+        batch_size = BATCH_SIZES[dense] if batch_size is None else batch_size
+        sample = sample_batches(
+            run, settings.split, images, batch_size, settings.seed, shared, least
+        )
+        row: dict = {**run.describe(), 'sample': sample.description}
+        yield row, run, sample
+        row['seconds'] = time.perf_counter() - start

@@ -39,7 +39,7 @@ def spectrum(
         settings: Sample and device; 256 test images for a classifier, else 32.
     """
     rows, means = [], []
-    for row, run, sample, _ in sampled_runs('spectrum', specs, settings, (256, 32)):
+    for row, run, sample in sampled_runs('spectrum', specs, settings, (256, 32)):
         measured, mean = measure(run.model, sample.batches)
         rows.append(row)
         row |= measured
