@@ -155,8 +155,7 @@ def count_flops(
     """Floating-point operations of a call, in all and inside each part.
 
     Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
-    two. Additions, normalization, pooling, activation, RoIAlign and NMS are not, as
-    usual. Parts are not nested.
+    two. Parts are not nested.
     """
     counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
     inside = dict.fromkeys(parts, 0)

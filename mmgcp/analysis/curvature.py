@@ -51,10 +51,9 @@ def curvature(
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
         lanczos_steps: Hessian products for the eigenvalues.
         probes: Hessian products for the trace.
-        points: Points on each line.
-        grid: Points per side of the plane.
+        points: Points on each line; ``grid`` on each side of the plane.
         span: Largest distance, in units of the direction.
-        radii: Radii relative to the norm of the weights.
+        radii: Of sharpness, relative to the norm of the weights.
     """
     rows, seed = [], settings.seed
     for row, run, sample in sampled_runs('curvature', specs, settings, (64, 4)):
@@ -66,7 +65,7 @@ def curvature(
             spectrum = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
             trace = hutchinson(product, loss.numel, probes, seed + 1)
         except NotTwiceDifferentiable as error:
-            spectrum = {'eigenvalues': [math.nan], 'residuals': [math.nan]}
+            spectrum: dict = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
             spectrum |= {'history': [], 'reason': str(error)}
             trace = {'trace': math.nan, 'standard_error': math.nan}
 
@@ -161,14 +160,9 @@ def draw(rows: Sequence[dict]):
     eigen.bar(place - 0.2, largest, 0.4, color=[f'C{i}' for i in range(len(rows))])
     eigen.set_ylabel('largest eigenvalue')
     other = eigen.twinx()
-    other.errorbar(
-        place + 0.2,
-        [r['trace']['trace'] for r in rows],
-        [2 * r['trace']['standard_error'] for r in rows],
-        fmt='o',
-        color='k',
-        capsize=3,
-    )
+    traces = [row['trace']['trace'] for row in rows]
+    errors = [2 * row['trace']['standard_error'] for row in rows]
+    other.errorbar(place + 0.2, traces, errors, fmt='ko', capsize=3)
     other.set_ylabel('trace (2 standard errors)')
     name_ticks(eigen, [row['label'] for row in rows])
     converge.set_title('estimate of the largest eigenvalue')

@@ -26,11 +26,7 @@ class SampleLoss:
     Dropout is off, batch-norm layers use their running statistics, and random samplers
     of a detector get the same seed at every evaluation.
 
-    Args:
-        model: A model of mmpretrain, mmdet or mmseg.
-        sample: Share of the sample that this process holds.
-        part: Prefix of the parameters that move; '' for all of them.
-        seed: Seed of each evaluation.
+    ``part`` is the prefix of the parameters that move; '' for all of them.
 
     Raises:
         UserError: No parameter begins with ``part``.
@@ -165,10 +161,7 @@ class _Linear(torch.autograd.Function):
 
 
 def linear_map(forward: Map, x: Tensor) -> Tensor:
-    """Apply a linear map that autograd can differentiate once, to any order.
-
-    The derivative of a linear map is the map, and one backward pass gives its adjoint.
-    """
+    """Apply a linear map that autograd can differentiate once, to any order."""
 
     def adjoint(gradient: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -216,9 +209,8 @@ def plain_attention() -> AbstractContextManager:
 def refuse_cut_graph(value: Tensor) -> None:
     """Raise if a derivative went through an operator that gives only one.
 
-    Such an operator leaves an error node in the graph. It raises when autograd runs
-    through it, but a search for given inputs stops in front of it, and the term would
-    silently be missing.
+    Such an operator leaves an error node in the graph, in front of which a search for
+    given inputs stops. The term would silently be missing.
     """
     seen, waiting = set(), [value.grad_fn]
     while waiting:
@@ -238,9 +230,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 
     Args:
         product: Symmetric product on ``(size,)`` float64.
-        size: Dimension.
-        steps: Products to spend; at most ``size``.
-        seed: Seed of the start vector.
+        steps: Products to spend.
         top: Eigenvalues to report, each within its ``residuals`` of a true one;
             ``history`` holds the estimates after each product.
     """
@@ -283,8 +273,4 @@ def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     values = np.array(samples)
     spread = values.std(ddof=1) / probes**0.5 if probes > 1 else float('nan')
     running = values.cumsum() / np.arange(1, probes + 1)
-    return {
-        'trace': float(values.mean()),
-        'standard_error': float(spread),
-        'history': running.tolist(),
-    }
+    return {'trace': values.mean(), 'standard_error': spread, 'history': running}

@@ -82,11 +82,10 @@ def measure(
     data = [prepare(model, batch) for batch in sample.batches]
     probes: dict[str, Probe] = {}
     if heads:
+        samples = [batch['data_samples'] for batch in data]
         labels = [
-            torch.cat([s.gt_label for s in batch['data_samples']]).to(
-                batch['inputs'].device
-            )
-            for batch in data
+            torch.cat([s.gt_label for s in batch]).to(conv.weight.device)
+            for batch in samples
         ]
         with torch.no_grad():
             maps = [model.backbone(batch['inputs'])[-1] for batch in data]
@@ -184,10 +183,7 @@ def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
 
 
 def pool(head: str, features: Tensor, basis: Tensor) -> Tensor:
-    """Pool the encoder's last map ``(B, C, H, W)`` into one vector per image.
-
-    ``basis`` of shape ``(C, r)`` is the reduction in front of a covariance.
-    """
+    """Pool a map ``(B, C, H, W)``, reduced by ``basis`` ``(C, r)`` for a covariance."""
     if head == 'gap':
         return features.flatten(2).mean(2)
     reduced = torch.einsum('bchw,cr->brhw', features, basis)
@@ -202,10 +198,7 @@ class Probe:
     standardized, which would be a pre-conditioner of its own.
 
     Args:
-        head: One of :data:`HEADS`.
-        basis: Reduction; see :func:`pool`.
         maps: Feature maps of two batches or more; every second one is the other half.
-        labels: Classes ``(B,)`` of each batch.
     """
 
     def __init__(

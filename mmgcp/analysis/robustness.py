@@ -112,12 +112,12 @@ def robustness(
         )
     for row in rows:
         row['error_relative_to_first'] = relative_error(row, rows[0])
+    complete = (*corruptions, *severities) == (*CORRUPTIONS, *SEVERITIES)
     result = {
         'analysis': 'robustness',
         'corruptions': list(corruptions),
         'severities': list(severities),
-        'complete_benchmark': tuple(corruptions) == CORRUPTIONS
-        and tuple(severities) == SEVERITIES
+        'complete_benchmark': complete
         and all(row['sample']['images'] == row['sample']['of'] for row in rows),
         'runs': rows,
     }

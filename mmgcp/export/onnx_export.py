@@ -75,8 +75,8 @@ def export_onnx(
     """Write a model as ONNX, after comparing it with PyTorch.
 
     Args:
-        checkpoint: Checkpoint of the whole model; for ``part='encoder'`` also an
-            encoder file. ``'none'`` exports random weights.
+        checkpoint: ``'none'`` exports random weights; an encoder file is enough for
+            ``part='encoder'``.
         part: ``'model'``, ``'encoder'`` or ``'features'`` (encoder and neck).
         size: Height and width of the picture; the config's test size by default.
         free_size: Leave height and width open in the file.
@@ -134,9 +134,8 @@ def export_onnx(
         onnx.helper.set_model_props(model, meta)
         onnx.checker.check_model(model)
         onnx.save(model, str(file))
-        session = onnxruntime.InferenceSession(
-            str(file), providers=['CPUExecutionProvider']
-        )
+        cpu = ['CPUExecutionProvider']
+        session = onnxruntime.InferenceSession(str(file), providers=cpu)
         differences = {k: _difference(reference, session, v) for k, v in inputs.items()}
         wrong = {k: v for k, v in differences.items() if not v <= tolerance}
         if wrong:

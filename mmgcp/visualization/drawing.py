@@ -49,9 +49,7 @@ def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarr
 def enlarge(image: np.ndarray, least: int = 384, most: int | None = None) -> np.ndarray:
     """Enlarge small pictures by a whole number, so that text fits.
 
-    Args:
-        least: Length of the shorter side, at least.
-        most: Length of the longer side, at most; larger pictures are made smaller.
+    The shorter side has at least ``least`` pixels, the longer one at most ``most``.
     """
     height, width = image.shape[:2]
     factor = max(1.0, -(-least // min(height, width)))
@@ -71,11 +69,7 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw objects with their names.
 
-    Args:
-        boxes: ``(N, 4)`` as x1, y1, x2, y2 in pixels of ``image``.
-        labels: ``(N,)``, index of the class.
-        scores: ``(N,)``, confidence in [0, 1].
-        masks: ``(N, H, W)`` bool.
+    Boxes ``(N, 4)`` are x1, y1, x2, y2 in pixels of ``image``, masks ``(N, H, W)`` bool.
     """
     image = image.copy()
     tints = [colors[i % len(colors)] for i in labels]
@@ -104,9 +98,8 @@ def draw_segments(
 ) -> np.ndarray:
     """Tint each pixel by its class and write the name of each class into its middle.
 
-    Args:
-        segments: ``(H, W)``, class of each pixel. Pixels of other values than those
-            of ``classes`` (255, background) are not tinted.
+    Pixels of ``segments`` ``(H, W)`` that are none of ``classes`` (255, background)
+    are not tinted.
     """
     known = segments < len(classes)
     image = image.copy()

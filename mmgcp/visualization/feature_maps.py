@@ -42,9 +42,6 @@ def class_score(
 
     Returns:
         The score, the name of the class, and what the score is the mean of.
-
-    Raises:
-        FeatureMapError: There is no such class, or nothing of it was found.
     """
     classes, model = predictor.classes, predictor.model
     numbers: dict = {str(i): i for i in range(len(classes))}
@@ -141,9 +138,6 @@ def levels_of(
     Returns:
         The levels from fine to coarse; with ``cam`` also the class of the activation
         maps and what its score is the mean of.
-
-    Raises:
-        FeatureMapError: The model gives no maps, or has no such score.
     """
     model = predictor.model
     data = model.data_preprocessor(predictor.prepare(image), False)

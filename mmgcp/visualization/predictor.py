@@ -121,7 +121,6 @@ def draw_sample(
 
     Args:
         image: The sample's coordinates are its pixels.
-        predicted: The predictions; the annotations otherwise.
         threshold: Objects below this score are left out.
         least, most: Size of the drawn picture, see :func:`enlarge`.
     """
