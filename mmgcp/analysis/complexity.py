@@ -176,20 +176,20 @@ def count_kept_bytes(
     own |= {t.untyped_storage().data_ptr() for t in model.buffers()}
     # Holding on to the tensors keeps an address from being used twice.
     kept: dict[int, Tensor] = {}
-    total = [0]
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own and storage.data_ptr() not in kept:
-            kept[storage.data_ptr()] = tensor
-            total[0] += storage.nbytes()
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
         return tensor
+
+    def total() -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
     inside = dict.fromkeys(parts, 0)
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with torch.enable_grad(), hooks, measured_parts(parts, lambda: total[0], inside):
+    with torch.enable_grad(), hooks, measured_parts(parts, total, inside):
         call()
-    return total[0], inside
+    return total(), inside
 
 
 @contextmanager

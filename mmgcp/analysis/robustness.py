@@ -245,17 +245,16 @@ def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
         dataset = dataset.dataset
     steps = dataset.pipeline.transforms
     names = [type(step).__name__ for step in steps]
-    if position == 'load':
-        places = [i + 1 for i, name in enumerate(names) if 'LoadImage' in name]
-    else:
-        places = [i for i, name in enumerate(names) if name.startswith('Pack')]
+    kind = {'load': 'LoadImage', 'pack': 'Pack'}[position]
+    places = [i for i, name in enumerate(names) if kind in name]
     if not places:
         raise UserError(
             f'--position {position}: no step of the test pipeline does that; there are '
             f'{", ".join(names)}'
         )
-    steps.insert(places[0], Corrupt(CORRUPTIONS[0], 0, seed))
-    return steps[places[0]]
+    corrupt = Corrupt(CORRUPTIONS[0], 0, seed)
+    steps.insert(places[0] + (position == 'load'), corrupt)
+    return corrupt
 
 
 def performance_under_corruption(clean: Mapping, table: Table) -> dict:

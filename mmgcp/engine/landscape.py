@@ -143,11 +143,7 @@ def measure_batch(
     """:func:`loss_landscape` of a framework's model on one raw batch.
 
     The model keeps its mode: batch statistics in training mode, as in the paper.
-
-    Args:
-        steps: Defaults to :func:`default_steps`.
-        stem: See :func:`stem_module`.
-        seed: Seed of each evaluation.
+    See also :func:`default_steps` and :func:`stem_module`.
     """
     with torch.no_grad():
         data = prepare(model, batch)
@@ -187,9 +183,6 @@ class LandscapeHook(Hook):
         stem: Module whose output is moved; see :func:`stem_module`.
         filename: Record in the work folder, continued by a resumed run;
             ``tools/analysis/landscape.py`` reads it in place of a checkpoint.
-
-    Raises:
-        UserError: ``interval`` is not positive.
     """
 
     priority = 'VERY_LOW'
@@ -209,9 +202,9 @@ class LandscapeHook(Hook):
 
     def before_train(self, runner) -> None:
         """Take up the record of the iterations before a resume."""
-        path, kept = self._path(runner), []
-        if runner.iter > 0 and path.is_file():
-            kept = read_json(path)['entries']
+        self.path, kept = Path(runner.work_dir) / self.filename, []
+        if runner.iter > 0 and self.path.is_file():
+            kept = read_json(self.path)['entries']
         self.entries = [e for e in kept if e['iteration'] < runner.iter]
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
@@ -228,7 +221,4 @@ class LandscapeHook(Hook):
         entry = {'iteration': runner.iter, 'seconds': time.perf_counter() - start}
         self.entries.append({**entry, **merge([measured])})
         if is_main():
-            write_json(self._path(runner), {'entries': self.entries})
-
-    def _path(self, runner) -> Path:
-        return Path(runner.work_dir) / self.filename
+            write_json(self.path, {'entries': self.entries})
