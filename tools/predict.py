@@ -4,7 +4,13 @@
 Several models (CONFIG CHECKPOINT CONFIG CHECKPOINT) are drawn side by side.
 """
 
-from mmgcp.utils.cli import ArgumentParser, add_cfg_options, add_device_option, run_main
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_device_option,
+    add_trust_option,
+    run_main,
+)
 
 
 def main(argv=None) -> None:
@@ -21,20 +27,19 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--with-input', action='store_true', help='put the picture itself in front'
     )
-    parser.add_argument(
-        '--trust', action='store_true', help='read pickled objects of the checkpoints'
-    )
+    add_trust_option(parser)
     add_device_option(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
 
     from mmgcp.utils.device import pick_device
+    from mmgcp.utils.run_specs import run_specs
     from mmgcp.visualization.files import MediaError
-    from mmgcp.visualization.predict import pairs_of, predict
+    from mmgcp.visualization.predict import predict
 
     written, failed = predict(
         args.input,
-        pairs_of(args.models, args.labels),
+        run_specs(args.models, args.labels),
         args.out,
         device=pick_device(args.device),
         threshold=args.score_thr,

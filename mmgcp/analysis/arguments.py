@@ -12,9 +12,11 @@ from mmgcp.utils.cli import (
     add_cfg_options,
     add_device_option,
     add_launcher_option,
+    add_trust_option,
 )
+from mmgcp.utils.run_specs import RunSpec, run_specs
 
-from .sample import RunSpec, Settings, run_specs
+from .sample import Settings
 
 
 def parser(description: str) -> ArgumentParser:
@@ -36,9 +38,7 @@ def parser(description: str) -> ArgumentParser:
 def add_model_options(result: ArgumentParser) -> None:
     """Options of an analysis that loads the models."""
     result.add_argument('--seed', type=int, default=0, help='seed of all choices')
-    result.add_argument(
-        '--trust', action='store_true', help='read pickled objects of the checkpoints'
-    )
+    add_trust_option(result)
     add_device_option(result)
 
 

@@ -2,19 +2,19 @@
 
 Multiply-adds are counted from the operators that one forward pass runs, so a covariance,
 every product of a Newton-Schulz iteration and an eigendecomposition are in it. Activation
-memory is what autograd keeps for the backward pass of that forward pass, in training
-mode, without the loss, per image.
+memory is what autograd keeps for the backward pass of an image, without the loss.
 """
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -22,11 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.engine.distributed import gather, mine
 from mmgcp.engine.loss import prepare
-from mmgcp.utils.progress import progress
+from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
+from mmgcp.utils.run_specs import RunSpec
 
-from .output import color, figure, write_result
-from .sample import Run, RunSpec, Settings, load_run, sample_batches
+from .output import figure, name_ticks, write_result
+from .sample import Run, Settings, load_run, sample_batches
 
 
 def complexity(
@@ -37,24 +38,16 @@ def complexity(
 ) -> dict:
     """Count every run; return and draw what ``complexity.json`` holds.
 
-    With several processes the runs are split among them.
-
     Args:
         specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
-        settings: Device, seed and config overrides.
         shape: Height and width of the image. Defaults to those of a test image.
     """
     rows = []
-    with progress() as bar:
-        task = bar.add_task('complexity', total=len(mine(specs)))
-        for spec in mine(specs):
-            start = time.perf_counter()
-            run = load_run(spec, settings)
-            size = shape or image_size(run, 'test', settings.seed)
-            with seeded(settings.seed):
-                row = {**spec.describe(run.framework), **count(run, size)}
-            rows.append({**row, 'seconds': time.perf_counter() - start})
-            bar.advance(task)
+    for spec in track(mine(specs), 'complexity'):
+        run = load_run(spec, settings)
+        size = shape or image_size(run, 'test', settings.seed)
+        with seeded(settings.seed):
+            rows.append({**run.describe(), **count(run, size)})
     rows = gather(rows)
     result = {
         'analysis': 'complexity',
@@ -77,10 +70,7 @@ def count(run: Run, size: tuple[int, int]) -> dict[str, Any]:
 
     A two-stage detector is counted with as many boxes as its config allows per image,
     so that the count depends on the architecture and not on what the detector finds.
-
-    Args:
-        run: Its model is counted, and left as it was.
-        size: Height and width of the image.
+    ``size`` is height and width of the image.
     """
     # Training mode moves the statistics of batch norms.
     run = replace(run, model=copy.deepcopy(run.model))
@@ -89,7 +79,6 @@ def count(run: Run, size: tuple[int, int]) -> dict[str, Any]:
     row: dict[str, Any] = {'image': [1, 3, *size]}
     if hasattr(run.model, 'rpn_head'):
         row['boxes_per_image'] = boxes_per_image(run.model)
-    run.model.eval()
     with torch.no_grad():
         flops, flops_of = count_flops(forward_call(run, size, 1), parts)
     run.model.train().requires_grad_(True)
@@ -117,12 +106,12 @@ def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], A
     from mmdet.structures import DetDataSample
 
     names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
-    info = {**dict.fromkeys(names, size), 'scale_factor': (1.0, 1.0)}
+    info = dict.fromkeys(names, size)
     samples = [DetDataSample(metainfo=info) for _ in range(images)]
     if not hasattr(model, 'rpn_head'):
         return lambda: model(inputs, samples, mode='tensor')
-    box = inputs.new_tensor([0, 0, size[1], size[0]])
-    boxes = InstanceData(bboxes=box.expand(boxes_per_image(model), 4))
+    box = inputs.new_tensor([[0, 0, size[1], size[0]]])
+    boxes = InstanceData(bboxes=box.repeat(boxes_per_image(model), 1))
 
     def call() -> Any:
         features = model.extract_feat(inputs)
@@ -166,8 +155,7 @@ def count_flops(
     """Floating-point operations of a call, in all and inside each part.
 
     Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
-    two. Additions, normalization, pooling, activation, RoIAlign and NMS are not, as
-    usual. Parts are not nested.
+    two. Parts are not nested.
     """
     counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
     inside = dict.fromkeys(parts, 0)
@@ -188,20 +176,20 @@ def count_kept_bytes(
     own |= {t.untyped_storage().data_ptr() for t in model.buffers()}
     # Holding on to the tensors keeps an address from being used twice.
     kept: dict[int, Tensor] = {}
-    total = [0]
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own and storage.data_ptr() not in kept:
-            kept[storage.data_ptr()] = tensor
-            total[0] += storage.nbytes()
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
         return tensor
+
+    def total() -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
     inside = dict.fromkeys(parts, 0)
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with torch.enable_grad(), hooks, measured_parts(parts, lambda: total[0], inside):
+    with torch.enable_grad(), hooks, measured_parts(parts, total, inside):
         call()
-    return total[0], inside
+    return total(), inside
 
 
 @contextmanager
@@ -210,28 +198,24 @@ def measured_parts(
 ) -> Iterator[None]:
     """Add to ``inside`` what ``counter`` grows by within each part.
 
-    Heads of detectors and segmentors are not always called as modules: their
-    ``loss`` or ``predict`` methods are. What runs in a child of a part counts
-    for the part; what runs in its methods only does not.
+    Heads are not always called as modules: their methods are. What runs in a child of
+    a part counts for the part; what runs in its methods only does not.
     """
-    depth: dict[str, int] = dict.fromkeys(parts, 0)
+    entered: dict[str, list[int]] = {name: [] for name in parts}
+
+    def enter(name: str, *_call) -> None:
+        entered[name].append(counter())
+
+    def leave(name: str, *_call) -> None:
+        start = entered[name].pop()
+        if not entered[name]:  # the outermost module of the part
+            inside[name] += counter() - start
+
     handles = []
     for name, part in parts.items():
-        entered: list[int] = []
-
-        def enter(_module, _inputs, name=name, entered=entered) -> None:
-            if depth[name] == 0:
-                entered.append(counter())
-            depth[name] += 1
-
-        def leave(_module, _inputs, _output, name=name, entered=entered) -> None:
-            depth[name] -= 1
-            if depth[name] == 0:
-                inside[name] += counter() - entered.pop()
-
         for module in part.modules():
-            handles.append(module.register_forward_pre_hook(enter))
-            handles.append(module.register_forward_hook(leave))
+            handles.append(module.register_forward_pre_hook(partial(enter, name)))
+            handles.append(module.register_forward_hook(partial(leave, name)))
     try:
         yield
     finally:
@@ -248,15 +232,15 @@ def draw(rows: Sequence[dict]):
         'activation_bytes': ('kept for backward, MiB', 2**20),
     }
     names = list(dict.fromkeys(name for row in rows for name in row['parts']))
-    place = range(len(rows))
     for axis, (key, (title, unit)) in zip(axes[0], titles.items(), strict=True):
         axis.set_title(title)
-        base = [0.0] * len(rows)
+        base = np.zeros(len(rows))
         for index, name in enumerate(names):
             values = [row['parts'].get(name, {}).get(key, 0) / unit for row in rows]
-            axis.bar(place, values, bottom=base, color=color(index), label=name)
-            base = [b + v for b, v in zip(base, values, strict=True)]
-        labels = [row['label'] for row in rows]
-        axis.set_xticks(place, labels, rotation=45, ha='right', fontsize='small')
+            axis.bar(
+                range(len(rows)), values, bottom=base, color=f'C{index}', label=name
+            )
+            base += values
+        name_ticks(axis, [row['label'] for row in rows])
     axes[0, 0].legend(fontsize='small')
     return fig

@@ -15,9 +15,9 @@ from scipy.integrate import trapezoid
 from mmgcp.engine.training_log import read_training_log
 from mmgcp.utils.config import load_config
 from mmgcp.utils.progress import track
+from mmgcp.utils.run_specs import RunSpec
 
-from .output import color, figure, main_metric, write_result
-from .sample import RunSpec
+from .output import figure, main_metric, write_result
 
 # What every validation record holds beside metrics.
 NOT_METRICS = {'step', 'time', 'data_time', 'epoch', 'iter', 'memory', 'lr'}
@@ -31,23 +31,21 @@ def convergence(
 ) -> dict:
     """Compare training curves; return and draw what ``convergence.json`` holds.
 
-    It reads logs only. With several processes the first one does it all.
-
     Args:
-        specs: The runs; one label several times is several seeds. The checkpoint tells
-            where the log is, see :func:`~mmgcp.engine.training_log.log_files`.
+        specs: The checkpoint tells where the log is, see
+            :func:`~mmgcp.engine.training_log.log_files`.
         metric: Defaults to the framework's main one. Runs are compared with those of
             the same metric.
-        options: Config overrides.
+        options: Overrides of the configs.
     """
-    seeds: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    seeds: dict = defaultdict(lambda: defaultdict(list))
     for spec in track(specs, 'convergence', len(specs)):
         curves = read_curves(spec.checkpoint)
         name = main_metric(curves, metric, spec.checkpoint)
         steps, values = zip(*sorted(curves[name].items()), strict=True)
         train_cfg = load_config(spec.config, options).get('train_cfg') or {}
         by_epoch = train_cfg.get('by_epoch', 'Iter' not in str(train_cfg.get('type')))
-        seeds[name, spec.label].append(
+        seeds[name][spec.label].append(
             {
                 'config': spec.config,
                 'log': spec.checkpoint,
@@ -59,26 +57,25 @@ def convergence(
                 'best': max(values),
             }
         )
-    result: dict = {'analysis': 'convergence', 'metrics': {}}
-    for name in dict.fromkeys(name for name, _ in seeds):
-        rows = {
-            label: summarize_seeds(s) for (n, label), s in seeds.items() if n == name
-        }
+    metrics = {
+        name: {label: summarize_seeds(found) for label, found in labels.items()}
+        for name, labels in seeds.items()
+    }
+    for rows in metrics.values():
         for label, row in rows.items():
             row['matching'] = {
                 other: match(row, rows[other]) for other in rows if other != label
             }
-        result['metrics'][name] = rows
-    return write_result(result, out, draw(result['metrics']))
+    result = {'analysis': 'convergence', 'metrics': metrics}
+    return write_result(result, out, draw(metrics))
 
 
 def read_curves(log: str | Path) -> dict[str, dict[int, float]]:
     """Validation metrics by step."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for record in read_training_log(log):
-        if 'loss' in record or 'step' not in record:
-            continue
-        for name, value in record.items():
+        metrics = {} if 'loss' in record else record
+        for name, value in metrics.items():
             if name not in NOT_METRICS and isinstance(value, int | float):
                 curves[name][int(record['step'])] = float(value)
     return dict(curves)
@@ -101,25 +98,21 @@ def matching_step(
 
 def summarize_seeds(seeds: Sequence[dict]) -> dict:
     """Mean curve with its spread, over the steps that all seeds have."""
-    shared = sorted(set.intersection(*(set(s['steps']) for s in seeds)))
-    table = np.array(
-        [[s['values'][s['steps'].index(step)] for step in shared] for s in seeds]
-    ).reshape(len(seeds), len(shared))
-    areas = [s['area_under_curve'] for s in seeds]
-    finals = [s['final'] for s in seeds]
-    many = len(seeds) > 1
-    return {
+    curves = [dict(zip(s['steps'], s['values'], strict=True)) for s in seeds]
+    shared = sorted(set.intersection(*map(set, curves)))
+    row: dict = {
         'unit': seeds[0]['unit'],
         'number_of_seeds': len(seeds),
         'steps': shared,
-        'mean': table.mean(0),
-        'std': table.std(0, ddof=1) if many else None,
-        'area_under_curve': float(np.mean(areas)),
-        'area_under_curve_std': float(np.std(areas, ddof=1)) if many else None,
-        'final': float(np.mean(finals)),
-        'final_std': float(np.std(finals, ddof=1)) if many else None,
-        'seeds': list(seeds),
+        'seeds': seeds,
     }
+    numbers = {'mean': [[curve[step] for step in shared] for curve in curves]}
+    numbers |= {key: [s[key] for s in seeds] for key in ('area_under_curve', 'final')}
+    for key, values in numbers.items():
+        row[key] = np.mean(values, axis=0)
+        std = 'std' if key == 'mean' else f'{key}_std'
+        row[std] = np.std(values, axis=0, ddof=1) if len(seeds) > 1 else None
+    return row
 
 
 def match(row: dict, other: dict) -> dict:
@@ -144,13 +137,9 @@ def draw(metrics: dict):
         axis.set(xlabel=next(iter(rows.values()))['unit'], ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         for index, (label, row) in enumerate(rows.items()):
-            style = {'color': color(index)}
-            mean = np.asarray(row['mean'])
-            axis.plot(row['steps'], mean, '.-', label=label, **style)
-            if row['std'] is not None:
-                spread = np.asarray(row['std'])
-                axis.fill_between(
-                    row['steps'], mean - spread, mean + spread, alpha=0.2, **style
-                )
+            x, mean, std, tint = row['steps'], row['mean'], row['std'], f'C{index}'
+            axis.plot(x, mean, '.-', label=label, color=tint)
+            if std is not None:
+                axis.fill_between(x, mean - std, mean + std, alpha=0.2, color=tint)
         axis.legend(fontsize='small')
     return fig

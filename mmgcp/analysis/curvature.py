@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from mmgcp.utils.run_specs import RunSpec
 
 from .hessian import (
     NotTwiceDifferentiable,
@@ -21,8 +24,8 @@ from .hessian import (
     hutchinson,
     lanczos,
 )
-from .output import color, figure, write_result
-from .sample import RunSpec, Settings, sampled_runs
+from .output import figure, name_ticks, write_result
+from .sample import Settings, sampled_runs
 
 PARTS = {'backbone': 'backbone.', 'all': ''}
 DEFAULT_RADII = (0.005, 0.01, 0.02)
@@ -43,43 +46,34 @@ def curvature(
 ) -> dict:
     """Measure every run; return and draw what ``curvature.json`` holds.
 
-    With several processes the sample's batches are split, and gradients and Hessian
-    products are summed.
-
     Args:
         settings: Sample and device; 64 training images for a classifier, else 4.
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
         lanczos_steps: Hessian products for the eigenvalues.
         probes: Hessian products for the trace.
-        points: Points on each line.
-        grid: Points per side of the plane.
+        points: Points on each line; ``grid`` on each side of the plane.
         span: Largest distance, in units of the direction.
-        radii: Radii relative to the norm of the weights.
+        radii: Of sharpness, relative to the norm of the weights.
     """
     rows, seed = [], settings.seed
-    for row, run, sample, advance in sampled_runs(
-        'curvature', specs, settings, (64, 4), parts=4
-    ):
+    for row, run, sample in sampled_runs('curvature', specs, settings, (64, 4)):
         loss = SampleLoss(run.model, sample, PARTS.get(part, part), seed)
         value, gradient = loss.value(), loss.gradient()
-        advance()
 
         try:
             product = hessian_product(loss)
             spectrum = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
             trace = hutchinson(product, loss.numel, probes, seed + 1)
         except NotTwiceDifferentiable as error:
-            spectrum = {'eigenvalues': [math.nan], 'residuals': [math.nan]}
+            spectrum: dict = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
             spectrum |= {'history': [], 'reason': str(error)}
             trace = {'trace': math.nan, 'standard_error': math.nan}
-        advance()
 
         directions = [filter_normalized(loss.parameters, seed + 11 + i) for i in (0, 1)]
         line = np.linspace(-span, span, points)
         lines = [along(loss, [direction], line) for direction in directions]
         side = np.linspace(-span, span, grid)
         plane = along(loss, directions, side)
-        advance()
 
         row |= {
             'seed': seed,
@@ -110,13 +104,12 @@ def filter_normalized(parameters: Sequence[Tensor], seed: int) -> Tensor:
     pieces = []
     for parameter in parameters:
         weight = parameter.detach().double().cpu()
-        direction = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        rows = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         if weight.dim() < 2:
-            pieces.append(torch.zeros(weight.numel(), dtype=torch.float64))
-            continue
-        rows, wanted = direction.flatten(1), weight.flatten(1).norm(dim=1)
-        scale = wanted / rows.norm(dim=1).clamp_min(1e-12)
-        pieces.append((rows * scale[:, None]).reshape(-1))
+            rows = torch.zeros_like(weight)
+        else:
+            rows = F.normalize(rows.flatten(1)) * weight.flatten(1).norm(dim=1)[:, None]
+        pieces.append(rows.reshape(-1))
     return torch.cat(pieces)
 
 
@@ -124,14 +117,10 @@ def along(
     loss: SampleLoss, directions: Sequence[Tensor], distances: np.ndarray
 ) -> np.ndarray:
     """Loss on the grid of ``distances`` along directions, one dimension for each."""
-    center = loss.weights()
+    center, basis = loss.weights(), torch.stack(list(directions))
     values = np.empty((len(distances),) * len(directions))
     for index in np.ndindex(*values.shape):
-        offset = sum(
-            distances[i] * direction
-            for i, direction in zip(index, directions, strict=True)
-        )
-        with loss.at(center + offset):
+        with loss.at(center + torch.from_numpy(distances[list(index)]) @ basis):
             values[index] = loss.value()
     return values
 
@@ -143,25 +132,20 @@ def sharpness(
 
     The first step is that of P. Foret et al., "Sharpness-Aware Minimization" (ICLR
     2021): to the ball's edge along the gradient. More steps of projected ascent follow,
-    and the largest loss met counts: a lower bound of the maximum. A radius is in units
-    of the norm of the weights that move.
+    and the largest loss met counts: a lower bound of the maximum.
     """
-    center, base = loss.weights(), loss.value()
-    size = float(center.norm())
-    gradient = loss.gradient()
+    center, base, gradient = loss.weights(), loss.value(), loss.gradient()
     rows = []
     for radius in radii:
-        length = radius * size
-        offset = gradient * (length / gradient.norm().clamp_min(1e-30))
-        rises = []
+        length = radius * center.norm()
+        offset, slope, rises = torch.zeros_like(center), gradient, []
         for step in range(ascent_steps):
+            offset = offset + length * F.normalize(slope, dim=0, eps=1e-30)
+            offset = offset * (length / offset.norm().clamp_min(1e-30)).clamp_max(1.0)
             with loss.at(center + offset):
                 rises.append(loss.value() - base)
-                if step + 1 == ascent_steps:
-                    break
-                slope = loss.gradient()
-            offset = offset + slope * (length / slope.norm().clamp_min(1e-30))
-            offset = offset * (length / offset.norm().clamp_min(1e-30)).clamp_max(1.0)
+                if step + 1 < ascent_steps:
+                    slope = loss.gradient()
         rows.append({'radius': radius, 'one_step': rises[0], 'ascent': max(rises)})
     return rows
 
@@ -169,24 +153,18 @@ def sharpness(
 def draw(rows: Sequence[dict]):
     """Eigenvalues and trace, lines, radii; below, each run's plane."""
     fig, axes = figure(max(4, len(rows)), 2)
-    names = [row['label'] for row in rows]
     eigen, converge, line, rise = axes[0, :4]
     eigen.set_title('largest eigenvalue and trace')
     place = np.arange(len(rows))
     largest = [row['hessian']['eigenvalues'][0] for row in rows]
-    eigen.bar(place - 0.2, largest, 0.4, color=[color(i) for i in range(len(rows))])
+    eigen.bar(place - 0.2, largest, 0.4, color=[f'C{i}' for i in range(len(rows))])
     eigen.set_ylabel('largest eigenvalue')
     other = eigen.twinx()
-    other.errorbar(
-        place + 0.2,
-        [r['trace']['trace'] for r in rows],
-        [2 * r['trace']['standard_error'] for r in rows],
-        fmt='o',
-        color='k',
-        capsize=3,
-    )
+    traces = [row['trace']['trace'] for row in rows]
+    errors = [2 * row['trace']['standard_error'] for row in rows]
+    other.errorbar(place + 0.2, traces, errors, fmt='ko', capsize=3)
     other.set_ylabel('trace (2 standard errors)')
-    eigen.set_xticks(place, names, rotation=30, ha='right', fontsize='small')
+    name_ticks(eigen, [row['label'] for row in rows])
     converge.set_title('estimate of the largest eigenvalue')
     converge.set_xlabel('Hessian products')
     line.set_title('loss along random directions')
@@ -194,34 +172,27 @@ def draw(rows: Sequence[dict]):
     rise.set_title('rise of the loss within a radius')
     rise.set(xlabel='radius / norm of the weights', xscale='log', yscale='log')
     for index, row in enumerate(rows):
-        style = {'color': color(index)}
+        style = {'color': f'C{index}'}
         leading = [values[0] for values in row['hessian']['history']]
         converge.plot(range(1, len(leading) + 1), leading, label=row['label'], **style)
-        for values in row['line']['loss']:
-            line.plot(row['line']['distance'], np.asarray(values), **style)
+        line.plot(row['line']['distance'], np.transpose(row['line']['loss']), **style)
         radii = [entry['radius'] for entry in row['sharpness']]
         rise.plot(radii, [e['ascent'] for e in row['sharpness']], 'o-', **style)
     converge.legend(fontsize='small')
     rise.set_xticks(radii, radii)
     rise.minorticks_off()
-    for axis in axes[0, 4:]:
-        axis.set_visible(False)
-    _draw_planes(fig, axes[1], rows)
-    return fig
-
-
-def _draw_planes(fig, axes: Sequence, rows: Sequence[dict]) -> None:
-    """The loss on each run's plane, with the same contours for all."""
-    losses = [np.asarray(row['plane']['loss'], dtype=float) for row in rows]
-    low = max(min(np.nanmin(loss) for loss in losses), 1e-6)
-    high = max(max(np.nanmax(loss) for loss in losses), 1.01 * low)
+    # The same contours for the planes of all runs.
+    losses = np.array([row['plane']['loss'] for row in rows])
+    low = max(np.nanmin(losses), 1e-6)
+    high = max(np.nanmax(losses), 1.01 * low)
     levels = np.geomspace(low, high, 13)
-    for axis in axes[len(rows) :]:
-        axis.set_visible(False)
-    for axis, row, loss in zip(axes, rows, losses, strict=False):
+    for axis, row, loss in zip(axes[1], rows, losses.clip(low, high), strict=False):
         side = row['plane']['distance']
-        drawn = axis.contourf(side, side, loss.T.clip(low, high), levels, norm='log')
+        drawn = axis.contourf(side, side, loss.T, levels, norm='log')
         axis.set_title(f'loss on the plane: {row["label"]}', fontsize='small')
-    bar = fig.colorbar(drawn, ax=list(axes), format='%.3g')
+    for axis in (*axes[0, 4:], *axes[1, len(rows) :]):
+        axis.set_visible(False)
+    bar = fig.colorbar(drawn, ax=list(axes[1]), format='%.3g')
     bar.set_ticks(levels[::3])
     bar.minorticks_off()
+    return fig

@@ -23,13 +23,6 @@ class Moments:
         self.sum = torch.zeros(size, dtype=torch.float64)
         self.product = torch.zeros(size, size, dtype=torch.float64)
 
-    def __add__(self, other: 'Moments') -> 'Moments':
-        result = Moments(len(self.sum), self.centered)
-        result.count = self.count + other.count
-        result.sum = self.sum + other.sum
-        result.product = self.product + other.product
-        return result
-
     def add(self, vectors: Tensor) -> None:
         """Take in ``(N, size)`` vectors."""
         vectors = vectors.detach().double()

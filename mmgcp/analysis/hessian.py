@@ -1,12 +1,13 @@
 """The loss of a fixed sample as a function of the weights, and its Hessian."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object
+from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
 from mmgcp.engine.distributed import sum_over_processes
@@ -25,11 +26,7 @@ class SampleLoss:
     Dropout is off, batch-norm layers use their running statistics, and random samplers
     of a detector get the same seed at every evaluation.
 
-    Args:
-        model: A model of mmpretrain, mmdet or mmseg.
-        sample: Share of the sample that this process holds.
-        part: Prefix of the parameters that move; '' for all of them.
-        seed: Seed of each evaluation.
+    ``part`` is the prefix of the parameters that move; '' for all of them.
 
     Raises:
         UserError: No parameter begins with ``part``.
@@ -42,15 +39,14 @@ class SampleLoss:
         self.sizes, self.total, self.seed = sample.sizes, sample.total, seed
         self.data = [prepare(model, batch) for batch in sample.batches]
         self._proposals: dict = {}
-        self.parameters = [
-            p for name, p in model.named_parameters() if name.startswith(part)
-        ]
+        self.parameters = []
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(part))
+            if parameter.requires_grad:
+                self.parameters.append(parameter)
         if not self.parameters:
             raise UserError(f'no parameter of the model begins with {part!r}')
         self.numel = sum(p.numel() for p in self.parameters)
-        model.requires_grad_(False)
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
 
     def batch_loss(self, index: int) -> Tensor:
         """Loss of one of this process' batches, with its graph."""
@@ -82,17 +78,15 @@ class SampleLoss:
     @contextmanager
     def at(self, weights: Tensor) -> Iterator[None]:
         """Evaluate at other weights ``(P,)``, then come back exactly."""
-        kept = [p.detach().clone() for p in self.parameters]
+        kept = [p.data for p in self.parameters]
+        moved = unflatten(weights, self.parameters)
         try:
-            self._write(unflatten(weights, self.parameters))
+            for parameter, value in zip(self.parameters, moved, strict=True):
+                parameter.data = value
             yield
         finally:
-            self._write(kept)
-
-    @torch.no_grad()
-    def _write(self, values: Sequence[Tensor]) -> None:
-        for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.copy_(value)
+            for parameter, value in zip(self.parameters, kept, strict=True):
+                parameter.data = value
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
@@ -115,7 +109,6 @@ def hessian_product(loss: SampleLoss) -> Map:
     Raises:
         NotTwiceDifferentiable: An operator of the model gives first derivatives only.
     """
-
     differentiate = partial(
         torch.autograd.grad, inputs=loss.parameters, materialize_grads=True
     )
@@ -137,15 +130,14 @@ def hessian_product(loss: SampleLoss) -> Map:
         return sum_over_processes(total) / loss.total
 
     # All processes find out before one of them waits for a sum.
-    reason = None
+    reason = ''
     if loss.sizes:
         try:
             batch_product(0, loss.parameters)
         except RuntimeError as error:
-            reason = (str(error).splitlines() or [''])[0]
-    for found in all_gather_object(reason):
-        if found is not None:
-            raise NotTwiceDifferentiable(found)
+            reason = str(error).partition('\n')[0] or type(error).__name__
+    for found in filter(None, all_gather_object(reason)):
+        raise NotTwiceDifferentiable(found)
     return product
 
 
@@ -169,10 +161,7 @@ class _Linear(torch.autograd.Function):
 
 
 def linear_map(forward: Map, x: Tensor) -> Tensor:
-    """Apply a linear map that autograd can differentiate once, to any order.
-
-    The derivative of a linear map is the map, and one backward pass gives its adjoint.
-    """
+    """Apply a linear map that autograd can differentiate once, to any order."""
 
     def adjoint(gradient: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -198,31 +187,30 @@ def twice_differentiable(model: nn.Module) -> Iterator[None]:
         for module in model.modules()
         if type(module).__name__ == 'RoIAlign' and module.pool_mode == 'avg'
     ]
-    switches = torch.backends.cuda  # which hold for a CPU as well
-    before = {
-        kernel: getattr(switches, f'{kernel}_sdp_enabled')()
-        for kernel in ('flash', 'mem_efficient', 'cudnn')
-        if hasattr(switches, f'enable_{kernel}_sdp')
-    }
     try:
         for module in modules:
             module.forward = partial(align, module.forward)
-        for kernel in before:
-            getattr(switches, f'enable_{kernel}_sdp')(False)
-        yield
+        with plain_attention():
+            yield
     finally:
         for module in modules:
             del module.forward
-        for kernel, enabled in before.items():
-            getattr(switches, f'enable_{kernel}_sdp')(enabled)
+
+
+def plain_attention() -> AbstractContextManager:
+    """Attention as matrix products, on a CPU as well."""
+    try:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+    except ImportError:  # torch before 2.3
+        return torch.backends.cuda.sdp_kernel(False, True, False)
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def refuse_cut_graph(value: Tensor) -> None:
     """Raise if a derivative went through an operator that gives only one.
 
-    Such an operator leaves an error node in the graph. It raises when autograd runs
-    through it, but a search for given inputs stops in front of it, and the term would
-    silently be missing.
+    Such an operator leaves an error node in the graph, in front of which a search for
+    given inputs stops. The term would silently be missing.
     """
     seen, waiting = set(), [value.grad_fn]
     while waiting:
@@ -242,9 +230,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 
     Args:
         product: Symmetric product on ``(size,)`` float64.
-        size: Dimension.
-        steps: Products to spend; at most ``size``.
-        seed: Seed of the start vector.
+        steps: Products to spend.
         top: Eigenvalues to report, each within its ``residuals`` of a true one;
             ``history`` holds the estimates after each product.
     """
@@ -259,8 +245,7 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
             for kept in basis:
                 image = image - (kept @ image) * kept
         beside.append(float(image.norm()))
-        matrix = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
-        values, vectors = np.linalg.eigh(matrix)
+        values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
         history.append(values[::-1][:top].tolist())
         scale = max(abs(values).max(), np.finfo(float).tiny)
         if beside[-1] <= 1e-10 * scale or step + 1 == min(steps, size):
@@ -288,8 +273,4 @@ def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     values = np.array(samples)
     spread = values.std(ddof=1) / probes**0.5 if probes > 1 else float('nan')
     running = values.cumsum() / np.arange(1, probes + 1)
-    return {
-        'trace': float(values.mean()),
-        'standard_error': float(spread),
-        'history': running.tolist(),
-    }
+    return {'trace': values.mean(), 'standard_error': spread, 'history': running}

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mmgcp.engine.distributed import gather
-from mmgcp.engine.landscape import Steps, measure_batch, merge
+from mmgcp.engine.landscape import CURVES, Steps, measure_batch, merge
 from mmgcp.utils.files import read_json
+from mmgcp.utils.run_specs import RunSpec
 
-from .output import color, figure, write_result
-from .sample import RunSpec, Settings, sampled_runs
+from .output import figure, write_result
+from .sample import Settings, sampled_runs
 
 
 def landscape(
@@ -28,8 +29,8 @@ def landscape(
     """Measure saved checkpoints, or read what a ``LandscapeHook`` recorded.
 
     A checkpoint that is a ``.json`` file is taken as the hook's record. Several
-    checkpoints under one label make a band over training. Batches are split over
-    processes. Returns and draws what ``landscape.json`` holds.
+    checkpoints under one label make a band over training. Returns and draws what
+    ``landscape.json`` holds.
 
     Args:
         settings: Sample and device; 64 training images for a classifier, else 4.
@@ -44,20 +45,15 @@ def landscape(
         for entry in read_json(spec.checkpoint)['entries']
     ]
     saved = [spec for spec in specs if spec not in recorded]
-    for row, run, sample, _ in sampled_runs('landscape', saved, settings, (64, 4)):
+    for row, run, sample in sampled_runs('landscape', saved, settings, (64, 4)):
         run.model.train()
-        batches = gather(
-            [
-                measure_batch(run.model, batch, steps, stem, settings.seed)
-                for batch in sample.batches
-            ]
-        )
-        row |= {
-            'from': 'checkpoint',
-            'batch_norm': 'statistics of the batch',
-            **merge(batches),
-            'batches': batches,
-        }
+        found = [
+            measure_batch(run.model, batch, steps, stem, settings.seed)
+            for batch in sample.batches
+        ]
+        batches = gather(found)
+        row |= {'from': 'checkpoint', 'batch_norm': 'statistics of the batch'}
+        row |= {**merge(batches), 'batches': batches}
         rows.append(row)
     order = [spec.label for spec in specs]
     rows.sort(key=lambda row: order.index(row['label']))
@@ -68,17 +64,13 @@ def landscape(
 def draw(rows: Sequence[dict]):
     """Curves over the step size, or bands over training where there are several."""
     labels = list(dict.fromkeys(row['label'] for row in rows))
-    titles = {
-        'loss': 'loss',
-        'gradient_change': 'change of the gradient',
-        'beta': 'effective beta',
-    }
+    titles = ('loss', 'change of the gradient', 'effective beta')
     fig, axes = figure(3)
-    for axis, (name, title) in zip(axes[0], titles.items(), strict=True):
+    for axis, name, title in zip(axes[0], CURVES, titles, strict=True):
         axis.set_title(title)
         for index, label in enumerate(labels):
             series = [row for row in rows if row['label'] == label]
-            style = {'color': color(index), 'label': label}
+            style = {'color': f'C{index}', 'label': label}
             if len(series) == 1:
                 axis.plot(series[0]['eta'], series[0][name], **style)
                 axis.set_xlabel('step size eta')

@@ -1,6 +1,6 @@
 """What an analysis writes: one JSON and one PNG of its name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,10 @@ def save_figure(fig: Figure, path: str | Path) -> None:
         fig.savefig(temporary, format='png', dpi=110)
 
 
-def color(index: int) -> str:
-    """Color of the ``index``-th run, the same in every picture."""
-    return f'C{index % 10}'
+def name_ticks(axis, names: Sequence[str]) -> None:
+    """Write names below the places 0, 1, ...."""
+    place = range(len(names))
+    axis.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
 
 
 def write_result(result: dict, out: str | Path, fig: Figure) -> dict:

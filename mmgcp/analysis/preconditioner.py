@@ -21,10 +21,11 @@ from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
+from mmgcp.utils.run_specs import RunSpec
 
 from .eigenvalues import Moments, positions
-from .output import color, figure, write_result
-from .sample import Batches, RunSpec, Settings, sampled_runs
+from .output import figure, name_ticks, write_result
+from .sample import Batches, Settings, sampled_runs
 
 #: Pooling heads by the words of the papers; each maps a covariance ``(B, r, r)``.
 COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,6 +34,7 @@ COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
     'mpn': matrix_power,
 }
 HEADS = ('gap', *COVARIANCE_HEADS)
+PENALTY = 1e-3  # of the squared weights of a classifier
 
 
 def preconditioner(
@@ -44,24 +46,19 @@ def preconditioner(
 ) -> dict:
     """Measure every run; return and draw what ``preconditioner.json`` holds.
 
-    With several processes the runs are split among them.
-
     Args:
         settings: Sample and device; 128 training images for a classifier, else 16.
         heads: Pooling heads to compare on a classifier.
         reduced_channels: Channels in front of a covariance.
     """
     rows = []
-    for row, run, sample, _ in sampled_runs(
+    for row, run, sample in sampled_runs(
         'preconditioner', specs, settings, (128, 16), shared=False, least=2
     ):
         used = ['gap', *heads] if run.framework == 'mmpretrain' else []
-        rows.append(row)
-        row |= {
-            'reduced_channels': reduced_channels,
-            'batch_norm': 'running statistics',
-            **measure(run.model, sample, used, reduced_channels, settings.seed),
-        }
+        row |= measure(run.model, sample, used, reduced_channels, settings.seed)
+        row['batch_norm'] = 'running statistics'
+        rows.append({**row, 'reduced_channels': reduced_channels})
     rows = gather(rows)
     return write_result({'analysis': 'preconditioner', 'runs': rows}, out, draw(rows))
 
@@ -85,12 +82,16 @@ def measure(
     data = [prepare(model, batch) for batch in sample.batches]
     probes: dict[str, Probe] = {}
     if heads:
-        labels = [classes_of(batch) for batch in data]
+        samples = [batch['data_samples'] for batch in data]
+        labels = [
+            torch.cat([s.gt_label for s in batch]).to(conv.weight.device)
+            for batch in samples
+        ]
         with torch.no_grad():
             maps = [model.backbone(batch['inputs'])[-1] for batch in data]
         basis = principal_basis(maps, reduced_channels)
         probes = {head: Probe(head, basis, maps, labels) for head in heads}
-    gradients = {name: (Gradients(conv), Gradients(conv)) for name in ('own', *probes)}
+    gradients = {name: Gradients(conv) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
     try:
@@ -99,25 +100,25 @@ def measure(
             with seeded(seed), fixed_proposals(model) as state:
                 state['key'] = index
                 loss = model_loss(model, batch)
-            gradients['own'][half].add(loss, outputs.pop(), size)
+            gradients['own'].add(half, loss, outputs.pop(), size)
             if probes:
                 features = model.backbone(batch['inputs'])[-1]
             for head, probe in probes.items():
                 loss = probe.loss(features, labels[index], 1 - half)
-                gradients[head][half].add(loss, outputs[-1], size)
+                gradients[head].add(half, loss, outputs[-1], size)
             outputs.clear()
     finally:
         handle.remove()
-    means = {head: mean_gradient(*halves) for head, halves in gradients.items()}
+    gap = gradients.get('gap')
     rows = {
         head: {
-            'norm': float(means[head].norm()),
-            'output_gradient': (first.outputs + second.outputs).describe(),
-            'angle_between_halves': angle(mean_gradient(first), mean_gradient(second)),
-            'angle_to_gap': angle(means[head], means['gap']) if probes else None,
+            'norm': float(found.mean(0, 1).norm()),
+            'output_gradient': found.outputs.describe(),
+            'angle_between_halves': angle(found.mean(0), found.mean(1)),
+            'angle_to_gap': angle(found.mean(0, 1), gap.mean(0, 1)) if gap else None,
             'fit': probes[head].fit if head in probes else None,
         }
-        for head, (first, second) in gradients.items()
+        for head, found in gradients.items()
     }
     return {'convolution': name, 'heads': rows}
 
@@ -137,28 +138,26 @@ def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 class Gradients:
-    """Gradients of one loss at one convolution, gathered batch by batch."""
+    """Gradients of one loss at one convolution, for two halves of the sample."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        self.weight, self.images = conv.weight, 0
-        self.sum = torch.zeros(conv.weight.shape, dtype=torch.float64)
+        self.weight, self.images = conv.weight, [0, 0]
+        self.sums = torch.zeros(2, *conv.weight.shape, dtype=torch.float64)
         self.outputs = Moments(conv.out_channels, centered=False)
 
-    def add(self, loss: Tensor, output: Tensor, size: int) -> None:
+    def add(self, half: int, loss: Tensor, output: Tensor, size: int) -> None:
         """Take in the mean loss of ``size`` images, and the convolution's output."""
         weight, point = torch.autograd.grad(
             loss, [self.weight, output], retain_graph=True
         )
-        self.images += size
-        self.sum += size * weight.double().cpu()
+        self.images[half] += size
+        self.sums[half] += size * weight.double().cpu()
         # The loss is a mean over the batch; times B it is each image's own.
         self.outputs.add(positions(size * point))
 
-
-def mean_gradient(*parts: Gradients) -> Tensor:
-    """Gradient of the mean loss of all images with respect to the weight."""
-    total = torch.stack([part.sum for part in parts]).sum(0)
-    return total / sum(part.images for part in parts)
+    def mean(self, *halves: int) -> Tensor:
+        """Gradient of the mean loss of these halves with respect to the weight."""
+        return self.sums[list(halves)].sum(0) / sum(self.images[i] for i in halves)
 
 
 def angle(x: Tensor, y: Tensor) -> float:
@@ -170,17 +169,11 @@ def angle(x: Tensor, y: Tensor) -> float:
     return math.degrees(math.acos(float(cosine)))
 
 
-def classes_of(batch: dict) -> Tensor:
-    """Classes ``(B,)`` of a classifier's batch."""
-    labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
-    return labels.to(batch['inputs'].device)
-
-
 def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
     """Leading principal directions of the channels, ``(C, r)``.
 
-    They stand in for the learned reduction of a covariance head, so that every encoder
-    gets the same treatment whatever head it was trained with.
+    They stand in for the learned reduction of a covariance head, whatever head the
+    encoder was trained with.
     """
     moments = Moments(maps[0].shape[1])
     for features in maps:
@@ -190,10 +183,7 @@ def principal_basis(maps: Sequence[Tensor], channels: int) -> Tensor:
 
 
 def pool(head: str, features: Tensor, basis: Tensor) -> Tensor:
-    """Pool the encoder's last map ``(B, C, H, W)`` into one vector per image.
-
-    ``basis`` of shape ``(C, r)`` is the reduction in front of a covariance.
-    """
+    """Pool a map ``(B, C, H, W)``, reduced by ``basis`` ``(C, r)`` for a covariance."""
     if head == 'gap':
         return features.flatten(2).mean(2)
     reduced = torch.einsum('bchw,cr->brhw', features, basis)
@@ -208,20 +198,11 @@ class Probe:
     standardized, which would be a pre-conditioner of its own.
 
     Args:
-        head: One of :data:`HEADS`.
-        basis: Reduction; see :func:`pool`.
         maps: Feature maps of two batches or more; every second one is the other half.
-        labels: Classes ``(B,)`` of each batch.
-        penalty: Weight of the l2 penalty.
     """
 
     def __init__(
-        self,
-        head: str,
-        basis: Tensor,
-        maps: list[Tensor],
-        labels: list[Tensor],
-        penalty: float = 1e-3,
+        self, head: str, basis: Tensor, maps: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> None:
         self.head, self.basis = head, basis
         with torch.no_grad():
@@ -232,9 +213,7 @@ class Probe:
             for half in (0, 1)
         ]
         classes = 1 + int(torch.cat(labels).max())
-        self.classifiers = [
-            _logistic_regression(*half, classes, penalty) for half in halves
-        ]
+        self.classifiers = [_logistic_regression(*half, classes) for half in halves]
         self.fit = {
             'dimension': vectors[0].shape[1],
             'fitted_to': [len(half[1]) for half in halves],
@@ -243,7 +222,7 @@ class Probe:
         }
 
     def _loss(self, vectors: Tensor, labels: Tensor, which: int) -> Tensor:
-        return F.cross_entropy(F.linear(vectors, *self.classifiers[which]), labels)
+        return F.cross_entropy(self.classifiers[which](vectors), labels)
 
     def loss(self, features: Tensor, labels: Tensor, which: int) -> Tensor:
         """Mean cross-entropy, by the classifier fitted to half 0 or 1."""
@@ -251,25 +230,24 @@ class Probe:
         return self._loss(vectors, labels, which)
 
 
-def _logistic_regression(
-    vectors: Tensor, labels: Tensor, classes: int, penalty: float
-) -> tuple[Tensor, Tensor]:
-    """Weight ``(classes, D)`` and bias ``(classes,)`` fitted to ``(N, D)``."""
-    weight = vectors.new_zeros(classes, vectors.shape[1], requires_grad=True)
-    bias = vectors.new_zeros(classes, requires_grad=True)
+def _logistic_regression(vectors: Tensor, labels: Tensor, classes: int) -> nn.Linear:
+    """Linear classifier fitted to ``(N, D)``."""
+    linear = nn.Linear(vectors.shape[1], classes).to(vectors)
+    for parameter in linear.parameters():
+        nn.init.zeros_(parameter)
     optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=60, line_search_fn='strong_wolfe'
+        linear.parameters(), max_iter=60, line_search_fn='strong_wolfe'
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        fit = F.cross_entropy(F.linear(vectors, weight, bias), labels)
-        loss = fit + penalty * weight.square().sum() / 2
+        fit = F.cross_entropy(linear(vectors), labels)
+        loss = fit + PENALTY * linear.weight.square().sum() / 2
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return weight.detach(), bias.detach()
+    return linear
 
 
 def draw(rows: Sequence[dict]):
@@ -286,21 +264,18 @@ def draw(rows: Sequence[dict]):
         for index, (head, entry) in enumerate(heads):
             values = torch.as_tensor(entry['output_gradient']['eigenvalues'])
             share = (values / values[0]).clamp_min(1e-12)
-            spectra.plot(
-                range(1, len(share) + 1), share, color=color(index), label=head
-            )
+            spectra.plot(range(1, len(share) + 1), share, color=f'C{index}', label=head)
         spectra.legend(fontsize='x-small')
-        names = [name for name, _ in heads]
-        place = range(len(names))
+        names, place = [name for name, _ in heads], range(len(heads))
         heights = [entry['output_gradient']['effective_rank'] for _, entry in heads]
-        ranks.bar(place, heights, color=[color(i) for i in place])
+        ranks.bar(place, heights, color=[f'C{i}' for i in place])
         for key, marker in (('angle_to_gap', 'ko'), ('angle_between_halves', 'kx')):
             points = [math.nan if e[key] is None else e[key] for _, e in heads]
             angles.plot(place, points, marker, label=key.replace('_', ' '))
         angles.set_ylim(0, 180)
         angles.legend(fontsize='x-small', loc='lower left')
-        for axis in (ranks, angles):
-            axis.set_xticks(place, names, rotation=45, ha='right', fontsize='small')
+        name_ticks(ranks, names)
+        name_ticks(angles, names)
     axes[0, 0].set_ylabel('output gradient: eigenvalue / largest')
     axes[1, 0].set_ylabel('effective rank')
     axes[2, 0].set_ylabel('degrees')

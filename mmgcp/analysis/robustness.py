@@ -10,6 +10,7 @@ import hashlib
 import io
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,19 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import Subset
 
+from mmgcp.datasets.building import build_dataset
 from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES, Corrupt
 from mmgcp.engine.distributed import is_main
 from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
-from mmgcp.utils.progress import progress
+from mmgcp.utils.progress import track
+from mmgcp.utils.run_specs import RunSpec
 from mmgcp.weights.files import file_sha256, local_file
 from mmgcp.weights.reading import check_checkpoint
 
-from .output import MAIN_METRICS, color, figure, main_metric, write_result
-from .sample import RunSpec, Settings, build_dataset, load_run, sample_indices
+from .output import MAIN_METRICS, figure, main_metric, name_ticks, write_result
+from .sample import Settings, load_run, sample_indices
 
 CLEAN = 'clean'
 POSITIONS = ('load', 'pack')
@@ -70,58 +73,51 @@ def robustness(
     """Evaluate every run; return and draw what ``robustness.json`` holds.
 
     What is finished is kept in ``out/robustness/LABEL/``, and is not done again as long
-    as config, checkpoint, sample and seed are the same. With several processes the
-    images of each evaluation are split.
+    as config, checkpoint, sample and seed are the same.
 
     Args:
         specs: The runs; the first is the reference.
         settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
             it, as the benchmark wants it. Defaults to 100 for a classifier and 40
             otherwise. Batch size and split are those of the config's test.
-        corruptions: Subset of the fifteen.
-        severities: Subset of 1 to 5.
         position: Corrupt behind ``'load'``, the image as it is on disk (COCO-C), or in
             front of ``'pack'``, resized and cropped (ImageNet-C). Defaults to
             ``'pack'`` for a classifier, else ``'load'``.
         metric: Metric of the picture and of the errors.
     """
     rows: list[dict] = []
-    with progress() as bar:
-        total = len(specs) * (1 + len(corruptions))
-        task = bar.add_task('robustness', total=total)
-        for spec in specs:
-            start = time.perf_counter()
-            test = CorruptionTest(spec, Path(out), settings, position)
-            clean = test.clean()
-            main = main_metric(clean, metric, f'the evaluator of {spec.config}')
-            bar.advance(task)
-            table = {}
-            for corruption in corruptions:
-                bar.update(task, description=f'{spec.label}: {corruption}')
-                table[corruption] = test.corrupted(corruption, severities, clean)
-                bar.advance(task)
-            rows.append(
-                {
-                    **spec.describe(test.framework),
-                    'sample': test.sample,
-                    'seed': settings.seed,
-                    'corrupted': test.position,
-                    'metric': main,
-                    'scores': performance_under_corruption(clean, table),
-                    'alexnet': mean_corruption_error(table, main, test.classes),
-                    'table': table,
-                    'evaluations_done_now': test.done,
-                    'seconds': time.perf_counter() - start,
-                }
-            )
+    for spec in specs:
+        start = time.perf_counter()
+        test = CorruptionTest(spec, Path(out), settings, position)
+        clean = test.clean()
+        main = main_metric(clean, metric, f'the evaluator of {spec.config}')
+        table = {
+            corruption: test.corrupted(corruption, severities, clean)
+            for corruption in track(corruptions, spec.label)
+        }
+        rows.append(
+            {
+                **spec._asdict(),
+                'framework': test.framework,
+                'sample': test.sample,
+                'seed': settings.seed,
+                'corrupted': test.position,
+                'metric': main,
+                'scores': performance_under_corruption(clean, table),
+                'alexnet': mean_corruption_error(table, main, test.classes),
+                'table': table,
+                'evaluations_done_now': test.done,
+                'seconds': time.perf_counter() - start,
+            }
+        )
     for row in rows:
         row['error_relative_to_first'] = relative_error(row, rows[0])
+    complete = (*corruptions, *severities) == (*CORRUPTIONS, *SEVERITIES)
     result = {
         'analysis': 'robustness',
         'corruptions': list(corruptions),
         'severities': list(severities),
-        'complete_benchmark': tuple(corruptions) == CORRUPTIONS
-        and tuple(severities) == SEVERITIES
+        'complete_benchmark': complete
         and all(row['sample']['images'] == row['sample']['of'] for row in rows),
         'runs': rows,
     }
@@ -132,9 +128,6 @@ class CorruptionTest:
     """A run's test, under one corruption after another; see :func:`robustness`.
 
     The model is loaded at the first evaluation that is not on disk.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint; ``'none'`` will not do.
     """
 
     def __init__(
@@ -155,15 +148,10 @@ class CorruptionTest:
         self.indices = sorted(sample_indices(size, images or size, settings.seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
         self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
-        self.key = {
-            'config': hashlib.sha256(self.cfg.pretty_text.encode()).hexdigest(),
-            'checkpoint': file_sha256(local_file(spec.checkpoint)),
-            'indices': hashlib.sha256(repr(self.indices).encode()).hexdigest(),
-            'seed': settings.seed,
-            'position': self.position,
-        }
+        described = (self.cfg.pretty_text, file_sha256(local_file(spec.checkpoint)))
+        described += (self.indices, settings.seed, self.position)
+        self.key = hashlib.sha256(repr(described).encode()).hexdigest()
         self.done = 0
-        self._loaded: tuple[torch.nn.Module, Evaluator] | None = None
 
     def run(self, corruption: str, severities: Sequence[int]) -> dict:
         """Metrics by severity, from disk where they are there already."""
@@ -195,18 +183,30 @@ class CorruptionTest:
             contextlib.redirect_stdout(io.StringIO()),
             DefaultScope.overwrite_default_scope(self.framework),
         ):
-            model, evaluator = self._loaded = self._loaded or self._load()
             for batch in Runner.build_dataloader(loader, seed=self.settings.seed):
-                evaluator.process(model.test_step(batch), batch)
-            metrics = evaluator.evaluate(len(self.indices))
+                self.evaluator.process(self.model.test_step(batch), batch)
+            metrics = self.evaluator.evaluate(len(self.indices))
         self.done += 1
         return {name: float(value) for name, value in metrics.items()}
 
-    def _load(self) -> tuple[torch.nn.Module, Evaluator]:
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        return load_run(self.spec, self.settings).model
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The config's evaluator, of the sample.
+
+        COCO metrics take every image of the annotation file otherwise, and one that
+        nobody looked at would count as one where everything was missed.
+        """
         evaluator = Evaluator(copy.deepcopy(self.cfg.test_evaluator))
         evaluator.dataset_meta = self.dataset.metainfo
-        only_these_images(evaluator, self.dataset, self.indices)
-        return load_run(self.spec, self.settings).model, evaluator
+        for metric in evaluator.metrics:
+            if hasattr(metric, 'img_ids') and len(self.indices) < len(self.dataset):
+                infos = map(self.dataset.get_data_info, self.indices)
+                metric.img_ids = [info['img_id'] for info in infos]
+        return evaluator
 
     def clean(self) -> dict[str, float]:
         """Metrics of the images as they are; none at all is an error."""
@@ -214,9 +214,8 @@ class CorruptionTest:
         if not metrics:
             raise UserError(
                 f'{self.spec.checkpoint}: the evaluator of {self.spec.config} gave no '
-                f'metric on {len(self.indices)} clean images (a detector that detects '
-                'nothing, for example). Train it longer, or take more images with '
-                '--images'
+                f'metric on {len(self.indices)} clean images; a detector may detect '
+                'nothing. Train it longer, or take more images with --images'
             )
         return metrics
 
@@ -236,21 +235,6 @@ class CorruptionTest:
         return table
 
 
-def only_these_images(
-    evaluator: Evaluator, dataset: Any, indices: Sequence[int]
-) -> None:
-    """Tell COCO metrics which images count.
-
-    They take every image of the annotation file otherwise, and an image that nobody
-    looked at would count as one where everything was missed.
-    """
-    if len(indices) == len(dataset):
-        return
-    for metric in evaluator.metrics:
-        if hasattr(metric, 'img_ids'):
-            metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in indices]
-
-
 def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
     """Put a corruption into the pipeline of a built data set.
 
@@ -261,25 +245,24 @@ def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
         dataset = dataset.dataset
     steps = dataset.pipeline.transforms
     names = [type(step).__name__ for step in steps]
-    if position == 'load':
-        places = [i + 1 for i, name in enumerate(names) if 'LoadImage' in name]
-    else:
-        places = [i for i, name in enumerate(names) if name.startswith('Pack')]
+    kind = {'load': 'LoadImage', 'pack': 'Pack'}[position]
+    places = [i for i, name in enumerate(names) if kind in name]
     if not places:
         raise UserError(
             f'--position {position}: no step of the test pipeline does that; there are '
             f'{", ".join(names)}'
         )
-    steps.insert(places[0], Corrupt(CORRUPTIONS[0], 0, seed))
-    return steps[places[0]]
+    corrupt = Corrupt(CORRUPTIONS[0], 0, seed)
+    steps.insert(places[0] + (position == 'load'), corrupt)
+    return corrupt
 
 
 def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     """mPC and rPC of every metric (C. Michaelis et al., 2019).
 
     ``mPC`` is the mean over corruptions and severities, ``rPC`` its share of the
-    performance on clean images. COCO's metric gives -1 where the data have nothing to
-    find, such as objects of a size; there is no mean of that.
+    performance on clean images. COCO's metric gives -1 for sizes of objects that the
+    data do not have; there is no mean of that.
     """
     result = {}
     for metric, value in clean.items():
@@ -290,13 +273,18 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     return result
 
 
-def errors(table: Table, metric: str) -> dict[str, float]:
-    """Error of each corruption, mean over severities, in [0, 1]."""
-    scale = MAIN_METRICS.get(metric, 1.0)
+def means(table: Table, metric: str) -> dict[str, float]:
+    """Metric under each corruption, mean over severities."""
     return {
-        name: 1 - float(np.mean([cell[metric] for cell in row.values()])) / scale
+        name: float(np.mean([cell[metric] for cell in row.values()]))
         for name, row in table.items()
     }
+
+
+def errors(table: Table, metric: str) -> dict[str, float]:
+    """Error of each corruption, mean over severities, in [0, 1]."""
+    best = MAIN_METRICS.get(metric, 1.0)
+    return {name: 1 - mean / best for name, mean in means(table, metric).items()}
 
 
 def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
@@ -331,29 +319,19 @@ def draw(rows: Sequence[dict]):
     width = 0.8 / len(rows)
     for index, row in enumerate(rows):
         metric, table = row['metric'], row['table']
-        score = row['scores'][metric]
-        clean = score['clean'] or np.nan
-        values = [
-            np.mean([cell[metric] for cell in table[name].values()]) / clean
-            for name in names
-        ]
+        score, found = row['scores'][metric], means(table, metric)
         place = np.arange(len(names)) + (index - (len(rows) - 1) / 2) * width
-        bars.bar(place, values, width, color=color(index))
+        shares = np.array(list(found.values())) / (score['clean'] or np.nan)
+        bars.bar(place, shares, width, color=f'C{index}')
         severities = list(table[names[0]])
         curve = [np.mean([table[n][s][metric] for n in names]) for s in severities]
         mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.3g}'
-        lines.plot(
-            [0, *map(int, severities)],
-            [score['clean'], *curve],
-            'o-',
-            color=color(index),
-            label=f'{row["label"]}: mPC {mean}',
-        )
+        label = f'{row["label"]}: mPC {mean}'
+        lines.plot([0, *severities], [score['clean'], *curve], 'o-', label=label)
     bars.set_title('share of the clean performance')
-    bars.set_xticks(range(len(names)), names, rotation=90, fontsize='small')
-    lines.set(
-        title=', '.join(dict.fromkeys(r['metric'] for r in rows)), xlabel='severity'
-    )
-    lines.set_xticks([0, *map(int, severities)])
+    name_ticks(bars, names)
+    lines.set_title(', '.join(dict.fromkeys(row['metric'] for row in rows)))
+    lines.set_xlabel('severity')
+    lines.set_xticks([0, *severities])
     lines.legend(fontsize='small')
     return fig

@@ -1,76 +1,26 @@
 """What an analysis looks at: runs, and a fixed sample of images."""
 
-import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, DefaultScope
 from torch import nn
 
-from mmgcp.datasets.checking import DataError, check_config
+from mmgcp.datasets.building import build_dataset
 from mmgcp.engine.distributed import mine
 from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.device import pick_device
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.progress import progress
+from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
-from mmgcp.weights.trained_model import NO_CHECKPOINT, load_trained_model
+from mmgcp.utils.run_specs import RunSpec
+from mmgcp.weights.trained_model import load_trained_model
 
 #: Images per forward pass of a classifier, and of a detector or segmentor.
 BATCH_SIZES = (32, 4)
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """A run by its files; nothing is loaded yet.
-
-    Args:
-        config: Path of the config.
-        checkpoint: Path of the checkpoint, or ``'none'`` for random weights.
-        label: Name in the JSON and in the picture.
-    """
-
-    config: str
-    checkpoint: str
-    label: str
-
-    def describe(self, framework: str) -> dict[str, str]:
-        """What the JSON says about the run."""
-        return {
-            'label': self.label,
-            'config': self.config,
-            'checkpoint': self.checkpoint,
-            'framework': framework,
-        }
-
-
-def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list:
-    """Turn ``CONFIG CHECKPOINT CONFIG CHECKPOINT ...`` into runs.
-
-    Raises:
-        UserError: An odd number of paths, or another number of labels.
-    """
-    if not pairs or len(pairs) % 2:
-        raise UserError(
-            f'{len(pairs)} paths: give CONFIG CHECKPOINT pairs (checkpoint '
-            f'{NO_CHECKPOINT!r} for random weights)'
-        )
-    configs, checkpoints = pairs[::2], pairs[1::2]
-    if labels is None:
-        stems = [Path(config).stem for config in configs]
-        labels = [
-            f'{stem} {i}' if stems.count(stem) > 1 else stem
-            for i, stem in enumerate(stems)
-        ]
-    if len(labels) != len(configs):
-        raise UserError(f'--labels: {len(labels)} labels for {len(configs)} runs')
-    return list(map(RunSpec, configs, checkpoints, labels))
 
 
 @dataclass(frozen=True)
@@ -81,7 +31,7 @@ class Settings:
         images: Size of the sample; each analysis has its own default.
         batch_size: Images per forward pass. Defaults to :data:`BATCH_SIZES`.
         split: Whose data loader of the config the sample comes from.
-        seed: Seed of the sample and of every other choice.
+        seed: Seed of every choice.
         options: Config overrides, as ``--cfg-options``.
         device: Where the models run. Defaults to the GPU if there is one.
         trust: Build every Python object of the checkpoints.
@@ -106,21 +56,20 @@ class Run:
 
     @property
     def framework(self) -> str:
-        return self.cfg.default_scope
+        return framework_of(self.cfg)
 
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def describe(self) -> dict[str, str]:
+        """What the JSON says about the run."""
+        return {**self.spec._asdict(), 'framework': self.framework}
+
 
 def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
-    """Build the model of a run and fill it from its checkpoint.
-
-    Raises:
-        UserError: A file is missing or damaged, or the checkpoint does not fit.
-    """
+    """Build the model of a run and fill it from its checkpoint."""
     cfg = load_config(spec.config, settings.options)
-    framework_of(cfg)
     device = pick_device(settings.device)
     with seeded(settings.seed):
         model = load_trained_model(cfg, spec.checkpoint, device, settings.trust)
@@ -178,33 +127,9 @@ def sample_batches(
             with seeded(seed + 7919 * (index + 1)):
                 samples.append(dataset[index])
         batches.append(pseudo_collate(samples))
-    description = {
-        'split': split,
-        'images': len(indices),
-        'of': len(dataset),
-        'batch_size': batch_size,
-        'seed': seed,
-    }
+    description = {'split': split, 'images': len(indices), 'of': len(dataset)}
+    description |= {'batch_size': batch_size, 'seed': seed}
     return Batches(batches, list(map(len, local)), len(indices), description)
-
-
-def build_dataset(cfg: Config, split: str):
-    """Build the data set of one split.
-
-    Raises:
-        UserError: The config has no ``{split}_dataloader``, or the data set is
-            missing, incomplete or empty.
-    """
-    name = f'{split}_dataloader'
-    loader = cfg.get(name)
-    if loader is None:
-        raise UserError(f'{cfg.filename}: there is no {name} to sample from')
-    check_config(cfg, (name,))
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        dataset = DATASETS.build(copy.deepcopy(loader['dataset']))
-    if not len(dataset):
-        raise DataError(f'{cfg.filename}: {name}.dataset has no sample')
-    return dataset
 
 
 def sample_indices(length: int, count: int, seed: int) -> list[int]:
@@ -219,43 +144,30 @@ def sampled_runs(
     settings: Settings,
     sizes: tuple[int, int],
     shared: bool = True,
-    parts: int = 1,
     least: int = 1,
-) -> Iterator[tuple[dict, Run, Batches, Callable[[], None]]]:
+) -> Iterator[tuple[dict, Run, Batches]]:
     """Load run after run, draw the sample of each, and show the progress.
 
     Args:
         what: Name of the analysis, beside the progress bar.
-        specs: The runs.
-        settings: What the user asked for.
         sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
         shared: Processes share the batches of each run; otherwise the runs.
-        parts: Parts that the measurement of a run has.
-        least: Smallest number of batches.
+        least: See :func:`sample_batches`.
 
     Yields:
-        The row of the JSON so far, to be added to; the run; its sample; and what to
-        call after each part but the last. When the loop goes on, the row gets its
-        ``seconds``.
+        The row of the JSON so far, to be added to; the run; its sample. When the loop
+        goes on, the row gets its ``seconds``.
     """
-    specs = specs if shared else mine(specs)
-    with progress() as bar:
-        task = bar.add_task(what, total=parts * len(specs))
-        for number, spec in enumerate(specs, 1):
-            start = time.perf_counter()
-            run = load_run(spec, settings)
-            dense = run.framework != 'mmpretrain'
-            images, batch_size = settings.images, settings.batch_size
-            sample = sample_batches(
-                run,
-                settings.split,
-                sizes[dense] if images is None else images,
-                BATCH_SIZES[dense] if batch_size is None else batch_size,
-                settings.seed,
-                shared,
-                least,
-            )
-            row: dict = {**spec.describe(run.framework), 'sample': sample.description}
-            yield row, run, sample, partial(bar.advance, task)
-            row['seconds'] = time.perf_counter() - start
-            bar.update(task, completed=parts * number)
+    for spec in track(specs if shared else mine(specs), what):
+        start = time.perf_counter()
+        run = load_run(spec, settings)
+        dense = run.framework != 'mmpretrain'
+        images, batch_size = settings.images, settings.batch_size
+        images = sizes[dense] if images is None else images
+        batch_size = BATCH_SIZES[dense] if batch_size is None else batch_size
+        sample = sample_batches(
+            run, settings.split, images, batch_size, settings.seed, shared, least
+        )
+        row: dict = {**run.describe(), 'sample': sample.description}
+        yield row, run, sample
+        row['seconds'] = time.perf_counter() - start

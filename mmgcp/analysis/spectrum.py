@@ -20,10 +20,11 @@ from mmgcp.engine.distributed import gather
 from mmgcp.engine.feature_maps import recorded_feature_maps
 from mmgcp.engine.loss import prepare
 from mmgcp.layers import covariance
+from mmgcp.utils.run_specs import RunSpec
 
 from .eigenvalues import Moments, positions, summarize
-from .output import color, figure, write_result
-from .sample import RunSpec, Settings, sampled_runs
+from .output import figure, name_ticks, write_result
+from .sample import Settings, sampled_runs
 
 
 def spectrum(
@@ -33,14 +34,12 @@ def spectrum(
 ) -> dict:
     """Measure every run; return and draw what ``spectrum.json`` holds.
 
-    With several processes the batches are split and the moments summed.
-
     Args:
         specs: The runs; the first is the reference of CKA.
         settings: Sample and device; 256 test images for a classifier, else 32.
     """
     rows, means = [], []
-    for row, run, sample, _ in sampled_runs('spectrum', specs, settings, (256, 32)):
+    for row, run, sample in sampled_runs('spectrum', specs, settings, (256, 32)):
         measured, mean = measure(run.model, sample.batches)
         rows.append(row)
         row |= measured
@@ -59,8 +58,10 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     for batch in batches:
         data = prepare(model, batch)
         with recorded_feature_maps(model) as maps:
-            features = model.backbone(data['inputs'])
-            neck = getattr(model, 'neck', None)
+            features, neck = (
+                model.backbone(data['inputs']),
+                getattr(model, 'neck', None),
+            )
             if neck is not None:
                 neck(features)
         names.append([str(s.metainfo.get('img_path')) for s in data['data_samples']])
@@ -91,11 +92,6 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     return row, {'names': sum(gather(names), []), 'features': gathered}
 
 
-def last_stage(maps) -> str:
-    """Name of the encoder's last map."""
-    return max(name for name in maps if not name.startswith('pyramid'))
-
-
 def mean_correlation(covariance: Tensor) -> float:
     """Mean absolute correlation of two different channels that vary."""
     scale = covariance.diagonal().clamp_min(0).sqrt()
@@ -104,16 +100,12 @@ def mean_correlation(covariance: Tensor) -> float:
         return math.nan
     scale = scale[alive]
     correlation = covariance[alive][:, alive] / torch.outer(scale, scale)
-    off = correlation.abs().sum() - correlation.diagonal().abs().sum()
-    return float(off / (len(scale) * (len(scale) - 1)))
+    others = len(scale) * (len(scale) - 1)
+    return float(correlation.abs().fill_diagonal_(0).sum() / others)
 
 
 def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | None:
     """What a covariance pooling head's normalization changes, per image.
-
-    Args:
-        neck: Neck of the model.
-        features: Last map of the encoder.
 
     Returns:
         Means over the batch of the effective ranks of both matrices (decorrelation) and
@@ -143,14 +135,9 @@ def preserved(label: str, reference: dict, other: dict) -> dict:
     """Linear CKA to the reference run, stage by stage, on the same images."""
     if reference['names'] != other['names']:
         return {'reference': label, 'reason': 'the runs saw different images'}
-    shared = [name for name in other['features'] if name in reference['features']]
-    return {
-        'reference': label,
-        'cka': {
-            name: linear_cka(reference['features'][name], other['features'][name])
-            for name in shared
-        },
-    }
+    mine, theirs = other['features'], reference['features']
+    cka = {n: linear_cka(theirs[n], mine[n]) for n in mine if n in theirs}
+    return {'reference': label, 'cka': cka}
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
@@ -178,8 +165,9 @@ def draw(rows: Sequence[dict]):
     # The encoder's stages come before the levels made of them.
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
-        stages, style = row['stages'], {'color': color(index), 'label': row['label']}
-        values = np.asarray(stages[last_stage(stages)]['eigenvalues'])
+        stages, style = row['stages'], {'color': f'C{index}', 'label': row['label']}
+        last = max(name for name in stages if not name.startswith('pyramid'))
+        values = np.asarray(stages[last]['eigenvalues'])
         share = values / max(values.sum(), 1e-30)
         first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)
         for axis, numbers in (
@@ -191,6 +179,6 @@ def draw(rows: Sequence[dict]):
             x = [names.index(name) for name in here]
             axis.plot(x, [numbers[name] for name in here], 'o-', **style)
     for axis in (rank, correlation, cka):
-        axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
+        name_ticks(axis, names)
     first.legend(fontsize='small')
     return fig

@@ -37,22 +37,20 @@ Steps = tuple[float, float, int]
 #: batches of 256, and for MobileNetV2 with batches of 96.
 RESNET_STEPS: Steps = (0.1, 75.0, 50)
 MOBILENET_STEPS: Steps = (0.045, 1.5, 50)
+CURVES = ('loss', 'gradient_change', 'beta')
 STEMS = ('maxpool', 'conv1', 'stem', 'patch_embed')
 
 
 def default_steps(model: nn.Module) -> Steps:
     """The published step sizes of the model's architecture."""
-    names = [base.__name__ for base in type(model.backbone).__mro__]
-    return MOBILENET_STEPS if 'MobileNetV2' in names else RESNET_STEPS
+    mobile = 'MobileNetV2' in [base.__name__ for base in type(model.backbone).__mro__]
+    return MOBILENET_STEPS if mobile else RESNET_STEPS
 
 
 def stem_module(model: nn.Module, name: str | None = None) -> nn.Module:
-    """Find the module whose output is moved.
+    """The module whose output is moved, by its dotted name in the model.
 
-    Args:
-        model: Model with a ``backbone``.
-        name: Dotted name in the model. Defaults to the last module of the stem:
-            ``backbone.maxpool`` for a ResNet.
+    Defaults to the last module of the stem: ``backbone.maxpool`` for a ResNet.
 
     Raises:
         UserError: There is no such module, or no known stem.
@@ -63,9 +61,8 @@ def stem_module(model: nn.Module, name: str | None = None) -> nn.Module:
         except AttributeError as error:
             raise UserError(f'the model has no module {name!r}: {error}') from error
     for candidate in STEMS:
-        module = getattr(model.backbone, candidate, None)
-        if isinstance(module, nn.Module):
-            return module
+        if hasattr(model.backbone, candidate):
+            return getattr(model.backbone, candidate)
     raise UserError(
         f'{type(model.backbone).__name__} has none of {", ".join(STEMS)}: name the '
         'module whose output is moved with --stem'
@@ -81,8 +78,7 @@ def loss_landscape(
     """Move a module's output along the loss gradient and watch the loss.
 
     Args:
-        loss: Runs the model and returns the scalar loss. Called once per step and
-            once more; must be deterministic.
+        loss: Runs the model and returns the scalar loss; must be deterministic.
         module: Module whose output ``(B, C, H, W)`` is moved.
         steps: Step sizes, along the positive gradient.
         across_processes: Every process of the group holds a part of one batch, and
@@ -92,53 +88,46 @@ def loss_landscape(
         UserError: The module does not run exactly once per evaluation.
     """
     world = dist.get_world_size() if across_processes else 1
-    total = sum_over_processes if across_processes else (lambda tensor: tensor)
-    moved: list[Tensor] = []
-    offset: list[Tensor] = []
 
-    def replace(_module, _inputs, output: Tensor) -> Tensor:
-        point = output.detach()
-        if offset:
-            point = point + offset[0]
-        moved.append(point.requires_grad_())
-        return moved[-1]
+    def total(value: Tensor) -> float:
+        value = value.detach().double().reshape(1)
+        return float(sum_over_processes(value) if across_processes else value)
 
-    def evaluate() -> tuple[float, Tensor]:
-        moved.clear()
-        with torch.enable_grad():
-            value = loss()
-            if len(moved) != 1:
-                raise UserError(
-                    f'the stem module ran {len(moved)} times in one evaluation: name '
-                    'one that runs once with --stem'
-                )
-            gradient = torch.autograd.grad(value, moved[0])[0] / world
-        return float(total(value.detach().double().reshape(1))) / world, gradient
+    def evaluate(offset: Tensor | float) -> tuple[float, Tensor]:
+        moved: list[Tensor] = []
 
-    def norm(tensor: Tensor) -> float:
-        return float(total(tensor.double().square().sum().reshape(1))) ** 0.5
+        def replace(_module, _inputs, output: Tensor) -> Tensor:
+            moved.append((output.detach() + offset).requires_grad_())
+            return moved[-1]
 
-    handle = module.register_forward_hook(replace)
-    try:
-        loss_at_zero, gradient = evaluate()
-        length = norm(gradient)
-        losses, changes, betas = [], [], []
-        for eta in steps:
-            offset[:] = [eta * gradient]
-            value, other = evaluate()
-            losses.append(value)
-            changes.append(norm(other - gradient))
-            distance = abs(eta) * length
-            betas.append(changes[-1] / distance if distance > 0 else 0.0)
-    finally:
-        handle.remove()
+        handle = module.register_forward_hook(replace)
+        try:
+            with torch.enable_grad():
+                value = loss()
+        finally:
+            handle.remove()
+        if len(moved) != 1:
+            raise UserError(
+                f'the stem module ran {len(moved)} times in one evaluation: name one '
+                'that runs once with --stem'
+            )
+        gradient = torch.autograd.grad(value, moved[0])[0] / world
+        return total(value) / world, gradient
+
+    loss_at_zero, gradient = evaluate(0.0)
+    length = total(gradient.double().square().sum()) ** 0.5
+    losses, changes, betas = [], [], []
+    for eta in steps:
+        value, other = evaluate(eta * gradient)
+        losses.append(value)
+        changes.append(total((other - gradient).double().square().sum()) ** 0.5)
+        distance = abs(eta) * length
+        betas.append(changes[-1] / distance if distance else 0.0)
     return {
         'loss_at_zero': loss_at_zero,
         'gradient_norm': length,
         'eta': list(map(float, steps)),
-        'loss': losses,
-        'gradient_change': changes,
-        'beta': betas,
+        **dict(zip(CURVES, (losses, changes, betas), strict=True)),
         'effective_beta': max(betas),
     }
 
@@ -154,15 +143,7 @@ def measure_batch(
     """:func:`loss_landscape` of a framework's model on one raw batch.
 
     The model keeps its mode: batch statistics in training mode, as in the paper.
-
-    Args:
-        model: A model of mmpretrain, mmdet or mmseg.
-        batch: What the data loader gives.
-        steps: First step size, last one, their number. Defaults to
-            :func:`default_steps`.
-        stem: See :func:`stem_module`.
-        seed: Seed of each evaluation.
-        across_processes: See :func:`loss_landscape`.
+    See also :func:`default_steps` and :func:`stem_module`.
     """
     with torch.no_grad():
         data = prepare(model, batch)
@@ -179,14 +160,10 @@ def measure_batch(
 
 def merge(batches: Sequence[dict]) -> dict:
     """Mean over batches of each curve, and the band over batches and steps."""
-    curves = ('loss', 'gradient_change', 'beta')
-    result: dict = {'eta': batches[0]['eta']}
-    for name in curves:
-        values = np.array([batch[name] for batch in batches])
-        result[name] = values.mean(0)
-        result[f'{name}_band'] = [values.min(), values.max()]
-    for name in ('loss_at_zero', 'gradient_norm', 'effective_beta'):
-        result[name] = float(np.mean([batch[name] for batch in batches]))
+    result = {key: np.mean([b[key] for b in batches], axis=0) for key in batches[0]}
+    for name in CURVES:
+        values = [batch[name] for batch in batches]
+        result[f'{name}_band'] = [np.min(values), np.max(values)]
     return result
 
 
@@ -197,23 +174,15 @@ class LandscapeHook(Hook):
     It measures with the weights before the optimizer's step and on the batch of that
     step, as the published code does. It works on a copy of the model and restores
     every generator of random numbers, so the training result is the same bit for bit.
-    The price is memory for the copy and, each time, as many forward and backward
-    passes as there are steps (the backward pass stops at the stem); the seconds spent
-    are in the record. It computes without autocast. Under a process group every
-    process measures its part of the batch.
+    The price is memory for the copy, and a forward and backward pass for each step
+    size. It computes without autocast.
 
     Args:
-        interval: Iterations from one measure to the next. The paper has 500 for
-            ResNets and 1000 for MobileNetV2.
-        steps: First step size, last one, their number. Defaults to those that the
-            paper uses for the architecture.
+        interval: The paper has 500 iterations for ResNets, 1000 for MobileNetV2.
+        steps: First step size, last one, their number; see :func:`default_steps`.
         stem: Module whose output is moved; see :func:`stem_module`.
-        filename: Record in the work folder, rewritten after each measure;
+        filename: Record in the work folder, continued by a resumed run;
             ``tools/analysis/landscape.py`` reads it in place of a checkpoint.
-            Resuming continues it.
-
-    Raises:
-        UserError: ``interval`` is not positive.
     """
 
     priority = 'VERY_LOW'
@@ -227,19 +196,16 @@ class LandscapeHook(Hook):
     ) -> None:
         if interval < 1:
             raise UserError(f'LandscapeHook: interval={interval}, at least 1')
-        self.interval = interval
-        self.steps = steps
-        self.stem = stem
-        self.filename = filename
+        self.interval, self.filename = interval, filename
+        self.steps, self.stem = steps, stem
         self.entries: list[dict] = []
 
     def before_train(self, runner) -> None:
         """Take up the record of the iterations before a resume."""
-        path = self._path(runner)
-        self.entries = []
-        if runner.iter > 0 and path.is_file():
-            kept = read_json(path)['entries']
-            self.entries = [e for e in kept if e['iteration'] < runner.iter]
+        self.path, kept = Path(runner.work_dir) / self.filename, []
+        if runner.iter > 0 and self.path.is_file():
+            kept = read_json(self.path)['entries']
+        self.entries = [e for e in kept if e['iteration'] < runner.iter]
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Measure on the batch that the step is about to use."""
@@ -247,27 +213,12 @@ class LandscapeHook(Hook):
             return
         start = time.perf_counter()
         model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = copy.deepcopy(model.module if is_model_wrapper(model) else model)
         with preserved_random_state():
             measured = measure_batch(
-                copy.deepcopy(model),
-                data_batch,
-                self.steps,
-                self.stem,
-                seed=runner.iter,
-                across_processes=True,
+                model, data_batch, self.steps, self.stem, runner.iter, True
             )
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.entries.append(
-            {
-                'iteration': runner.iter,
-                'seconds': time.perf_counter() - start,
-                **merge([measured]),
-            }
-        )
+        entry = {'iteration': runner.iter, 'seconds': time.perf_counter() - start}
+        self.entries.append({**entry, **merge([measured])})
         if is_main():
-            write_json(self._path(runner), {'entries': self.entries})
-
-    def _path(self, runner) -> Path:
-        return Path(runner.work_dir) / self.filename
+            write_json(self.path, {'entries': self.entries})

@@ -67,11 +67,10 @@ def load_graph(
 
     Raises:
         ExportError: ONNX cannot hold the model.
-        CheckpointError: The checkpoint does not fit.
     """
     if part == 'encoder':
         encoder = load_trained_encoder(config, checkpoint, trust)
-        return Graph(config, encoder, lambda module, x: module(x)), 'feature'
+        return Graph(config, encoder, nn.Module.__call__), 'feature'
     model: Any = load_trained_model(config, checkpoint, 'cpu', trust)
     if part == 'features':
         return Graph(config, model, lambda m, x: m.extract_feat(x)), 'feature'
@@ -80,7 +79,7 @@ def load_graph(
         return Graph(config, model, lambda m, x: m(x, mode='tensor')), 'logits'
     if scope == 'mmseg' and kind == 'EncoderDecoder':
         return Graph(config, model, _pixel_logits), 'logits'
-    if scope == 'mmdet' and not hasattr(model, 'roi_head'):
+    if scope == 'mmdet':
         from mmdet.models.detectors import SingleStageDetector
 
         if isinstance(model, SingleStageDetector):
@@ -95,8 +94,7 @@ def load_graph(
 class FixedAdaptivePool(nn.AdaptiveAvgPool2d):
     """Adaptive average pooling of maps of one size, as slices and means.
 
-    ONNX has adaptive pooling only where the output divides the input. The pyramid
-    pooling of UPerNet and PSPNet needs more.
+    ONNX has adaptive pooling only where the output divides the input.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,8 +75,8 @@ def export_onnx(
     """Write a model as ONNX, after comparing it with PyTorch.
 
     Args:
-        checkpoint: Checkpoint of the whole model; for ``part='encoder'`` also an
-            encoder file. ``'none'`` exports random weights.
+        checkpoint: ``'none'`` exports random weights; an encoder file is enough for
+            ``part='encoder'``.
         part: ``'model'``, ``'encoder'`` or ``'features'`` (encoder and neck).
         size: Height and width of the picture; the config's test size by default.
         free_size: Leave height and width open in the file.
@@ -86,9 +86,6 @@ def export_onnx(
     Returns:
         Shape of the input and of each output by name; for each checked picture the
         largest difference over the largest value.
-
-    Raises:
-        ExportError: ONNX cannot hold the model, or it answers differently.
     """
     import onnx
     import onnxruntime
@@ -134,9 +131,8 @@ def export_onnx(
         onnx.helper.set_model_props(model, meta)
         onnx.checker.check_model(model)
         onnx.save(model, str(file))
-        session = onnxruntime.InferenceSession(
-            str(file), providers=['CPUExecutionProvider']
-        )
+        cpu = ['CPUExecutionProvider']
+        session = onnxruntime.InferenceSession(str(file), providers=cpu)
         differences = {k: _difference(reference, session, v) for k, v in inputs.items()}
         wrong = {k: v for k, v in differences.items() if not v <= tolerance}
         if wrong:
@@ -154,19 +150,21 @@ def _trace(
     graph: nn.Module, example: torch.Tensor, file: Path, names: list[str], free: bool
 ) -> None:
     axes = {0: 'batch', **({2: 'height', 3: 'width'} if free else {})}
-    kwargs: dict[str, Any] = dict(
-        input_names=['image'],
-        output_names=names,
-        opset_version=OPSET,
-        dynamic_axes={'image': axes, **{name: {0: 'batch'} for name in names}},
-    )
     # The covariance layers have a plain form for the TorchScript tracer. torch 2.1 has
     # no other exporter; newer torch has to be asked for it.
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
-        kwargs['dynamo'] = False
+    new = 'dynamo' in inspect.signature(torch.onnx.export).parameters
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        torch.onnx.export(graph, (example,), str(file), **kwargs)
+        torch.onnx.export(
+            graph,
+            (example,),
+            str(file),
+            input_names=['image'],
+            output_names=names,
+            opset_version=OPSET,
+            dynamic_axes={'image': axes, **{name: {0: 'batch'} for name in names}},
+            **({'dynamo': False} if new else {}),
+        )
 
 
 def _difference(graph: nn.Module, session: Any, image: np.ndarray) -> float:

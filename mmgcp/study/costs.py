@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from mmgcp.analysis.complexity import count, image_size
-from mmgcp.analysis.sample import Run, RunSpec, load_run, sample_batches
+from mmgcp.analysis.sample import Run, load_run, sample_batches
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.files import write_json
+from mmgcp.utils.run_specs import RunSpec
 
 from .step import StudyError
 
@@ -39,7 +40,7 @@ def measure_costs(
     for name, run in runs.items():
         counts = count(run, image_size(run, 'val', 0))
         rows[name] = {
-            **run.spec.describe(run.framework),
+            **run.describe(),
             'parameters': counts['parameters'],
             'encoder_parameters': counts['parts']['backbone']['parameters'],
             'multiply_adds': counts['multiply_adds'],

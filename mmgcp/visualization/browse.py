@@ -48,9 +48,6 @@ def browse(
 
     Returns:
         ``samples.png`` with all of them, then a file for each.
-
-    Raises:
-        UserError: The config or its data does not fit.
     """
     if min(count, repeats) < 1:
         raise UserError(f'--count {count} --repeats {repeats}: both are at least 1')

@@ -49,9 +49,7 @@ def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarr
 def enlarge(image: np.ndarray, least: int = 384, most: int | None = None) -> np.ndarray:
     """Enlarge small pictures by a whole number, so that text fits.
 
-    Args:
-        least: Length of the shorter side, at least.
-        most: Length of the longer side, at most; larger pictures are made smaller.
+    The shorter side has at least ``least`` pixels, the longer one at most ``most``.
     """
     height, width = image.shape[:2]
     factor = max(1.0, -(-least // min(height, width)))
@@ -71,17 +69,12 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw objects with their names.
 
-    Args:
-        boxes: ``(N, 4)`` as x1, y1, x2, y2 in pixels of ``image``.
-        labels: ``(N,)``, index of the class.
-        scores: ``(N,)``, confidence in [0, 1].
-        masks: ``(N, H, W)`` bool.
+    Boxes ``(N, 4)`` are x1, y1, x2, y2 in pixels of ``image``, masks ``(N, H, W)`` bool.
     """
     image = image.copy()
     tints = [colors[i % len(colors)] for i in labels]
-    if masks is not None:
-        for mask, tint in zip(masks, tints, strict=True):
-            image[mask] = _tinted(image[mask], tint)
+    for mask, tint in zip(() if masks is None else masks, tints, strict=False):
+        image[mask] = _tinted(image[mask], tint)
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     last = np.asarray([canvas.width - 1, canvas.height - 1] * 2)
@@ -91,8 +84,8 @@ def draw_instances(
         draw.rectangle(outline, outline=tint, width=max(1, min(canvas.size) // 200))
     names = [classes[i] if i < len(classes) else str(i) for i in labels]
     if scores is not None:
-        pairs = zip(names, scores, strict=True)
-        names = [f'{name} {100 * float(score):.0f}' for name, score in pairs]
+        percent = np.asarray(scores) * 100
+        names = [f'{name} {p:.0f}' for name, p in zip(names, percent, strict=True)]
     _write_names(canvas, boxes, names, tints)
     return np.asarray(canvas)
 
@@ -105,22 +98,20 @@ def draw_segments(
 ) -> np.ndarray:
     """Tint each pixel by its class and write the name of each class into its middle.
 
-    Args:
-        segments: ``(H, W)``, class of each pixel. Pixels of other values than those
-            of ``classes`` (255, background) are not tinted.
+    Pixels of ``segments`` ``(H, W)`` that are none of ``classes`` (255, background)
+    are not tinted.
     """
     known = segments < len(classes)
     image = image.copy()
     image[known] = _tinted(image[known], np.asarray(colors)[segments[known]])
     canvas = Image.fromarray(image)
-    shown = [int(i) for i in np.unique(segments[known])]
+    shown = np.unique(segments[known])
     places = []
     for index in shown:
-        rows, columns = np.nonzero(segments == index)
+        pixels = np.argwhere(segments == index)[:, ::-1]
         # the pixel of the class that is nearest to the mean of its pixels
-        distance = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
-        nearest = int(distance.argmin())
-        places.append((columns[nearest], rows[nearest]) * 2)
+        nearest = ((pixels - pixels.mean(0)) ** 2).sum(1).argmin()
+        places.append((*pixels[nearest],) * 2)
     names, tints = [classes[i] for i in shown], [colors[i] for i in shown]
     _write_names(canvas, places, names, tints)
     return np.asarray(canvas)
@@ -182,13 +173,12 @@ def stack(panels: Sequence[np.ndarray], axis: int = 0, gap: int = 6) -> np.ndarr
     """Put pictures below each other (or beside, ``axis=1``), aligned at the top left."""
     length = max(panel.shape[1 - axis] for panel in panels)
     parts = []
-    for panel in panels:
+    for number, panel in enumerate(panels, 1):
         margins = [(0, 0)] * 3
-        margins[axis] = (0, gap)
+        margins[axis] = (0, gap if number < len(panels) else 0)
         margins[1 - axis] = (0, length - panel.shape[1 - axis])
         parts.append(np.pad(panel, margins, constant_values=255))
-    whole = np.concatenate(parts, axis=axis)
-    return whole[:-gap] if axis == 0 else whole[:, :-gap]
+    return np.concatenate(parts, axis=axis)
 
 
 def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:

@@ -19,6 +19,7 @@ from mmgcp.engine.feature_maps import recorded_feature_maps
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json
+from mmgcp.utils.run_specs import RunSpec
 
 from .drawing import caption, resize, side_by_side, stack
 from .files import read_image, save_image
@@ -41,22 +42,18 @@ def class_score(
 
     Returns:
         The score, the name of the class, and what the score is the mean of.
-
-    Raises:
-        FeatureMapError: There is no such class, or nothing of it was found.
     """
     classes, model = predictor.classes, predictor.model
-    numbers = {str(i): i for i in range(len(classes))}
-    numbers |= {name: i for i, name in enumerate(classes)}
-    if target is not None and target not in numbers:
+    numbers: dict = {str(i): i for i in range(len(classes))}
+    numbers |= {name: i for i, name in enumerate(classes)} | {None: None}
+    if target not in numbers:
         shown = ', '.join(classes[:12]) + (' ...' if len(classes) > 12 else '')
         raise FeatureMapError(f'--target {target}: the classes are {shown}')
-    label = None if target is None else numbers[target]
+    label = numbers[target]
     if predictor.scope == 'mmpretrain':
-        logits = model(inputs, mode='tensor')
-        logits = logits[-1] if isinstance(logits, list | tuple) else logits
-        label = int(logits[0].argmax()) if label is None else label
-        return logits[0, label], classes[label], 'logit'
+        logits = model(inputs, mode='tensor')[-1].flatten()
+        label = int(logits.argmax()) if label is None else label
+        return logits[label], classes[label], 'logit'
     if predictor.scope == 'mmseg':
         logits = model.encode_decode(inputs, [s.metainfo for s in samples])
         labels, part = logits[0].argmax(0), 'pixels'
@@ -102,7 +99,6 @@ class Level:
     """Feature map of one stage or pyramid level for one picture.
 
     Attributes:
-        name: ``stage1`` ... of the backbone, ``pyramid1`` ... of the neck.
         features: ``(C, H, W)``, the part that the picture covers.
         stride: Pixels of the model's input for one position.
         cam: Class-activation map ``(H, W)``, not negative, if there is one.
@@ -122,14 +118,14 @@ class Level:
         """The numbers behind a row of the sheet."""
         peak = None
         if self.cam is not None and self.cam.max() > 0:
-            row, column = np.unravel_index(int(self.cam.argmax()), self.cam.shape)
+            row, column = np.unravel_index(self.cam.argmax(), self.cam.shape)
             peak = [(column + 0.5) * self.stride, (row + 0.5) * self.stride]
         return {
             'level': self.name,
             'shape': self.features.shape,
             'stride': self.stride,
-            'rms': float(np.sqrt((self.rms**2).mean())),
-            'constant_channels': int((np.ptp(self.features, axis=(1, 2)) == 0).sum()),
+            'rms': np.sqrt((self.rms**2).mean()),
+            'constant_channels': (np.ptp(self.features, axis=(1, 2)) == 0).sum(),
             'cam_peak_xy': peak,
         }
 
@@ -142,9 +138,6 @@ def levels_of(
     Returns:
         The levels from fine to coarse; with ``cam`` also the class of the activation
         maps and what its score is the mean of.
-
-    Raises:
-        FeatureMapError: The model gives no maps, or there is no score to follow back.
     """
     model = predictor.model
     data = model.data_preprocessor(predictor.prepare(image), False)
@@ -157,12 +150,11 @@ def levels_of(
             model.extract_feat(inputs)
         maps = {key: level for key, level in recorded.items() if level.dim() == 4}
     if not maps:
-        raise FeatureMapError(
-            f'{type(model.backbone).__name__} gives no (B, C, H, W) maps to show'
-        )
+        kind = type(model.backbone).__name__
+        raise FeatureMapError(f'{kind} gives no (B, C, H, W) maps to show')
     gradients: Sequence[Tensor | None] = [None] * len(maps)
     if cam:
-        gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
+        gradients = torch.autograd.grad(score, [*maps.values()], allow_unused=True)
     covered = samples[0].metainfo.get('img_shape') or inputs.shape[-2:]
     levels = []
     for (key, level), gradient in zip(maps.items(), gradients, strict=True):
@@ -203,8 +195,9 @@ def sheet(
     rows = []
     for level in levels:
         count, lines, columns = level.features.shape
-        chosen: Sequence = np.argsort(-level.features.var(axis=(1, 2))).tolist()
-        chosen = chosen[:channels] if isinstance(channels, int) else channels
+        chosen = channels
+        if isinstance(channels, int):
+            chosen = np.argsort(-level.features.var(axis=(1, 2)))[:channels]
         tiles = {f'{level.name} rms': colored(level.rms)}
         if level.cam is not None:
             tiles['CAM'] = overlay(resize(image, width, height, True), level.cam)
@@ -223,7 +216,7 @@ def sheet(
 
 def feature_maps(
     image: str | Path,
-    pairs: Sequence[tuple],
+    runs: Sequence[RunSpec],
     out: str | Path,
     channels: Sequence[int] | int = 6,
     cam: bool = True,
@@ -235,33 +228,25 @@ def feature_maps(
     """Write ``feature_maps.png`` and ``feature_maps.json`` into a folder.
 
     Args:
-        pairs: ``(config, checkpoint, label)`` of each model.
         channels: These channels of each level, or that many of the largest variance.
         cam: Add class-activation maps, of the class ``target`` if it is given.
-
-    Raises:
-        UserError: The picture, a config or a checkpoint does not fit.
     """
     picture = read_image(image)
     blocks, report = [], []
-    for config, checkpoint, label in pairs:
-        predictor = Predictor(load_config(config, options), checkpoint, device, trust)
+    for spec in runs:
+        config = load_config(spec.config, options)
+        predictor = Predictor(config, spec.checkpoint, device, trust)
         levels, name, found = levels_of(predictor, picture, cam, target)
-        text = f'{label}   CAM of {name}: {found}' if cam else label
+        text = f'{spec.label}   CAM of {name}: {found}' if cam else spec.label
         text += '   (each map from its smallest value, dark, to its largest, bright)'
-        sample = predictor(picture)
-        result = predictor.draw(picture, sample, least=2 * TILE, most=4 * TILE)
+        result = predictor.draw(
+            picture, predictor(picture), least=2 * TILE, most=4 * TILE
+        )
         block = stack([result, sheet(picture, levels, channels)])
         blocks.append(caption(block, text))
-        report.append(
-            {
-                'label': label,
-                'config': config,
-                'checkpoint': checkpoint,
-                'cam': {'class': name, 'score_of': found} if cam else None,
-                'levels': [level.describe() for level in levels],
-            }
-        )
+        row = {**spec._asdict(), 'levels': [level.describe() for level in levels]}
+        row['cam'] = {'class': name, 'score_of': found} if cam else None
+        report.append(row)
     png = save_image(stack(blocks, gap=14), Path(out) / 'feature_maps.png')
     numbers = Path(out) / 'feature_maps.json'
     return png, write_json(numbers, {'image': image, 'models': report})

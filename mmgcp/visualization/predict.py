@@ -1,6 +1,6 @@
 """Predicting a picture, a folder or a video with one model or several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +12,16 @@ from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.utils.progress import track
+from mmgcp.utils.run_specs import RunSpec
 
 from .drawing import enlarge, side_by_side
 from .files import IMAGES, VIDEOS, MediaError, find_images, read_image, save_image
 from .predictor import Predictor
 
 
-def pairs_of(paths: Sequence[str], labels: Sequence[str] | None = None) -> list[tuple]:
-    """Turn ``CONFIG CHECKPOINT CONFIG CHECKPOINT ...`` into pairs with a label each.
-
-    Raises:
-        UserError: An odd number of paths, or another number of labels.
-    """
-    if not paths or len(paths) % 2:
-        raise UserError(
-            f'{len(paths)} paths after the input: give CONFIG CHECKPOINT, once for '
-            'each model'
-        )
-    configs, checkpoints = paths[::2], paths[1::2]
-    if labels is None and len(configs) > 1 and len(set(configs)) == 1:
-        labels = ['/'.join(Path(checkpoint).parts[-2:]) for checkpoint in checkpoints]
-    elif labels is None:
-        labels = [Path(config).stem for config in configs]
-    if len(labels) != len(configs):
-        raise UserError(f'--labels: {len(labels)} labels for {len(configs)} models')
-    return list(zip(configs, checkpoints, labels, strict=True))
-
-
 def predict(
     source: str | Path,
-    pairs: Iterable[tuple],
+    runs: Sequence[RunSpec],
     out: str | Path,
     device: str = 'cpu',
     threshold: float = 0.3,
@@ -52,8 +32,6 @@ def predict(
     """Predict a picture, every picture of a folder, or a video, and draw the results.
 
     Args:
-        source: A picture, a folder or a video.
-        pairs: ``(config, checkpoint, label)`` of each model.
         out: Folder of the results.
         threshold: Least score of an object that is drawn.
         with_input: Put the picture itself in front.
@@ -61,9 +39,6 @@ def predict(
 
     Returns:
         The files written, and a message for each picture that cannot be read.
-
-    Raises:
-        UserError: The input, a config or a checkpoint does not fit.
     """
     source, out = Path(source), Path(out)
     root = source if source.is_dir() else source.parent
@@ -72,7 +47,7 @@ def predict(
     images = [path for path in find_images(source) if out not in path.parents]
     models = [
         (Predictor(load_config(config, options), checkpoint, device, trust), label)
-        for config, checkpoint, label in pairs
+        for config, checkpoint, label in runs
     ]
 
     def compare(image: np.ndarray, name: str) -> np.ndarray:

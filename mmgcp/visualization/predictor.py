@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 
 from mmgcp.utils.config import ConfigError, framework_of, innermost_dataset, required
@@ -49,9 +50,7 @@ class Predictor:
     """A trained model with the test pipeline of its config.
 
     Args:
-        config: Config of mmdet, mmseg or mmpretrain.
         checkpoint: Checkpoint of the whole model, or ``'none'``.
-        device: Where to compute.
         trust: Build every Python object of the checkpoint.
 
     Raises:
@@ -66,8 +65,6 @@ class Predictor:
         device: str = 'cpu',
         trust: bool = False,
     ) -> None:
-        from mmengine.dataset import Compose
-
         self.scope = framework_of(config)
         self.model = load_trained_model(config, checkpoint, device, trust)
         dataset = innermost_dataset(required(config, 'test_dataloader.dataset'))
@@ -78,10 +75,7 @@ class Predictor:
             if not step['type'].rpartition('.')[2].startswith('Load')
         ]
         if not steps:
-            raise ConfigError(
-                f'{config.filename}: test_dataloader.dataset.pipeline has no step '
-                'after the loading'
-            )
+            raise ConfigError(f'{config.filename}: the test pipeline only loads')
         with DefaultScope.overwrite_default_scope(self.scope):
             self.pipeline = Compose(steps)
         self.classes, self.colors = classes_of(config, dataset)
@@ -126,8 +120,7 @@ def draw_sample(
     """Draw the predictions or the annotations of a framework's data sample.
 
     Args:
-        image: ``(H, W, 3)`` uint8 RGB; the sample's coordinates are its pixels.
-        predicted: The predictions; the annotations otherwise.
+        image: The sample's coordinates are its pixels.
         threshold: Objects below this score are left out.
         least, most: Size of the drawn picture, see :func:`enlarge`.
     """

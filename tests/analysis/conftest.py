@@ -29,7 +29,8 @@ def data_root(tmp_path_factory) -> Path:
 @pytest.fixture
 def spec_of(data_root, tmp_path, monkeypatch):
     """Make a run of a framework: a config of the project and a checkpoint."""
-    from mmgcp.analysis.sample import RunSpec, Settings, load_run
+    from mmgcp.analysis.sample import Settings, load_run
+    from mmgcp.utils.run_specs import RunSpec
 
     monkeypatch.setenv('MMGCP_SCENES', str(data_root))
     monkeypatch.setenv('MMGCP_NO_PROGRESS', '1')

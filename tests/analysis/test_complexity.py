@@ -10,8 +10,9 @@ from mmgcp.analysis.complexity import (
     count_flops,
     count_kept_bytes,
 )
-from mmgcp.analysis.sample import RunSpec, Settings, load_run
+from mmgcp.analysis.sample import Settings, load_run
 from mmgcp.layers import matrix_power, newton_schulz_sqrt
+from mmgcp.utils.run_specs import RunSpec
 
 CONFIG = """
 default_scope = 'mmpretrain'

@@ -12,7 +12,6 @@ from mmgcp.analysis.preconditioner import (
     Gradients,
     Probe,
     angle,
-    mean_gradient,
     pool,
     principal_basis,
 )
@@ -21,18 +20,18 @@ from mmgcp.analysis.preconditioner import (
 def test_gradients_of_batches_are_those_of_the_whole():
     conv = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False).double()
     images = torch.randn(5, 3, 7, 7, dtype=torch.float64)
-    parts = Gradients(conv), Gradients(conv)
-    for gradients, batch in zip(parts, images.split([2, 3]), strict=True):
+    gradients = Gradients(conv)
+    for half, batch in enumerate(images.split([2, 3])):
         output = conv(batch)
         loss = output.pow(3).flatten(1).sum(1).mean()
-        gradients.add(loss, output, len(batch))
+        gradients.add(half, loss, output, len(batch))
     output = conv(images)
     loss = output.pow(3).flatten(1).sum(1).mean()
     expected = torch.autograd.grad(loss, conv.weight)[0]
-    torch.testing.assert_close(mean_gradient(*parts), expected)
+    torch.testing.assert_close(gradients.mean(0, 1), expected)
     # Each image's own gradient with respect to the output is 3 x^2.
     rows = (3 * output.square()).permute(0, 2, 3, 1).reshape(-1, 4)
-    moment = (parts[0].outputs + parts[1].outputs).matrix()
+    moment = gradients.outputs.matrix()
     torch.testing.assert_close(moment, rows.T @ rows / len(rows))
 
 
@@ -73,7 +72,7 @@ def test_gap_gradient_has_a_rank_below_the_number_of_classes(classes):
     gradients = Gradients(conv)
     for index, batch in enumerate(maps):
         output = conv(batch)
-        gradients.add(probe.loss(output, labels[index], 1), output, len(batch))
+        gradients.add(0, probe.loss(output, labels[index], 1), output, len(batch))
     values = gradients.outputs.describe()['eigenvalues']
     # A mix of as many vectors as logits are free: 3 - 1, up to what the fit leaves in
     # their sum.

@@ -5,21 +5,20 @@ import torch
 
 from mmgcp.analysis.output import main_metric
 from mmgcp.analysis.sample import (
-    RunSpec,
     Settings,
     load_run,
-    run_specs,
     sample_indices,
     sampled_runs,
 )
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.run_specs import RunSpec, run_specs
 
 
 def test_pairs_and_labels():
     specs = run_specs(['a/x.py', 'p', 'b/y.py', 'q'], ['one', 'two'])
     assert specs == [RunSpec('a/x.py', 'p', 'one'), RunSpec('b/y.py', 'q', 'two')]
-    names = [s.label for s in run_specs(['x.py', 'p', 'x.py', 'q', 'y.py', 'r'])]
-    assert names == ['x 0', 'x 1', 'y']
+    pairs = ['x.py', 'work/a/p.pth', 'x.py', 'work/b/p.pth', 'y.py', 'r.pth']
+    assert [s.label for s in run_specs(pairs)] == ['a/p.pth', 'b/p.pth', 'y']
     with pytest.raises(UserError, match='3 paths'):
         run_specs(['a', 'b', 'c'])
     with pytest.raises(UserError, match='1 labels for 2 runs'):
@@ -51,11 +50,10 @@ def test_runs_come_with_their_sample_one_after_another(spec_of):
     specs = [spec_of('mmpretrain', label) for label in ('one', 'two')]
     rows, done = [], []
     settings = Settings(batch_size=2, device='cpu')
-    for row, run, sample, advance in sampled_runs('x', specs, settings, (7, 1)):
+    for row, run, sample in sampled_runs('x', specs, settings, (7, 1)):
         assert 'seconds' not in row
         assert (sample.total, sample.sizes) == (7, [2, 2, 2, 1])
         assert not run.model.training
-        advance()
         rows.append(row)
         done.append('seconds' in rows[0])
     assert [row['label'] for row in rows] == ['one', 'two']

@@ -9,8 +9,9 @@ import torch
 
 from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import CorruptionTest
-from mmgcp.analysis.sample import RunSpec, Settings, load_run, sample_batches
+from mmgcp.analysis.sample import Settings, load_run, sample_batches
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.run_specs import RunSpec
 
 FRAMEWORKS = ['mmpretrain', 'mmdet', 'mmseg']
 each_framework = pytest.mark.parametrize('framework', FRAMEWORKS)

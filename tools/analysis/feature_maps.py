@@ -5,7 +5,13 @@ Writes feature_maps.png and feature_maps.json. Works with classifiers, detectors
 segmentors; several models are shown below each other.
 """
 
-from mmgcp.utils.cli import ArgumentParser, add_cfg_options, add_device_option, run_main
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_device_option,
+    add_trust_option,
+    run_main,
+)
 
 
 def main(argv=None) -> None:
@@ -27,20 +33,18 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--target', help='class of the activation map; the most certain one'
     )
-    parser.add_argument(
-        '--trust', action='store_true', help='read pickled objects of the checkpoints'
-    )
+    add_trust_option(parser)
     add_device_option(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
 
     from mmgcp.utils.device import pick_device
+    from mmgcp.utils.run_specs import run_specs
     from mmgcp.visualization.feature_maps import feature_maps
-    from mmgcp.visualization.predict import pairs_of
 
     for path in feature_maps(
         args.image,
-        pairs_of(args.models, args.labels),
+        run_specs(args.models, args.labels),
         args.out,
         channels=args.channels or args.top,
         cam=not args.no_cam,
