@@ -14,17 +14,25 @@ BACKGROUND_SIDE = (64, 128)
 MASK_THRESHOLD = 0.4
 MIN_VISIBLE = 0.5
 LUMINANCE = np.array([0.299, 0.587, 0.114])
+# How digits appear; pairs are the limits of a uniform draw.
+CROP_HEIGHT = (0.5, 0.9)  # of a digit over the side of the image
+SCENE_HEIGHT = (0.18, 0.42)
+ROTATION = (-20.0, 20.0)  # degrees, so few that 6 and 9 keep their meaning
+ASPECT = (0.75, 1.25)  # width over height, against the original
+OPACITY = (0.85, 1.0)
+BRIGHTNESS = (0.4, 0.75)  # factor on the photograph, so that digits can be lighter
+# By how much (0 to 255) the luminance of a digit exceeds that of the background under
+# it, before opacity; white where there is less room.
+CONTRAST = 90.0
+NOISE = 6.0  # standard deviation on the final pixels
 
 
 @dataclass(frozen=True)
 class Sources:
     """Material of one split.
 
-    Attributes:
-        digits: ``(K, 8, 8)`` float64 in [0, 1], handwriting without background.
-        labels: ``(K,)`` class of each digit, 0 to 9.
-        identities: ``(K,)`` row of each digit in scikit-learn's ``load_digits``.
-        photographs: uint8 RGB strips ``(H, W, 3)`` of the photographs.
+    ``digits`` ``(K, 8, 8)`` are in [0, 1], without background; ``identities`` ``(K,)``
+    are their rows in scikit-learn's ``load_digits``; ``photographs`` are uint8 RGB.
     """
 
     digits: np.ndarray
@@ -47,58 +55,25 @@ def load_sources(seed: int, digits: int = 0) -> dict[str, Sources]:
 
     bundle = load_digits()
     rng = np.random.default_rng([seed, 0])
+    cuts = np.cumsum(FRACTIONS)
     rows: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for label in np.unique(bundle.target):
-        chosen = rng.permutation(np.flatnonzero(bundle.target == label))[
-            : digits or None
-        ]
+        chosen = rng.permutation(np.flatnonzero(bundle.target == label))
+        chosen = chosen[: digits or None]
         first = round(len(chosen) * FRACTIONS[0])
         second = first + round(len(chosen) * FRACTIONS[1])
         for split, part in zip(SPLITS, np.split(chosen, [first, second]), strict=True):
             rows[split].append(part)
-    cuts = np.cumsum([0.0, *FRACTIONS])
+    strips = [
+        np.split(image, [round(cut * image.shape[1]) for cut in cuts[:2]], axis=1)
+        for image in load_sample_images().images
+    ]
     sources = {}
-    for index, split in enumerate(SPLITS):
-        strips = []
-        for image in load_sample_images().images:
-            left, right = (round(c * image.shape[1]) for c in cuts[index : index + 2])
-            strips.append(np.ascontiguousarray(image[:, left:right]))
+    for split, photographs in zip(SPLITS, zip(*strips, strict=True), strict=True):
         identities = np.sort(np.concatenate(rows[split]))
-        sources[split] = Sources(
-            digits=bundle.images[identities] / 16.0,
-            labels=bundle.target[identities],
-            identities=identities,
-            photographs=tuple(strips),
-        )
+        digits_of = bundle.images[identities] / 16.0, bundle.target[identities]
+        sources[split] = Sources(*digits_of, identities, photographs)
     return sources
-
-
-@dataclass(frozen=True)
-class Look:
-    """How digits appear; ranges are ``(low, high)`` of a uniform draw.
-
-    Attributes:
-        height: height of a digit over the side of the image.
-        rotation: degrees. Well under 90, so that 6 and 9 keep their meaning.
-        aspect: width over height, against the original.
-        opacity: how much of the background a stroke covers.
-        brightness: factor on the photograph, so that digits can be lighter.
-        contrast: by how much (0 to 255) the luminance of a digit exceeds that of
-            the background under it, before opacity; white where there is less room.
-        noise: standard deviation of Gaussian noise on the final pixels.
-    """
-
-    height: tuple[float, float]
-    rotation: tuple[float, float] = (-20.0, 20.0)
-    aspect: tuple[float, float] = (0.75, 1.25)
-    opacity: tuple[float, float] = (0.85, 1.0)
-    brightness: tuple[float, float] = (0.4, 0.75)
-    contrast: float = 90.0
-    noise: float = 6.0
-
-
-CROP = Look(height=(0.5, 0.9))
-SCENE = Look(height=(0.18, 0.42))
 
 
 @dataclass
@@ -124,13 +99,11 @@ def background(sources: Sources, size: int, rng: np.random.Generator) -> np.ndar
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=float)
 
 
-def stroke(
-    digit: np.ndarray, height: float, look: Look, rng: np.random.Generator
-) -> np.ndarray:
+def stroke(digit: np.ndarray, height: float, rng: np.random.Generator) -> np.ndarray:
     """Rotate and scale one ``(8, 8)`` digit into a coverage map in [0, 1]."""
     scale_y = height / 8.0
-    scale_x = scale_y * rng.uniform(*look.aspect)
-    angle = np.deg2rad(rng.uniform(*look.rotation))
+    scale_x = scale_y * rng.uniform(*ASPECT)
+    angle = np.deg2rad(rng.uniform(*ROTATION))
     cos, sin = np.cos(angle), np.sin(angle)
     side = int(np.ceil(1.5 * max(height, 8.0 * scale_x)))
     center = (side - 1) / 2.0
@@ -147,9 +120,9 @@ def stroke(
     return cover[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def _color(under: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
+def _color(under: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     color = rng.uniform(0.0, 255.0, 3)
-    wanted = float(under.reshape(-1, 3).mean(0) @ LUMINANCE) + contrast
+    wanted = float(under.reshape(-1, 3).mean(0) @ LUMINANCE) + CONTRAST
     missing = min(wanted, 255.0) - float(color @ LUMINANCE)
     if missing <= 0:
         return color
@@ -162,36 +135,31 @@ def compose(
     sources: Sources,
     size: int,
     count: int,
-    look: Look,
+    height: tuple[float, float],
     rng: np.random.Generator,
     digit: int | None = None,
 ) -> Composed:
-    """Put ``count`` digits on a background.
+    """Put ``count`` digits on a background of ``size`` x ``size`` pixels.
 
-    A digit may cover others as long as at least half of each stays visible;
-    a place that would hide more is drawn again, and after 20 draws the digit is
-    left out. Masks are of what can be seen.
+    A digit may cover others as long as at least half of each stays visible. A place
+    that would hide more is drawn again, and after 20 draws the digit is left out. Masks
+    are of what can be seen.
 
     Args:
-        sources: material of one split.
-        size: side of the image in pixels.
-        count: number of digits to place.
-        look: ranges of their appearance.
-        rng: source of every random choice.
-        digit: index into ``sources`` of the digit to use; drawn when ``None``.
+        height: Limits of a digit's height over ``size``.
+        digit: Index into ``sources`` of the digit to use; drawn when ``None``.
     """
-    out = Composed(image=background(sources, size, rng) * rng.uniform(*look.brightness))
+    out = Composed(image=background(sources, size, rng) * rng.uniform(*BRIGHTNESS))
     areas: list[int] = []
     for _ in range(count):
         index = int(rng.integers(len(sources.labels))) if digit is None else digit
-        cover = stroke(
-            sources.digits[index], size * rng.uniform(*look.height), look, rng
-        )[:size, :size]
-        height, width = cover.shape
+        cover = stroke(sources.digits[index], size * rng.uniform(*height), rng)
+        cover = cover[:size, :size]
+        rows, columns = cover.shape
         for _ in range(20):
-            top = int(rng.integers(size - height + 1))
-            left = int(rng.integers(size - width + 1))
-            window = np.s_[top : top + height, left : left + width]
+            top = int(rng.integers(size - rows + 1))
+            left = int(rng.integers(size - columns + 1))
+            window = np.s_[top : top + rows, left : left + columns]
             mask = np.zeros((size, size), dtype=bool)
             mask[window] = cover > MASK_THRESHOLD
             rest = [other & ~mask for other in out.masks]
@@ -201,13 +169,13 @@ def compose(
         else:
             continue
         under = out.image[window]
-        alpha = (cover * rng.uniform(*look.opacity))[..., None]
-        color = _color(under, look.contrast, rng)
+        alpha = (cover * rng.uniform(*OPACITY))[..., None]
+        color = _color(under, rng)
         out.image[window] = (1.0 - alpha) * under + alpha * color
         out.masks = [*rest, mask]
         areas.append(int(mask.sum()))
         out.labels.append(int(sources.labels[index]))
         out.identities.append(int(sources.identities[index]))
-    noisy = out.image + rng.normal(0.0, look.noise, out.image.shape)
+    noisy = out.image + rng.normal(0.0, NOISE, out.image.shape)
     out.image = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return out

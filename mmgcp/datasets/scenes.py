@@ -20,7 +20,15 @@ from PIL import Image
 from mmgcp.utils.progress import track
 
 from .checking import DataError
-from .compose import CROP, SCENE, SPLITS, Composed, Sources, compose, load_sources
+from .compose import (
+    CROP_HEIGHT,
+    SCENE_HEIGHT,
+    SPLITS,
+    Composed,
+    Sources,
+    compose,
+    load_sources,
+)
 
 # Raise it whenever the same arguments give other bytes than before.
 GENERATOR_VERSION = 2
@@ -31,17 +39,7 @@ DIGITS_PER_SCENE = (2, 6)
 
 @dataclass(frozen=True)
 class ScenesSpec:
-    """What to generate.
-
-    Attributes:
-        seed: Decides every random choice.
-        train, val, test: Numbers of scenes, for each of detection and segmentation.
-        size: Side of a scene in pixels.
-        crops: Classification images made of each training digit.
-        eval_crops: Classification images made of each val and test digit.
-        crop_size: Side of a classification image in pixels.
-        digits: Handwritten digits of each class to use, over all splits; 0 for
-            all (174 to 183).
+    """What to generate; ``tools/make_scenes.py --help`` describes each number.
 
     Raises:
         DataError: A number is too small.
@@ -61,10 +59,9 @@ class ScenesSpec:
         # Digits have no shape left below 32 pixels; of 5 digits each split has one.
         least = dict(seed=0, size=32, crop_size=32, digits=5 if self.digits else 0)
         for name, value in asdict(self).items():
-            if value < least.get(name, 1):
-                raise DataError(
-                    f'{name}={value}: must be at least {least.get(name, 1)}'
-                )
+            bound = least.get(name, 1)
+            if value < bound:
+                raise DataError(f'{name}={value}: must be at least {bound}')
 
 
 def _rng(spec: ScenesSpec, dataset: int, split: str, index: int) -> np.random.Generator:
@@ -77,51 +74,27 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format='PNG')
 
 
-def _scenes(
-    spec: ScenesSpec, dataset: int, split: str, sources: Sources
-) -> Iterator[tuple[int, str, Composed]]:
-    for index in range(getattr(spec, split)):
-        rng = _rng(spec, dataset, split, index)
-        count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))
-        yield index, f'{index:06d}.png', compose(sources, spec.size, count, SCENE, rng)
-
-
-def _run_lengths(mask: np.ndarray) -> dict:
-    """COCO's uncompressed run lengths: column-major, zeros first."""
-    flat = mask.ravel(order='F')
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff([0, *edges, flat.size]).tolist()
-    return {'size': list(mask.shape), 'counts': [0, *counts] if flat[0] else counts}
-
-
-def _annotation(scene: Composed, index: int) -> dict:
-    mask = scene.masks[index]
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    left, top = int(columns[0]), int(rows[0])
-    return {
-        'category_id': scene.labels[index] + 1,
-        'bbox': [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-        'area': int(mask.sum()),
-        'segmentation': _run_lengths(mask),
-        'iscrowd': 0,
-        'identity': scene.identities[index],
-    }
-
-
 # Each writer yields after every image.
-
-
 def _write_classification(
     root: Path, spec: ScenesSpec, split: str, sources: Sources
 ) -> Iterator[None]:
-    digits = zip(sources.labels, sources.identities, strict=True)
-    for digit, (label, identity) in enumerate(digits):
+    for digit, identity in enumerate(sources.identities):
+        folder = root / 'classification' / split / str(sources.labels[digit])
         for crop in range(spec.crops if split == 'train' else spec.eval_crops):
             rng = _rng(spec, 1, split, int(identity) * 1000 + crop)
-            composed = compose(sources, spec.crop_size, 1, CROP, rng, digit=digit)
-            name = f'{identity:04d}_{crop}.png'
-            _save(root / 'classification' / split / str(label) / name, composed.image)
+            composed = compose(sources, spec.crop_size, 1, CROP_HEIGHT, rng, digit)
+            _save(folder / f'{identity:04d}_{crop}.png', composed.image)
             yield
+
+
+def _scenes(
+    spec: ScenesSpec, dataset: int, split: str, sources: Sources
+) -> Iterator[tuple[str, Composed]]:
+    for index in range(getattr(spec, split)):
+        rng = _rng(spec, dataset, split, index)
+        count = int(rng.integers(DIGITS_PER_SCENE[0], DIGITS_PER_SCENE[1] + 1))
+        scene = compose(sources, spec.size, count, SCENE_HEIGHT, rng)
+        yield f'{index:06d}.png', scene
 
 
 def _write_detection(
@@ -129,7 +102,7 @@ def _write_detection(
 ) -> Iterator[None]:
     images: list[dict] = []
     annotations: list[dict] = []
-    for index, name, scene in _scenes(spec, 2, split, sources):
+    for index, (name, scene) in enumerate(_scenes(spec, 2, split, sources)):
         _save(root / 'detection' / split / name, scene.image)
         images.append(
             {'id': index, 'file_name': name, 'width': spec.size, 'height': spec.size}
@@ -145,16 +118,37 @@ def _write_detection(
     path.write_text(json.dumps(content))
 
 
+def _annotation(scene: Composed, index: int) -> dict:
+    mask = scene.masks[index]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    # COCO's uncompressed run lengths: column-major, zeros first.
+    flat = mask.ravel(order='F')
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    return {
+        'category_id': scene.labels[index] + 1,
+        'bbox': [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+        'area': int(mask.sum()),
+        'segmentation': {
+            'size': list(mask.shape),
+            'counts': [0, *counts] if flat[0] else counts,
+        },
+        'iscrowd': 0,
+        'identity': scene.identities[index],
+    }
+
+
 def _write_segmentation(
     root: Path, spec: ScenesSpec, split: str, sources: Sources
 ) -> Iterator[None]:
-    folder = ADE_FOLDERS[split]
-    for _, name, scene in _scenes(spec, 3, split, sources):
+    folder = root / 'segmentation'
+    for name, scene in _scenes(spec, 3, split, sources):
         labels = np.zeros((spec.size, spec.size), dtype=np.uint8)
         for mask, label in zip(scene.masks, scene.labels, strict=True):
             labels[mask] = label + 1
-        _save(root / 'segmentation' / 'images' / folder / name, scene.image)
-        _save(root / 'segmentation' / 'annotations' / folder / name, labels)
+        _save(folder / 'images' / ADE_FOLDERS[split] / name, scene.image)
+        _save(folder / 'annotations' / ADE_FOLDERS[split] / name, labels)
         yield
 
 
@@ -179,27 +173,22 @@ def _digests(root: Path) -> dict[str, str]:
     }
 
 
-def check_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> list[str]:
+def check_scenes(out: str | os.PathLike, spec: ScenesSpec) -> list[str]:
     """List what keeps the folder ``out`` from being the data set ``spec`` describes.
 
-    Args:
-        out: Folder of the data set.
-        spec: Expected arguments; ``None`` accepts those of the manifest.
-
-    Returns:
-        One sentence per problem; empty when every file has its recorded hash.
+    The list is empty when every file has its recorded hash.
     """
     path = Path(out, MANIFEST)
+    if not path.is_file():
+        return [f'{path} is missing']
     try:
         manifest = json.loads(path.read_text())
-    except FileNotFoundError:
-        return [f'{path} is missing']
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         return [f'{path} is not JSON: {error}']
     version, arguments = manifest.get('generator_version'), manifest.get('arguments')
     if version != GENERATOR_VERSION:
         return [f'{path}: of version {version}, this code writes {GENERATOR_VERSION}']
-    if spec is not None and arguments != asdict(spec):
+    if arguments != asdict(spec):
         return [f'{path}: made with {arguments}, asked for {asdict(spec)}']
     recorded, present = manifest['files'], _digests(Path(out))
     return [
