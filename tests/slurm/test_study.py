@@ -92,7 +92,7 @@ def study(slurm, tmp_path):
 
 def test_what_may_happen_to_a_job(study):
     run = study(
-        training(22, name='limited', kind='pretrain'),
+        training(40, name='limited', kind='pretrain'),
         training(12, name='requeued', kind='transfer'),
         training(6, 4, name='dies', kind='evaluate'),
         training(600, -1, name='stuck', kind='export'),
