@@ -72,10 +72,7 @@ def run(*command, **options):
     """Run a command and return its output, or the last lines of it as an error."""
     command = [str(part) for part in command]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        done = subprocess.run(command, **pipes, **options)
-    except OSError as error:
-        raise SetupError(f'{command[0]}: {error.strerror}') from None
+    done = subprocess.run(command, **pipes, **options)
     if done.returncode:
         tail = '\n'.join(done.stdout.splitlines()[-30:])
         raise SetupError(f'This command failed:\n  {shlex.join(command)}\n{tail}')
@@ -90,7 +87,7 @@ def find_python(stack, wanted=None):
     code = 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])'
     found = 'not usable'
     for candidate in [wanted] if wanted else candidates:
-        with contextlib.suppress(SetupError):
+        with contextlib.suppress(OSError, SetupError):
             found = run(candidate, '-c', code).strip()
             if found in PYTHONS[stack]:
                 return candidate
@@ -239,36 +236,38 @@ class Environment:
                     'no CUDA_HOME. Install the CUDA toolkit of the version that torch was '
                     'built with, or set CUDA_VISIBLE_DEVICES= (empty).'
                 )
-            folder.mkdir(parents=True, exist_ok=True)
             self.build_mmcv(f'{name}=={pins[name]}', folder)
         (wheel,) = folder.glob(pattern)
         self.install('--force-reinstall', '--no-deps', wheel)
 
     def build_mmcv(self, requirement, folder):
         """Compile mmcv's operators and put the wheel into the folder."""
-        compiler, log = find_compiler(self.python), folder / 'build.log'
+        compiler, build = find_compiler(self.python), folder / 'build'
+        shutil.rmtree(build, ignore_errors=True)
+        build.mkdir(parents=True)
+        log = build / 'log'
         say(f'compiling {requirement}: 3 minutes with GCC on two cores (log: {log})')
-        variables = dict(os.environ, MMCV_WITH_OPS='1')
-        variables.setdefault('MAX_JOBS', str(os.cpu_count()))
+        jobs = str(os.cpu_count())
+        variables = {'MAX_JOBS': jobs, **os.environ, 'MMCV_WITH_OPS': '1'}
         about = run(*shlex.split(compiler), '--version')
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            if 'Free Software' in about and not folder.name.endswith('cuda'):
-                wrapper = Path(temporary, 'c++')
-                wrapper.write_text(COMPILER.format(folder=temporary, compiler=compiler))
-                wrapper.chmod(0o755)
-                variables['CXX'] = str(wrapper)
-            command = (self.python, '-m', 'pip', 'wheel', '--log', log, requirement)
-            options = ('--no-build-isolation', '--no-deps', '--no-cache-dir')
-            run(*command, *options, '--wheel-dir', temporary, env=variables)
-            (wheel,) = Path(temporary).glob('*.whl')
-            os.replace(wheel, folder / wheel.name)
+        if 'Free Software' in about and not folder.name.endswith('cuda'):
+            wrapper = build / 'c++'
+            wrapper.write_text(COMPILER.format(folder=build, compiler=compiler))
+            wrapper.chmod(0o755)
+            variables['CXX'] = str(wrapper)
+        command = (self.python, '-m', 'pip', 'wheel', '--log', log, requirement)
+        options = ('--no-build-isolation', '--no-deps', '--no-cache-dir')
+        run(*command, *options, '--wheel-dir', build, env=variables)
+        (wheel,) = build.glob('*.whl')
+        os.replace(wheel, folder / wheel.name)
+        shutil.rmtree(build)
 
     def complete_given(self, extras):
         """Check a user's own environment and install what the package itself needs."""
         with tempfile.NamedTemporaryFile(suffix='.txt') as kept:
             try:
                 run(self.python, '-c', CHECK, kept.name, cwd=ROOT)
-            except SetupError as error:
+            except (OSError, SetupError) as error:
                 raise SetupError(
                     f'{self.folder} has no complete stack: {str(error).splitlines()[-1]}\n'
                     'Install torch 2.1 to 2.13 (mmcv compiles with no newer one), then '
