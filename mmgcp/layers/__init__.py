@@ -18,7 +18,6 @@ from .matrix_functions import (
     MatrixPower,
     matrix_logarithm,
     matrix_power,
-    matrix_power_features,
 )
 from .newton_schulz import NewtonSchulz, newton_schulz_features, newton_schulz_sqrt
 from .svpn import SVPN, svpn
@@ -39,7 +38,6 @@ __all__ = [
     'elementwise_power',
     'matrix_logarithm',
     'matrix_power',
-    'matrix_power_features',
     'multi_head_cross_covariance',
     'newton_schulz_features',
     'newton_schulz_sqrt',

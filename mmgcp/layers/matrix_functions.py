@@ -13,15 +13,9 @@ import torch
 from torch import Tensor
 
 from .autograd import own_gradient, recording
-from .covariance import (
-    CovarianceNormalization,
-    center,
-    covariance,
-    flatten_positions,
-    gram_is_cheaper,
-)
+from .covariance import CovarianceNormalization
 from .precision import full_precision
-from .triangle import check_square, triangle, triangle_gradient
+from .triangle import check_square
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
@@ -140,66 +134,8 @@ def matrix_power(matrix: Tensor, alpha: float = 0.5) -> Tensor:
     )
 
 
-class _GramPower(torch.autograd.Function):
-    """Eigendecomposition of the ``N x N`` side.
-
-    With ``K = Xc' Xc / N = V diag(t) V'`` and ``P = Xc V``
-
-        (Xc Xc' / N) ** a  =  P diag(t ** (a - 1)) P' / N,
-
-    exact for any exponent since the columns of ``P`` are scaled eigenvectors of the
-    covariance; those of zero eigenvalues vanish.
-    """
-
-    @staticmethod
-    def forward(ctx, x, alpha):
-        channels, n = x.shape[1:]
-        xc = center(x)
-        values, vectors = torch.linalg.eigh(torch.bmm(xc.transpose(1, 2), xc) / n)
-        projected = torch.bmm(xc, vectors)
-        ctx.alpha, ctx.channels = alpha, channels
-        ctx.save_for_backward(values, vectors, projected)
-        return triangle(_compose(projected, _powers(values, alpha - 1, channels) / n))
-
-    @staticmethod
-    @own_gradient()
-    def backward(ctx, grad):
-        values, vectors, projected = ctx.saved_tensors
-        channels, n = ctx.channels, values.size(1)
-        gp = torch.bmm(triangle_gradient(grad / n, channels), projected)
-        inner = torch.bmm(projected.transpose(1, 2), gp)
-        # The columns of P that meet beside a dropped value are zero.
-        kept = _kept(values, channels)
-        both = kept.unsqueeze(2) & kept.unsqueeze(1)
-        kernel = _power_kernel(values, ctx.alpha - 1, channels)
-        inner = inner * torch.where(both, kernel, 0.0) / n
-        scale = _powers(values, ctx.alpha - 1, channels)
-        gp = torch.baddbmm(gp * scale.unsqueeze(1), projected, inner)
-        return torch.bmm(gp, vectors.transpose(1, 2)), None
-
-
-@full_precision
-def matrix_power_features(x: Tensor, alpha: float = 0.5) -> Tensor:
-    """``triangle(matrix_power(covariance(x), alpha))`` on the smaller side.
-
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-        alpha: Exponent.
-
-    Returns:
-        Vectors ``(B, C * (C + 1) / 2)``.
-
-    Raises:
-        ValueError: ``x`` has neither three nor four dimensions.
-    """
-    x = flatten_positions(x)
-    if not recording() and gram_is_cheaper(x):
-        return _GramPower.apply(x, alpha)
-    return triangle(matrix_power(covariance(x), alpha))
-
-
 class MatrixPower(CovarianceNormalization):
-    """Module form of :func:`matrix_power` and :func:`matrix_power_features`.
+    """Module form of :func:`matrix_power`.
 
     Args:
         alpha: Exponent.
@@ -212,10 +148,6 @@ class MatrixPower(CovarianceNormalization):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
         return matrix_power(matrix, self.alpha)
-
-    def from_features(self, x: Tensor) -> Tensor:
-        """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
-        return matrix_power_features(x, self.alpha)
 
     def extra_repr(self) -> str:
         """Show the exponent when the module is printed."""
