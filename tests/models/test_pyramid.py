@@ -37,7 +37,7 @@ def test_attention_starts_as_the_identity(initialized, normalization):
 
 
 def test_attention_is_what_it_says():
-    net = build('SecondOrderAttention', reduced_channels=4, norm_cfg=None).double()
+    net = build('SecondOrderAttention', reduced_channels=4).double()
     torch.nn.init.normal_(net.gates[1].weight.weight)
     x = levels(dtype=torch.float64)
     gate = net.gates[1]

@@ -1,8 +1,8 @@
 """Networks written down a second time, with the names of the published code.
 
 They share nothing with the package: torchvision's where there is one, covariance
-and Newton-Schulz iteration as loops over matrices. Each returns the feature maps
-of its stages and the logits.
+and Newton-Schulz iteration as loops over matrices. Each returns its last feature map
+and the logits.
 """
 
 import torch
@@ -72,18 +72,14 @@ class GapResNet(nn.Module):
                 keep = nn.Identity() if stride == (1, 1) else pool
                 stage[0].downsample = nn.Sequential(keep, conv, norm)
 
-    def stages(self, x):
+    def last_map(self, x):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = nn.functional.max_pool2d(x, 3, 2, 1)
-        features = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            features.append(x)
-        return features
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def forward(self, x):
-        features = self.stages(x)
-        return features, self.fc(features[-1].mean((2, 3)))
+        x = self.last_map(x)
+        return x, self.fc(x.mean((2, 3)))
 
 
 class CovarianceResNet(GapResNet):
@@ -107,10 +103,10 @@ class CovarianceResNet(GapResNet):
         self.fc = nn.Linear(dim * (dim + 1) // 2, 10)
 
     def forward(self, x):
-        features = self.stages(x)
+        x = self.last_map(x)
         conv, norm = (getattr(self, name) for name in self.names)
-        x = torch.relu(norm(conv(features[-1])))
-        return features, self.fc(second_order(x, self.kind == 'isqrt'))
+        reduced = torch.relu(norm(conv(x)))
+        return x, self.fc(second_order(reduced, self.kind == 'isqrt'))
 
 
 class FastMpnCov(nn.Module):
@@ -136,13 +132,10 @@ class FastMpnCov(nn.Module):
         self.classifier = nn.Linear(dim * (dim + 1) // 2, 10)
 
     def forward(self, x):
-        features = []
-        for i, part in enumerate(getattr(self.features, 'module', self.features)):
-            x = part(x)
-            if 4 <= i <= 7:
-                features.append(x)
-        x = getattr(self.representation, 'conv_dr_block', nn.Identity())(x)
-        return features, self.classifier(second_order(x, square_root=True))
+        features = getattr(self.features, 'module', self.features)
+        x = features[:8](x)
+        reduction = getattr(self.representation, 'conv_dr_block', features[8:])
+        return x, self.classifier(second_order(reduction(x), square_root=True))
 
 
 class MobileNet(nn.Module):
@@ -151,7 +144,7 @@ class MobileNet(nn.Module):
     def __init__(self, name: str, dim: int | None, landscape: bool = False):
         super().__init__()
         base = getattr(torchvision.models, name)(num_classes=10)
-        self.mobile, self.landscape = name == 'mobilenet_v2', landscape
+        self.mobile = name == 'mobilenet_v2'
         for child, module in base.named_children():
             setattr(self, child, module)
         channels = 1280 if self.mobile else self.conv5[0].out_channels
@@ -172,25 +165,17 @@ class MobileNet(nn.Module):
         else:
             self.fc = fc
 
-    def stages(self, x):
-        if self.mobile:
-            blocks = [self.conv1] if self.landscape else []
-            ends = (1, 3, 6, 10, 13, 16, 17, 18)
-            for i, block in enumerate([*blocks, *self.features]):
-                x = block(x)
-                if i in ends:
-                    yield x
-            return
-        x = self.maxpool(self.conv1(x))
-        for stage in (self.stage2, self.stage3, self.stage4, self.conv5):
-            x = stage(x)
-            yield x
-
     def forward(self, x):
-        features = list(self.stages(x))
-        if self.dim is None:
-            vector = features[-1].mean((2, 3))
+        if hasattr(self, 'conv1'):
+            x = self.conv1(x)
+        if self.mobile:
+            x = self.features(x)
         else:
-            vector = second_order(self.dimension_reduction(features[-1]), True)
+            x = self.stage4(self.stage3(self.stage2(self.maxpool(x))))
+            x = self.conv5(x)
+        if self.dim is None:
+            vector = x.mean((2, 3))
+        else:
+            vector = second_order(self.dimension_reduction(x), True)
         head = self.fc if hasattr(self, 'fc') else self.classifier
-        return features, head(vector)
+        return x, head(vector)

@@ -8,7 +8,6 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel, BaseModule, ImgDataPreprocessor
-from mmengine.registry import MODELS
 from torch import nn
 
 from mmgcp.utils.config import ConfigError
@@ -233,19 +232,3 @@ def test_another_input_is_a_warning_with_both(encoder_file, records, other, show
     if shown:
         assert shown in found[0].split('Data preprocessor')[1]
         assert f'Encoder: mean {MEAN}, std {STD}, RGB' in found[0]
-
-
-def test_position_embedding_of_another_size_is_resized_as_the_framework_does(tmp_path):
-    pytest.importorskip('mmpretrain.models')
-    arch = dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32)
-    cfg = dict(type='mmpretrain.VisionTransformer', arch=arch, patch_size=16)
-    small, large = (MODELS.build({**cfg, 'img_size': size}) for size in (32, 64))
-    nn.init.normal_(small.pos_embed)
-    torch.save(small.state_dict(), tmp_path / 'e.pth')
-    large.load_state_dict(small.state_dict())
-    init_cfg = _cfg(tmp_path / 'e.pth')
-    loaded = MODELS.build({**cfg, 'img_size': 64, 'init_cfg': init_cfg})
-    loaded.init_weights()
-    assert loaded.pos_embed.shape == (1, 17, 16)
-    for name, tensor in loaded.state_dict().items():
-        assert torch.equal(tensor, large.state_dict()[name]), name

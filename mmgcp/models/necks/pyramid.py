@@ -72,18 +72,12 @@ class SecondOrderGate(BaseModule):
     """
 
     def __init__(
-        self,
-        channels: int,
-        reduced_channels: int,
-        normalization: dict | None,
-        norm_cfg: dict | None,
+        self, channels: int, reduced_channels: int, normalization: dict | None
     ) -> None:
         zero = dict(type='Constant', name='weight', val=0)
         super().__init__(dict(type='Kaiming', layer='Conv2d', override=zero))
         reduced = min(reduced_channels, channels)
-        if norm_cfg is not None and norm_cfg['type'] == 'GN':
-            groups = math.gcd(norm_cfg['num_groups'], reduced)
-            norm_cfg = {**norm_cfg, 'num_groups': groups}
+        norm_cfg = dict(type='GN', num_groups=math.gcd(8, reduced))
         self.reduction = ConvModule(channels, reduced, 1, norm_cfg=norm_cfg)
         self.normalization = build_normalization(normalization, reduced)
         self.rows = nn.Conv2d(reduced, 4 * reduced, (1, reduced), groups=reduced)
@@ -127,8 +121,6 @@ class SecondOrderAttention(PyramidNeck):
         normalization: Normalization of the covariance, such as
             ``dict(type='NewtonSchulz')``. Without one it is divided by its mean
             variance.
-        norm_cfg: Norm of the reduction. Narrow levels take as many groups as divide
-            them.
     """
 
     def __init__(
@@ -137,10 +129,9 @@ class SecondOrderAttention(PyramidNeck):
         reduced_channels: int = 64,
         levels: Sequence[int] | None = None,
         normalization: dict | None = None,
-        norm_cfg: dict | None = dict(type='GN', num_groups=8),  # noqa: B006
     ) -> None:
         def gate(channels: int) -> nn.Module:
-            return SecondOrderGate(channels, reduced_channels, normalization, norm_cfg)
+            return SecondOrderGate(channels, reduced_channels, normalization)
 
         super().__init__('gates', in_channels, levels, gate)
 
