@@ -1,7 +1,8 @@
 """The weight initializer that leaves layers as torch makes them."""
 
+from typing import Any
+
 from mmengine.model.weight_init import update_init_info
-from torch import nn
 
 from mmgcp.registry import WEIGHT_INITIALIZERS
 
@@ -14,7 +15,7 @@ class TorchDefault:
     mmpretrain's own initialization of both differs by factors of up to three.
     """
 
-    def __call__(self, module: nn.Module) -> None:
+    def __call__(self, module: Any) -> None:
         for layer in module.modules():
             if hasattr(layer, 'reset_parameters'):
                 layer.reset_parameters()
