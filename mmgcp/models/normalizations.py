@@ -49,9 +49,9 @@ def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
     Raises:
         ConfigValueError: The type is not registered.
     """
-    kind = cfg and cfg['type']
-    if kind in ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout'):
-        warn_renamed(f'dropout=dict(type={kind!r}) of a pooling neck', "'DropCov'")
+    old = ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout')
+    if cfg is not None and cfg['type'] in old:
+        warn_renamed(f'dropout=dict(type={cfg["type"]!r}) of a neck', "'DropCov'")
         cfg = {**cfg, 'type': layers.DropCov}
     return _build('dropout', cfg, channels, nn.Module, "'DropCov' or None")
 

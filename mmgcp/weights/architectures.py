@@ -60,7 +60,8 @@ def _blocks(shapes: Mapping[str, Shape], stage: str) -> int:
 
 
 def _resnet(shapes: Mapping[str, Shape]) -> Encoder:
-    blocks = tuple(_blocks(shapes, rf'layer{stage}') for stage in (1, 2, 3, 4))
+    one, two, three, four = (_blocks(shapes, f'layer{i}') for i in (1, 2, 3, 4))
+    blocks = (one, two, three, four)
     bottleneck = any(re.match(r'layer\d\.\d+\.conv3\.', name) for name in shapes)
     depth = (BOTTLENECK if bottleneck else BASIC).get(blocks)
     if depth is None:

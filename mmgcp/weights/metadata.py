@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 INPUT = ('mean', 'std', 'to_rgb')
-_OWN_KEYS = (*INPUT, 'pooling_head', 'last_stage', 'normalization')
+SETTINGS = (*INPUT, 'pooling_head', 'last_stage', 'normalization')
 
 
 def declared_settings(content: Any) -> dict[str, str]:
@@ -20,7 +20,7 @@ def declared_settings(content: Any) -> dict[str, str]:
     ``mean``, ``std`` and ``to_rgb`` are JSON.
     """
     meta = _mapping(_mapping(content).get('meta'))
-    settings = {key: meta[key] for key in _OWN_KEYS if isinstance(meta.get(key), str)}
+    settings = {key: meta[key] for key in SETTINGS if isinstance(meta.get(key), str)}
     text = str(meta.get('cfg', meta.get('config')))
     model = _mapping(read_setting(text, 'model'))
     candidates = (

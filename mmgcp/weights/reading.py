@@ -23,11 +23,6 @@ from .errors import CheckpointError, UntrustedCheckpointError, first_names
 MAX_BYTES = 8 * 1024**3
 
 
-def _bytes(text: str, encoding: str) -> bytes:
-    """``codecs.encode``, by which old pickle protocols write bytes."""
-    return text.encode('latin1')
-
-
 def _dtype(name: str, *flags: bool) -> np.dtype:
     """``numpy.dtype``, of numbers only: the state of others can corrupt memory."""
     dtype = np.dtype(name)
@@ -65,7 +60,8 @@ _ALLOWED = {
     ('numpy.core.multiarray', 'scalar'): np.float64(0).__reduce__()[0],
     ('pathlib', 'PosixPath'): pathlib.PurePosixPath,
     ('pathlib', 'WindowsPath'): pathlib.PureWindowsPath,
-    ('_codecs', 'encode'): _bytes,
+    # by which old pickle protocols write bytes
+    ('_codecs', 'encode'): lambda text, encoding: text.encode('latin1'),
     ('builtins', 'getattr'): _method,
 }
 

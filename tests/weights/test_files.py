@@ -96,13 +96,12 @@ def test_one_process_downloads_and_all_see_a_failure(server):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
+    command = [sys.executable, '-c', RANKS]
     ranks = [
         subprocess.Popen(
-            [sys.executable, '-c', RANKS, str(rank), port, server.url],
-            stdout=subprocess.PIPE,
-            text=True,
+            [*command, rank, port, server.url], stdout=subprocess.PIPE, text=True
         )
-        for rank in range(2)
+        for rank in '01'
     ]
     for rank in ranks:
         try:

@@ -6,9 +6,9 @@ from .base import KeyReport, Layout, Rule, Tensors
 IMAGENET_INPUT = dict(
     mean='[123.675, 116.28, 103.53]', std='[58.395, 57.12, 57.375]', to_rgb='true'
 )
-GAP = dict(IMAGENET_INPUT, pooling_head='gap', last_stage='stride')
-ISQRT = dict(IMAGENET_INPUT, pooling_head='isqrt', last_stage='native')
-DROPCOV = dict(IMAGENET_INPUT, pooling_head='dropcov', last_stage='native')
+GAP = dict(pooling_head='gap', last_stage='stride', **IMAGENET_INPUT)
+ISQRT = dict(pooling_head='isqrt', last_stage='native', **IMAGENET_INPUT)
+DROPCOV = dict(pooling_head='dropcov', last_stage='native', **IMAGENET_INPUT)
 
 
 def _conv_bn(source: str, target: str, conv: int = 0) -> tuple[Rule, ...]:
