@@ -10,7 +10,6 @@ def main(argv=None) -> int:
     from mmgcp.datasets.checking import DataError
     from mmgcp.datasets.verifying import PUBLISHED, check_own_data, verify
     from mmgcp.utils.files import read_json, write_json
-    from mmgcp.utils.progress import progress
 
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('dataset', choices=[*sorted(PUBLISHED), 'own'])
@@ -31,23 +30,13 @@ def main(argv=None) -> int:
         '--allow-faults', action='store_true', help='succeed in spite of errors'
     )
     args = parser.parse_args(argv)
-    with progress() as bar:
-        options = dict(
-            decode=not args.fast,
-            workers=args.workers,
-            progress=lambda items, total, what: bar.track(
-                items, total, description=what
-            ),
-        )
-        if args.dataset == 'own':
-            found = check_own_data(read_json(args.root), **options)
-        else:
-            published = not args.any_size
-            found = {
-                args.dataset: verify(
-                    args.dataset, args.root, args.splits, published, **options
-                )
-            }
+    options = dict(decode=not args.fast, workers=args.workers)
+    if args.dataset == 'own':
+        found = check_own_data(read_json(args.root), **options)
+    else:
+        published = not args.any_size
+        one = verify(args.dataset, args.root, args.splits, published, **options)
+        found = {args.dataset: one}
     if args.out:
         keys = ('errors', 'notes', 'counts')
         content = {
@@ -58,10 +47,9 @@ def main(argv=None) -> int:
         for kind, lines in (('note', of.notes), ('error', of.errors)):
             for line in lines[: args.show]:
                 print(f'{kind}: {line}')
-        print(
-            f'{part}: {of.looked_at} files and annotations looked at, '
-            f'{len(of.errors)} errors, {len(of.notes)} notes'
-        )
+        images = sum(split['images'] for split in of.counts.values())
+        summary = f'{len(of.errors)} errors, {len(of.notes)} notes'
+        print(f'{part}: {images} images looked at, {summary}')
     errors = [line for of in found.values() for line in of.errors]
     if errors and not args.allow_faults:
         more = f'; all of them are in {args.out}' if args.out else ''

@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Subset
 
 from mmgcp.datasets.building import build_dataset
-from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES, Corrupt
+from mmgcp.datasets.corruption import SEVERITIES, Corrupt
 from mmgcp.engine.distributed import is_main
 from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.errors import UserError
@@ -57,6 +57,7 @@ ALEXNET_ERRORS = {
     'pixelate': 0.717840,
     'jpeg_compression': 0.606500,
 }
+CORRUPTIONS = tuple(ALEXNET_ERRORS)
 #: Metrics by corruption and severity.
 Table = Mapping[str, Mapping[int, Mapping[str, float]]]
 

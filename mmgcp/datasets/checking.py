@@ -5,9 +5,7 @@ decoded. :mod:`mmgcp.datasets.verifying` looks into every file.
 """
 
 import json
-import mmap
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,13 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.webp')
 #: Annotation files up to this size are parsed, larger ones are only searched.
 PARSED_BYTES = 64 * 2**20
-#: The page that says where data of a type is downloaded and how it is laid out.
+#: Label of pixels in a mask that count for nothing.
+IGNORED = 255
+#: The page that says where the data of a framework are and how they are laid out.
 PAGES = {
-    'CocoDataset': 'docs/detection.md',
-    'ADE20KDataset': 'docs/segmentation.md',
-    'BaseSegDataset': 'docs/segmentation.md',
-    'ImageNet': 'docs/pretrain.md',
-    'CustomDataset': 'docs/pretrain.md',
+    'mmpretrain': 'docs/pretrain.md',
+    'mmdet': 'docs/detection.md',
+    'mmseg': 'docs/segmentation.md',
 }
 
 
@@ -33,11 +31,7 @@ class DataError(UserError):
 
 
 class _Fault(Exception):
-    """A key of a data set's config, what is wrong with it, and the way out."""
-
-    def __init__(self, key: str, text: str, way_out: str = '') -> None:
-        super().__init__(text)
-        self.key, self.text, self.way_out = key, text, way_out
+    """A key of a data set's config, what is wrong with it, and perhaps the way out."""
 
 
 def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
@@ -48,10 +42,6 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
     has to be there. In segmentation every image needs its mask and every mask its
     image. For ImageNet all class folders have to be there, and none may be empty.
     Remote paths (``s3://``, ``http://`` ...) and other types are left to the framework.
-
-    Args:
-        cfg: A config of mmengine.
-        loaders: The keys whose data sets are needed.
 
     Raises:
         DataError: What was expected, what was found, and the way out.
@@ -69,9 +59,10 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
                 if kind in CHECKS:
                     CHECKS[kind](dataset)
             except _Fault as fault:
-                way_out = fault.way_out or f'To get it: {_how_to_get(dataset, kind)}'
+                key, text, *way_out = fault.args
+                way_out = way_out or [_how_to_get(dataset, cfg.get('default_scope'))]
                 raise DataError(
-                    f'{loader}.dataset.{fault.key} of {kind}: {fault.text}.\n{way_out}'
+                    f'{loader}.dataset.{key} of {kind}: {text}.\n{way_out[0]}'
                 ) from None
 
 
@@ -80,7 +71,7 @@ def file_names(folder: str | Path, suffix: str | tuple[str, ...]) -> set[str]:
     names: set[str] = set()
     for base, _, files in os.walk(folder):
         inner = os.path.relpath(base, folder)
-        prefix = '' if inner == '.' else f'{inner}/'.replace(os.sep, '/')
+        prefix = '' if inner == '.' else f'{inner}/'
         names.update(f'{prefix}{n}' for n in files if n.lower().endswith(suffix))
     return names
 
@@ -94,19 +85,13 @@ def read_coco(path: str | os.PathLike) -> dict:
     try:
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:
-        raise DataError(
-            f'expected a JSON file, found {path} to break off ({error})'
-        ) from None
-    needed = {
-        'images': ('id', 'file_name', 'height', 'width'),
-        'annotations': (),
-        'categories': ('id', 'name'),
-    }
+        raise DataError(f'{path}: breaks off or is no JSON file ({error})') from None
+    images, categories = ('id', 'file_name', 'height', 'width'), ('id', 'name')
+    needed = dict(images=images, annotations=(), categories=categories)
     for part, keys in needed.items():
-        items = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(items, list):
+        if not isinstance(content, dict) or part not in content:
             raise DataError(f'expected COCO annotations, found no {part} in {path}')
-        for index, item in enumerate(items):
+        for index, item in enumerate(content[part]):
             if not all(key in item for key in keys):
                 raise DataError(f'{path}: {part}[{index}] needs {", ".join(keys)}')
     return content
@@ -120,15 +105,12 @@ def shortened(names: Sequence[Any], length: int = 6) -> str:
 
 def _innermost(config: Any) -> Iterator[Mapping]:
     """The innermost data-set configs of a (possibly wrapped) one."""
-    if isinstance(config, Mapping) and config:
-        inner = [config[key] for key in ('dataset', 'datasets') if config.get(key)]
-        if not inner:
-            yield config
-        for item in inner:
-            yield from _innermost(item)
-    elif isinstance(config, list | tuple):
+    if isinstance(config, list | tuple):
         for item in config:
             yield from _innermost(item)
+    elif config:
+        inner = config.get('dataset') or config.get('datasets')
+        yield from _innermost(inner) if inner else [config]
 
 
 def _path(dataset: Mapping, key: str) -> str:
@@ -141,28 +123,29 @@ def _path(dataset: Mapping, key: str) -> str:
 
 def _check_paths(dataset: Mapping) -> None:
     prefix = dataset.get('data_prefix')
-    keys = [key for key in ('data_root', 'ann_file', 'data_prefix') if dataset.get(key)]
+    keys = ['data_root', 'data_prefix']
     if isinstance(prefix, Mapping):
-        keys[-1:] = [f'data_prefix.{key}' for key in prefix if prefix[key]]
+        keys = ['data_root', *(f'data_prefix.{key}' for key in prefix if prefix[key])]
     for key in keys:
-        path = dataset['data_root'] if key == 'data_root' else _path(dataset, key)
-        if key == 'ann_file':
-            if not os.path.isfile(path) or not os.path.getsize(path):
-                raise _Fault(
-                    key, f'expected a file at {path}, found none or an empty one'
-                )
-        elif not os.path.isdir(path) or not os.listdir(path):
+        path = _path(dataset, '' if key == 'data_root' else key)
+        if dataset.get(key.split('.')[0]) and not (
+            os.path.isdir(path) and os.listdir(path)
+        ):
             raise _Fault(key, f'expected a folder with files at {path}, found none')
+    path = _path(dataset, 'ann_file')
+    if dataset.get('ann_file') and not (os.path.isfile(path) and os.path.getsize(path)):
+        text = f'expected a file at {path}, found none or an empty one'
+        raise _Fault('ann_file', text)
 
 
-def _how_to_get(dataset: Mapping, kind: str) -> str:
+def _how_to_get(dataset: Mapping, framework: str | None) -> str:
     parts = Path(dataset.get('data_root') or '').parts
     for index, part in enumerate(parts):
         if 'scenes' in part.lower():
             root = os.path.join(*parts[: index + 1])
-            return f'python tools/make_scenes.py {root}   (docs/scenes.md)'
-    page = PAGES.get(kind, 'the page that describes the data set')
-    return f'{page}; or name its place with --cfg-options'
+            return f'To get it: python tools/make_scenes.py {root}   (docs/scenes.md)'
+    page = PAGES.get(str(framework), 'the page that describes the data set')
+    return f'To get it: {page}; or name its place with --cfg-options'
 
 
 def _all_there(
@@ -170,21 +153,22 @@ def _all_there(
 ) -> None:
     missing = sorted(names - present)
     if missing:
-        raise _Fault(
-            key,
-            f'expected {what} in {folder}, found {len(names) - len(missing)} of them; '
-            f'{len(missing)} missing, such as {missing[0]}',
-        )
+        found = f'found {len(names) - len(missing)} of them'
+        example = f'{len(missing)} missing, such as {missing[0]}'
+        raise _Fault(key, f'expected {what} in {folder}, {found}; {example}')
 
 
 def _check_coco(dataset: Mapping) -> None:
     path, folder = _path(dataset, 'ann_file'), _path(dataset, 'data_prefix.img')
     present = file_names(folder, IMAGE_SUFFIXES)
     if os.path.getsize(path) > PARSED_BYTES:
-        number = _search_coco(path)
+        text = Path(path).read_bytes()
+        number = text.count(b'"file_name"')
+        if not text[-100:].rstrip().endswith(b'}'):
+            raise _Fault('ann_file', f'{path} breaks off after {number} images')
         if len(present) < number:
-            text = f'expected the {number} images of {path} in {folder}'
-            raise _Fault('data_prefix.img', f'{text}, found {len(present)}')
+            expected = f'expected the {number} images of {path} in {folder}'
+            raise _Fault('data_prefix.img', f'{expected}, found {len(present)}')
         return
     try:
         content = read_coco(path)
@@ -192,15 +176,17 @@ def _check_coco(dataset: Mapping) -> None:
         raise _Fault('ann_file', str(error)) from None
     names = {image['file_name'] for image in content['images']}
     if not names:
-        raise _Fault(
-            'ann_file', f'expected annotations of images, found none in {path}'
-        )
+        raise _Fault('ann_file', f'expected images, found none in {path}')
     what = f'the {len(names)} images of {path}'
     _all_there('data_prefix.img', folder, names, present, what)
-    classes = _classes(dataset)
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        from mmdet.datasets import CocoDataset
+
+        classes = CocoDataset.METAINFO['classes']
     found = [category['name'] for category in content['categories']]
     # The framework numbers the classes as they follow each other in the file.
-    if [name for name in found if name in classes] != classes:
+    if [name for name in found if name in classes] != list(classes):
         raise _Fault(
             'metainfo.classes',
             f'expected the categories {shortened(classes)}, found '
@@ -210,59 +196,35 @@ def _check_coco(dataset: Mapping) -> None:
         )
 
 
-def _classes(dataset: Mapping) -> list[str]:
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if classes is None:
-        from mmdet.datasets import CocoDataset
-
-        classes = CocoDataset.METAINFO['classes']
-    return list(classes)
-
-
-def _search_coco(path: str) -> int:
-    """Number of images in a large annotation file, without parsing it."""
-    with (
-        open(path, 'rb') as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        number = sum(1 for _ in re.finditer(b'"file_name"', content))
-        if not content[-100:].rstrip().endswith(b'}'):
-            text = f'expected a JSON file, found {path} to break off'
-            raise _Fault('ann_file', f'{text} after {number} images')
-    return number
-
-
 def _check_segmentation(dataset: Mapping) -> None:
     suffixes = {
         'data_prefix.img_path': dataset.get('img_suffix', '.jpg'),
         'data_prefix.seg_map_path': dataset.get('seg_map_suffix', '.png'),
     }
-    stems = {
-        key: {name[: -len(suffix)] for name in file_names(_path(dataset, key), suffix)}
-        for key, suffix in suffixes.items()
+    present = {
+        key: file_names(_path(dataset, key), suffix) for key, suffix in suffixes.items()
     }
-    listed = set.union(*stems.values())
-    what = f'an image and a mask for each of {len(listed)} samples'
     if dataset.get('ann_file'):
         path = _path(dataset, 'ann_file')
-        listed = set(Path(path).read_text(encoding='utf-8').split())
-        what = f'the {len(listed)} samples of {path}'
+        stems = set(Path(path).read_text(encoding='utf-8').split())
+        what = f'the {len(stems)} samples of {path}'
+    else:
+        stems = {n.removesuffix(suffixes[key]) for key in present for n in present[key]}
+        what = f'an image and a mask for each of {len(stems)} samples'
     for key, suffix in suffixes.items():
         folder = _path(dataset, key)
-        if not listed:
+        if not stems:
             raise _Fault(key, f'expected files {suffix} in {folder}, found none')
-        if key == 'data_prefix.img_path' or not dataset.get('test_mode'):
-            names, present = ({f'{n}{suffix}' for n in s} for s in (listed, stems[key]))
-            _all_there(key, folder, names, present, what)
+        _all_there(key, folder, {f'{n}{suffix}' for n in stems}, present[key], what)
 
 
 def _check_imagenet(dataset: Mapping) -> None:
     split = dataset.get('split') or ''
     key = 'data_prefix' if dataset.get('data_prefix') else 'split'
-    folder = _path(dataset, key)
-    meta = os.path.join(dataset.get('data_root') or '', 'meta', f'{split}.txt')
-    if dataset.get('ann_file'):
-        meta = _path(dataset, 'ann_file')
+    folder, root = _path(dataset, key), dataset.get('data_root') or ''
+    meta = _path(dataset, 'ann_file')
+    if not dataset.get('ann_file'):
+        meta = os.path.join(root, 'meta', f'{split}.txt')
     if not os.path.isdir(folder):
         raise _Fault(key, f'expected the {split} images in {folder}, found nothing')
     if os.path.isfile(meta):

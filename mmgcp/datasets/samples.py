@@ -4,9 +4,8 @@ from typing import Any
 
 from mmengine.dataset import Compose
 
-from .checking import DataError
+from .checking import IGNORED, DataError
 
-IGNORED = 255
 WAY_OUT = 'tools/check_data.py lists all such files'
 
 

@@ -1,8 +1,7 @@
 """The scenes data sets: three layouts from one generator and one seed.
 
 Classification in class folders, detection as COCO json with boxes and masks,
-segmentation in the folders of ADE20K. All are read by the frameworks' own data
-sets; nothing downstream knows that the images were composed.
+segmentation in the folders of ADE20K, as the frameworks' own data sets read them.
 """
 
 import contextlib
@@ -152,7 +151,8 @@ def _write_segmentation(
         yield
 
 
-def _write(root: Path, spec: ScenesSpec, sources: dict[str, Sources]) -> Iterator[None]:
+def _write(root: Path, spec: ScenesSpec) -> Iterator[None]:
+    sources = load_sources(spec.seed, spec.digits)
     for split in SPLITS:
         for writer in (_write_classification, _write_detection, _write_segmentation):
             yield from writer(root, spec, split, sources[split])
@@ -173,39 +173,26 @@ def _digests(root: Path) -> dict[str, str]:
     }
 
 
-def check_scenes(out: str | os.PathLike, spec: ScenesSpec) -> list[str]:
-    """List what keeps the folder ``out`` from being the data set ``spec`` describes.
-
-    The list is empty when every file has its recorded hash.
-    """
-    path = Path(out, MANIFEST)
-    if not path.is_file():
-        return [f'{path} is missing']
+def _is_made(root: Path, spec: ScenesSpec) -> bool:
+    """Whether a folder holds what ``spec`` describes, every file as it was written."""
     try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:
-        return [f'{path} is not JSON: {error}']
-    version, arguments = manifest.get('generator_version'), manifest.get('arguments')
-    if version != GENERATOR_VERSION:
-        return [f'{path}: of version {version}, this code writes {GENERATOR_VERSION}']
-    if arguments != asdict(spec):
-        return [f'{path}: made with {arguments}, asked for {asdict(spec)}']
-    recorded, present = manifest['files'], _digests(Path(out))
-    return [
-        f'{Path(out, name)} is missing or has changed'
-        for name in sorted(recorded.keys() | present.keys())
-        if recorded.get(name) != present.get(name)
-    ]
+        manifest = json.loads((root / MANIFEST).read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return (
+        manifest.get('generator_version') == GENERATOR_VERSION
+        and manifest.get('arguments') == asdict(spec)
+        and manifest.get('files') == _digests(root)
+    )
 
 
 def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
     """Generate the scenes data sets in the folder ``out``.
 
-    The folder appears complete or not at all: everything is written beside it
-    and renamed. An interrupted run leaves the previous content untouched.
+    The folder appears complete or not at all: everything is written beside it and
+    renamed. An older scenes data set in its place is replaced.
 
     Args:
-        out: Folder to create. One that holds an older scenes data set is replaced.
         spec: What to generate; the default is the one the scenes configs expect.
 
     Returns:
@@ -215,10 +202,8 @@ def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
         DataError: ``out`` holds something that is not a scenes data set.
     """
     spec, out = spec or ScenesSpec(), Path(out)
-    if not check_scenes(out, spec):
+    if _is_made(out, spec):
         return False
-    if out.exists() and not out.is_dir():
-        raise DataError(f'{out} is a file; name a folder')
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(
             f'{out} holds files but no {MANIFEST}: it is not a scenes data set and '
@@ -227,8 +212,7 @@ def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch:
         new = Path(scratch) / 'new'
-        sources = load_sources(spec.seed, spec.digits)
-        for _ in track(_write(new, spec, sources), f'scenes in {out}'):
+        for _ in track(_write(new, spec), f'scenes in {out}'):
             pass
         with contextlib.suppress(FileNotFoundError):
             os.replace(out, Path(scratch) / 'old')
@@ -236,6 +220,6 @@ def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
             os.replace(new, out)
         except OSError:
             # Another process was faster; the same arguments give the same bytes.
-            if check_scenes(out, spec):
+            if not _is_made(out, spec):
                 raise
     return True

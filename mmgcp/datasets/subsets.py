@@ -17,29 +17,23 @@ from .checking import DataError, file_names, read_coco
 
 
 def choose(names: Iterable[str], percent: float, seed: int = 0) -> list[str]:
-    """Choose ``percent`` of the names, at least one, in sorted order.
+    """Choose ``percent`` of the names, at least one, and sort them.
 
     Raises:
-        DataError: ``percent`` is not in (0, 100], or there is no name.
+        DataError: ``percent`` is not in (0, 100].
     """
     if not 0 < percent <= 100:
         raise DataError(f'--percent {percent}: give more than 0 and at most 100')
     ranked = sorted(
         set(names), key=lambda name: hashlib.sha256(f'{seed}:{name}'.encode()).digest()
     )
-    if not ranked:
-        raise DataError('there are no images to choose from')
     return sorted(ranked[: max(1, round(len(ranked) * percent / 100))])
 
 
 def subset_coco(
     ann_file: str | os.PathLike, percent: float, seed: int = 0
 ) -> tuple[Path, int]:
-    """Write ``NAME_{percent}pct_seed{seed}.json`` beside the annotations ``NAME.json``.
-
-    Returns:
-        The new file and its number of images.
-    """
+    """Write ``NAME_{percent}pct_seed{seed}.json``; return it and its number of images."""
     path = Path(ann_file)
     content = read_coco(path)
     kept = set(choose((i['file_name'] for i in content['images']), percent, seed))
@@ -54,11 +48,7 @@ def subset_coco(
 def subset_ade20k(
     root: str | os.PathLike, percent: float, seed: int = 0
 ) -> tuple[Path, int]:
-    """Write ``lists/training_{percent}pct_seed{seed}.txt`` of ``ADEChallengeData2016``.
-
-    Returns:
-        The list and its length.
-    """
+    """Write ``lists/training_{percent}pct_seed{seed}.txt``; return it and its length."""
     folder = Path(root, 'images', 'training')
     names = [name[:-4] for name in file_names(folder, '.jpg')]
     if not names:

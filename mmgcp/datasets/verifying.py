@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .checking import IMAGE_SUFFIXES, DataError, file_names, read_coco, shortened
+from mmgcp.utils.progress import track
+
+from .checking import (
+    IGNORED,
+    IMAGE_SUFFIXES,
+    DataError,
+    file_names,
+    read_coco,
+    shortened,
+)
 
 #: Images in the published archives.
 PUBLISHED = {
@@ -23,7 +31,6 @@ PUBLISHED = {
     'ade20k': {'training': 20210, 'validation': 2000},
     'imagenet': {'train': 1281167, 'val': 50000},
 }
-IGNORED = 255
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -31,28 +38,22 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 class Findings:
     """What is wrong with a data set: ``errors`` spoil a training, ``notes`` do not.
 
-    Images are decoded by ``workers`` threads, unless ``decode`` is false. ``progress``
-    wraps an iterable, given its length and a text. ``counts`` has, by split, the number
-    of images, and of each class the boxes, pixels or images.
+    Images are decoded by ``workers`` threads, unless ``decode`` is false. ``counts``
+    has, by split, the number of images, and of each class the boxes, pixels or images.
     """
 
     decode: bool = True
     workers: int = 4
-    progress: Callable = lambda items, total, what: items
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
-    looked_at: int = 0
 
-    def each(self, look: Callable, jobs: Sequence, what: Any) -> Iterator:
+    def each(self, look: Callable, jobs: Sequence, folder: Path) -> Iterator:
         """Apply ``look`` in threads, for decoding releases the lock."""
-        if not self.decode:
-            return
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            results = pool.map(lambda job: look(*job), jobs)
-            for result in self.progress(results, len(jobs), str(what)):
-                self.looked_at += 1
-                yield result
+        if self.decode:
+            with ThreadPoolExecutor(max_workers=self.workers) as pool:
+                results = pool.map(lambda job: look(*job), jobs)
+                yield from track(results, str(folder), len(jobs))
 
 
 def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
@@ -60,11 +61,11 @@ def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
     try:
         with Image.open(path) as image:
             image.load()
-            found = image.size
     except _UNREADABLE as error:
         return f'{path}: does not open ({error})'
-    if size is not None and found != tuple(size):
-        return f'{path}: {found[0]} x {found[1]}, annotated as {size[0]} x {size[1]}'
+    if size and image.size != size:
+        found, wanted = (f'{width} x {height}' for width, height in (image.size, size))
+        return f'{path}: {found}, annotated as {wanted}'
     return None
 
 
@@ -115,21 +116,19 @@ def _look_at_coco(
     if len(images) != len(content['images']):
         found.errors.append(f'{file}: an image id is given twice')
     seen, without_area = set(), 0
-    annotations = content['annotations']
-    for item in found.progress(annotations, len(annotations), str(file)):
-        found.looked_at += 1
-        where = f'{file}: annotation {item.get("id")}'
+    for item in content['annotations']:
+        where, image = f'{file}: annotation {item.get("id")}', item.get('image_id')
         if item.get('id') in seen:
             found.errors.append(f'{where}: its id is given twice')
         seen.add(item.get('id'))
         without_area += 'area' not in item
-        if item.get('image_id') not in images:
-            found.errors.append(f'{where}: no image {item.get("image_id")}')
+        if image not in images:
+            found.errors.append(f'{where}: no image {image}')
         elif item.get('category_id') not in names:
             found.errors.append(f'{where}: no category {item.get("category_id")}')
         else:
             counts[names[item['category_id']]] += 1
-            _look_at_shape(found, where, item, images[item['image_id']])
+            _look_at_shape(found, where, item, images[image])
     if without_area:
         found.errors.append(
             f"{file}: {without_area} annotations without 'area', which mmdet and the "
@@ -147,27 +146,21 @@ def _look_at_shape(found: Findings, where: str, item: dict, image: dict) -> None
     box, outline = item.get('bbox'), item.get('segmentation')
     width, height = image['width'], image['height']
     of = f'{image["file_name"]} ({width} x {height})'
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(isinstance(n, int | float) and math.isfinite(n) for n in box)
-    ):
+    try:
+        left, top, wide, high = box
+        # Annotations are rounded: up to one pixel outside is no error.
+        inside = -1 <= left <= left + wide <= width + 1
+        if not inside or not -1 <= top <= top + high <= height + 1:
+            found.errors.append(f'{where}: bbox {box} outside {of} or of negative size')
+        elif not wide * high:
+            # Two of the published annotations are such. The data set drops them.
+            found.notes.append(f'{where}: bbox {box} is empty')
+    except (TypeError, ValueError):
         found.errors.append(f'{where}: bbox {box} is not [x, y, width, height]')
-    elif min(box[2:]) < 0:
-        found.errors.append(f'{where}: bbox {box} has a negative side')
-    elif min(box[2:]) == 0:
-        # Two of the published annotations are such. The data set drops them.
-        found.notes.append(f'{where}: bbox {box} is empty')
-    # Annotations are rounded: up to one pixel outside is no error.
-    elif (
-        min(box[:2]) < -1 or box[0] + box[2] > width + 1 or box[1] + box[3] > height + 1
-    ):
-        found.errors.append(f'{where}: bbox {box} outside {of}')
     # Run lengths of another size end a training; polygons are cut at the border.
     if isinstance(outline, dict) and outline.get('size') != [height, width]:
-        found.errors.append(
-            f'{where}: mask [height, width] {outline.get("size")} on {of}'
-        )
+        size = outline.get('size')
+        found.errors.append(f'{where}: mask [height, width] {size} on {of}')
 
 
 def _look_at_masks(
@@ -175,18 +168,18 @@ def _look_at_masks(
 ) -> tuple:
     pictures = {os.path.splitext(n)[0]: n for n in file_names(images, IMAGE_SUFFIXES)}
     stems = {name[:-4] for name in file_names(masks, '.png')}
-    for stem in sorted(stems - set(pictures)):
-        found.errors.append(f'{masks / stem}.png: no image in {images}')
-    for stem in sorted(set(pictures) - stems):
-        found.errors.append(f'{images / pictures[stem]}: no mask in {masks}')
+    for stem in sorted(stems ^ set(pictures)):
+        if stem in stems:
+            found.errors.append(f'{masks / stem}.png: no image in {images}')
+        else:
+            found.errors.append(f'{images / pictures[stem]}: no mask in {masks}')
     both = sorted(stems & set(pictures))
     jobs = [(images / pictures[stem], masks / f'{stem}.png') for stem in both]
     counts = dict.fromkeys(classes, 0)
     strays: dict[int, list[str]] = {}
     looks = found.each(_look_at_mask, jobs, masks)
     for stem, (problem, pixels) in zip(both, looks, strict=False):
-        if problem:
-            found.errors.append(problem)
+        found.errors += [problem] if problem else []
         for label, count in pixels.items():
             if first <= label < first + len(classes):
                 counts[classes[label - first]] += count
@@ -194,10 +187,10 @@ def _look_at_masks(
                 strays.setdefault(label, []).append(f'{stem}.png')
     if strays:
         # One line for all of them: they are one mistake.
-        shown = [f'{n} in {shortened(strays[n], 3)}' for n in sorted(strays)]
+        shown = [f'{n} in {shortened(strays[n], 3)}' for n in sorted(strays)[:6]]
         last = first + len(classes) - 1
         found.errors.append(
-            f'{masks}: unknown label {"; ".join(shown[:6])}. Known are {first} to {last}, '
+            f'{masks}: unknown label {"; ".join(shown)}. Known are {first} to {last}, '
             f'and {IGNORED} is ignored. Correct the masks, or name every class with '
             'classes=[...], or set reduce_zero_label=True if the classes start at 1'
         )
@@ -228,12 +221,13 @@ def _look(
     if not isinstance(places, dict):
         where = _existing(places)
         images, counts = _look_at_folders(found, where, classes)
-    elif 'masks' in places:
-        folder, where = _existing(places['images']), _existing(places['masks'])
-        images, counts = _look_at_masks(found, folder, where, classes, first)
     else:
-        folder, where = _existing(places['images']), _existing(places['annotations'])
-        images, counts = _look_at_coco(found, folder, where, classes)
+        masks, folder = 'masks' in places, _existing(places['images'])
+        where = _existing(places['masks' if masks else 'annotations'])
+        if masks:
+            images, counts = _look_at_masks(found, folder, where, classes, first)
+        else:
+            images, counts = _look_at_coco(found, folder, where, classes)
     found.counts[split] = {'images': images, 'classes': counts}
     # A class nobody can learn is an error; one missing elsewhere is a note.
     listed = found.errors if split == 'train' else found.notes
@@ -248,11 +242,10 @@ def verify(
     published: bool = True,
     **options: Any,
 ) -> Findings:
-    """Verify a folder of COCO 2017, ADE20K or ImageNet-1k.
+    """Verify a folder of COCO 2017, ADE20K or ImageNet-1k, laid out as published.
 
     Args:
         dataset: ``'coco'``, ``'ade20k'`` or ``'imagenet'``.
-        root: Its folder, laid out as published.
         splits: Names such as ``'val2017'``; all by default.
         published: Compare the number of images with that of the published archives.
         options: Fields of :class:`Findings`.
@@ -264,19 +257,16 @@ def verify(
     for split in splits or PUBLISHED[dataset]:
         if dataset == 'coco':
             file = root / 'annotations' / f'instances_{split}.json'
-            images = _look(
-                found, split, {'images': root / split, 'annotations': file}, []
-            )
+            places, classes = {'images': root / split, 'annotations': file}, []
         elif dataset == 'ade20k':
             masks = root / 'annotations' / split
             places = {'images': root / 'images' / split, 'masks': masks}
-            images = _look(
-                found, split, places, [str(n) for n in range(1, 151)], first=1
-            )
+            classes = [str(n) for n in range(1, 151)]
         else:
-            images = _look(found, split, root / split, folder_classes(root / split))
-        expected = PUBLISHED[dataset].get(split) if published else None
-        if expected and images != expected:
+            places, classes = root / split, folder_classes(root / split)
+        images = _look(found, split, places, classes, first=1)
+        expected = PUBLISHED[dataset].get(split, images)
+        if published and images != expected:
             found.errors.append(f'{split}: expected {expected} images, found {images}')
     return found
 
@@ -288,9 +278,8 @@ def folder_classes(folder: str | Path) -> list[str]:
 
 def coco_classes(annotations: str | Path) -> list[str]:
     """Class names of a COCO file in its order, by which the framework numbers them."""
-    return [
-        category['name'] for category in read_coco(_existing(annotations))['categories']
-    ]
+    content = read_coco(_existing(annotations))
+    return [category['name'] for category in content['categories']]
 
 
 def mask_classes(data: dict[str, Any]) -> list[str]:
@@ -313,13 +302,7 @@ def mask_classes(data: dict[str, Any]) -> list[str]:
 
 
 def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
-    """Check a user's data.
-
-    Args:
-        data: ``classification=dict(train=folder)``,
-            ``detection=dict(train=dict(images=folder, annotations=file))`` and
-            ``segmentation=dict(train=dict(images=folder, masks=folder))``, with ``val``
-            and ``test`` likewise. Masks may need ``classes`` and ``reduce_zero_label``.
+    """Check a user's data, described as in ``own_data`` of a study.
 
     Raises:
         DataError: A part or key is unknown, or a folder or file is not there.

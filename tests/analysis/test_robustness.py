@@ -6,12 +6,13 @@ import pytest
 
 from mmgcp.analysis.robustness import (
     ALEXNET_ERRORS,
+    CORRUPTIONS,
     insert_step,
     mean_corruption_error,
     performance_under_corruption,
     relative_error,
 )
-from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
+from mmgcp.datasets.corruption import SEVERITIES
 from mmgcp.utils.errors import UserError
 
 TOP1 = 'accuracy/top1'

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip('sklearn')
 from mmgcp.datasets import scenes as generator
 from mmgcp.datasets.checking import DataError
 from mmgcp.datasets.compose import load_sources
-from mmgcp.datasets.scenes import ScenesSpec, check_scenes, make_scenes
+from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
 SMALL = ScenesSpec(
     seed=3, train=4, val=2, test=3, size=64, crops=2, eval_crops=1, digits=5
@@ -49,8 +50,8 @@ def test_a_seed_always_gives_the_same_data(scenes):
 
 
 def test_more_scenes_begin_with_the_fewer_and_another_seed_does_not(scenes, tmp_path):
-    for name, changes in (('more', {'train': 6}), ('other', {'seed': 4})):
-        make_scenes(tmp_path / name, ScenesSpec(**{**vars(SMALL), **changes}))
+    make_scenes(tmp_path / 'more', replace(SMALL, train=6))
+    make_scenes(tmp_path / 'other', replace(SMALL, seed=4))
     more, other = contents(tmp_path / 'more'), contents(tmp_path / 'other')
     fewer = contents(scenes)
     shared = [name for name in fewer if name.endswith('.png')]
@@ -69,17 +70,6 @@ def test_splits_share_no_digit_and_no_background():
     for index, image in enumerate(load_sample_images().images):
         strips = [part.photographs[index] for part in sources.values()]
         assert np.array_equal(np.concatenate(strips, axis=1), image)
-
-
-def test_written_digits_belong_to_their_split(scenes):
-    manifest = json.loads((scenes / 'manifest.json').read_text())
-    for split, identities in manifest['identities'].items():
-        file = scenes / 'detection' / 'annotations' / f'instances_{split}.json'
-        used = {a['identity'] for a in json.loads(file.read_text())['annotations']}
-        crops = (scenes / 'classification' / split).glob('*/*.png')
-        used |= {int(path.stem.split('_')[0]) for path in crops}
-        assert used
-        assert used <= set(identities)
 
 
 def test_boxes_and_masks_agree(scenes):
@@ -101,15 +91,13 @@ def test_damage_is_found_and_repaired(tmp_path):
     out = tmp_path / 'scenes'
     make_scenes(out, SMALL)
     assert make_scenes(out, SMALL) is False
+    before = contents(out)
     victim = out / 'detection' / 'val' / '000001.png'
-    good = victim.read_bytes()
-    victim.write_bytes(good[:-1])
-    gone = out / 'segmentation' / 'images' / 'test' / '000002.png'
-    gone.unlink()
-    expected = [f'{path} is missing or has changed' for path in (victim, gone)]
-    assert check_scenes(out, SMALL) == expected
+    victim.write_bytes(victim.read_bytes()[:-1])
     assert make_scenes(out, SMALL) is True
-    assert victim.read_bytes() == good
+    (out / 'segmentation' / 'images' / 'test' / '000002.png').unlink()
+    assert make_scenes(out, SMALL) is True
+    assert contents(out) == before
 
 
 def test_an_interrupted_run_leaves_the_old_content(tmp_path, monkeypatch):
@@ -121,7 +109,7 @@ def test_an_interrupted_run_leaves_the_old_content(tmp_path, monkeypatch):
     before = contents(out)
     monkeypatch.setattr(generator, '_write_segmentation', interrupt)
     with pytest.raises(KeyboardInterrupt):
-        make_scenes(out, ScenesSpec(**{**vars(SMALL), 'seed': 9}))
+        make_scenes(out, replace(SMALL, seed=9))
     assert contents(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ['scenes']
 
@@ -133,45 +121,8 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     assert (tmp_path / 'thesis.tex').read_text() == 'precious'
 
 
-@pytest.mark.parametrize(
-    'wrong', [{'train': 0}, {'size': 16}, {'seed': -1}, {'digits': 3}]
-)
+@pytest.mark.parametrize('wrong', ['train=0', 'size=16', 'seed=-1', 'digits=3'])
 def test_wrong_arguments(wrong):
-    with pytest.raises(DataError, match=f'{next(iter(wrong))}=.*must be at least'):
-        ScenesSpec(**wrong)
-
-
-def test_read_by_the_frameworks(scenes):
-    pytest.importorskip('mmdet')
-    from mmdet.datasets import CocoDataset
-    from mmpretrain.datasets import CustomDataset
-    from mmseg.datasets import ADE20KDataset
-
-    crops = CustomDataset(
-        data_root=str(scenes / 'classification'), data_prefix='train', pipeline=[]
-    )
-    assert list(crops.CLASSES) == list('0123456789')
-    assert len(crops) == 10 * 3 * 2
-    boxes = CocoDataset(
-        data_root=str(scenes / 'detection'),
-        ann_file='annotations/instances_train.json',
-        data_prefix={'img': 'train/'},
-        metainfo={'classes': [str(i) for i in range(10)]},
-        pipeline=[],
-    )
-    assert len(boxes) == 4
-    assert all(i['mask'] for i in boxes.get_data_info(0)['instances'])
-    folders = {
-        'img_path': 'images/training',
-        'seg_map_path': 'annotations/training',
-    }
-    regions = ADE20KDataset(
-        data_root=str(scenes / 'segmentation'),
-        img_suffix='.png',
-        data_prefix=folders,
-        pipeline=[],
-    )
-    labels = [Image.open(regions[i]['seg_map_path']) for i in range(4)]
-    values = set(np.unique(np.stack(labels)).tolist())
-    assert len(values) > 5
-    assert values <= set(range(11))
+    name, value = wrong.split('=')
+    with pytest.raises(DataError, match=f'{wrong}: must be at least'):
+        ScenesSpec(**{name: int(value)})

@@ -42,8 +42,8 @@ def found_in(root: Path, change):
     [
         (of_annotation(bbox=[150, 8, 60, 60]), 'outside 000000000001.jpg (160 x 120)'),
         (of_annotation(bbox=[1, 2, 3]), 'is not [x, y, width, height]'),
-        (of_annotation(bbox=[1, 2, 3, float('nan')]), 'is not [x, y, width, height]'),
-        (of_annotation(bbox=[10, 10, -5, 5]), 'has a negative side'),
+        (of_annotation(bbox=[1, 2, 3, float('nan')]), 'outside 000000000001.jpg'),
+        (of_annotation(bbox=[10, 10, -5, 5]), 'of negative size'),
         (of_annotation(category_id=99), 'no category 99'),
         (of_annotation(image_id=99), 'no image 99'),
         (of_annotation(id=1), 'its id is given twice'),
@@ -115,32 +115,29 @@ def image(path, size=(20, 10)):
 @pytest.fixture
 def own(tmp_path):
     data = {'classification': {}, 'detection': {}, 'segmentation': {}}
+    labels = np.zeros((10, 20), np.uint8)
+    labels[:5], labels[0, 0] = 1, 255
     for split in ('train', 'val'):
         for name in ('cat', 'dog'):
             image(tmp_path / split / name / '0.png')
         data['classification'][split] = str(tmp_path / split)
-        image(tmp_path / 'det' / split / 'a.png')
-        boxes = [
-            dict(id=i, image_id=1, category_id=i, bbox=[1, 1, 5, 5], area=25)
-            for i in (7, 9)
-        ]
-        content = {
-            'images': [dict(id=1, file_name='a.png', width=20, height=10)],
-            'categories': [dict(id=7, name='cat'), dict(id=9, name='dog')],
-            'annotations': boxes,
-        }
-        file = tmp_path / 'det' / f'{split}.json'
-        file.write_text(json.dumps(content))
-        places = {'images': str(file.with_suffix('')), 'annotations': str(file)}
-        data['detection'][split] = places
         image(tmp_path / 'img' / split / 'a.jpg')
+        images = str(tmp_path / 'img' / split)
+        content = {
+            'images': [dict(id=1, file_name='a.jpg', width=20, height=10)],
+            'categories': [dict(id=7, name='cat'), dict(id=9, name='dog')],
+            'annotations': [
+                dict(id=i, image_id=1, category_id=i, bbox=[1, 1, 5, 5], area=25)
+                for i in (7, 9)
+            ],
+        }
+        file = tmp_path / f'{split}.json'
+        file.write_text(json.dumps(content))
+        data['detection'][split] = {'images': images, 'annotations': str(file)}
         mask = tmp_path / 'ann' / split / 'a.png'
         mask.parent.mkdir(parents=True)
-        labels = np.zeros((10, 20), np.uint8)
-        labels[:5], labels[0, 0] = 1, 255
         Image.fromarray(labels).save(mask)
-        places = {'images': str(tmp_path / 'img' / split), 'masks': str(mask.parent)}
-        data['segmentation'][split] = places
+        data['segmentation'][split] = {'images': images, 'masks': str(mask.parent)}
     return data
 
 
@@ -161,59 +158,40 @@ def test_good_data_has_no_faults(own):
 
 def test_class_folders(own):
     train, val = own['classification'].values()
-    Path(train, 'cat/0.png').write_bytes(b'no image')
     Path(train, 'fish').mkdir()
     image(Path(val, 'bird/0.png'))
     errors = errors_of(own, 'classification')
-    assert 'cat/0.png: does not open' in errors
     assert "train: class 'fish' is empty" in errors
     assert 'val/bird/0.png: its folder is not a class' in errors
 
 
-@pytest.mark.parametrize(
-    ('split', 'change', 'error'),
-    [
-        ('train', lambda c: c['annotations'].pop(), "class 'dog' is empty"),
-        (
-            'val',
-            lambda c: c['categories'].reverse(),
-            'categories or their order differ',
-        ),
-    ],
-)
-def test_categories(own, split, change, error):
-    file = Path(own['detection'][split]['annotations'])
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
-    assert error in errors_of(own, 'detection')
+def test_categories(own):
+    for split in ('train', 'val'):
+        file = Path(own['detection'][split]['annotations'])
+        content = json.loads(file.read_text())
+        content['annotations'].pop()
+        content['categories'] = content['categories'][:: 1 if split == 'train' else -1]
+        file.write_text(json.dumps(content))
+    errors = errors_of(own, 'detection')
+    assert "train.json: class 'dog' is empty" in errors
+    assert 'val.json: categories or their order differ' in errors
 
 
 def test_one_stray_label_is_one_fault_that_names_the_file(own):
-    file = Path(own['segmentation']['train']['masks'], 'a.png')
+    places = own['segmentation']
+    file = Path(places['train']['masks'], 'a.png')
     labels = np.asarray(Image.open(file)).copy()
     labels[9, 9] = 77
     Image.fromarray(labels).save(file)
-    assert mask_classes(own['segmentation']) == ['class 0', 'class 1']
+    assert mask_classes(places) == ['class 0', 'class 1']
+    assert mask_classes({**places, 'reduce_zero_label': True}) == ['class 1']
     (error,) = errors_of(own, 'segmentation').splitlines()
     assert 'unknown label 77 in a.png. Known are 0 to 1' in error
     assert 'classes=[...]' in error
-    own['segmentation']['classes'] = ['ground', 'sky', 'sea']
+    places['classes'] = ['ground', 'sky', 'sea']
     errors = errors_of(own, 'segmentation')
     assert 'Known are 0 to 2' in errors
     assert "class 'sea' is empty" in errors
-
-
-def test_broken_masks_and_background(own):
-    places = own['segmentation']
-    image(Path(places['train']['images'], 'b.jpg'))
-    file = Path(places['val']['masks'], 'a.png')
-    file.write_bytes(file.read_bytes()[:50])
-    errors = errors_of(own, 'segmentation')
-    assert 'b.jpg: no mask in' in errors
-    assert 'val/a.png: does not open' in errors
-    places['reduce_zero_label'] = True
-    assert mask_classes(places) == ['class 1']
 
 
 @pytest.mark.parametrize(

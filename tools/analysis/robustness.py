@@ -6,8 +6,8 @@ from mmgcp.utils.cli import run_main
 
 def main(argv=None):
     from mmgcp.analysis import arguments
-    from mmgcp.analysis.robustness import POSITIONS, robustness
-    from mmgcp.datasets.corruption import CORRUPTIONS, SEVERITIES
+    from mmgcp.analysis.robustness import CORRUPTIONS, POSITIONS, robustness
+    from mmgcp.datasets.corruption import SEVERITIES
 
     parser = arguments.parser(
         f'{__doc__} Finished corruptions are not done again. Several processes share '
