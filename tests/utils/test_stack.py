@@ -5,7 +5,7 @@ import pytest
 
 from mmgcp.utils import stack
 from mmgcp.utils.collect_env import collect_env
-from mmgcp.utils.stack import Provider, StackError, check_stack
+from mmgcp.utils.stack import Provider, check_stack
 
 
 @pytest.fixture
@@ -28,18 +28,6 @@ def test_mixed_stacks_are_named(installed):
         Provider('mmdet', 'onedl-mmdetection', '3.5.1'),
     )
     with pytest.warns(UserWarning, match=r'mmdet \(mmdet\), onedl-mmdetection'):
-        check_stack()
-
-
-def test_too_old_is_an_error(installed):
-    installed(Provider('mmcv', 'mmcv', '1.7.2'))
-    with pytest.raises(StackError, match=r'mmcv 1\.7\.2 is too old: .* >= 2\.0\.0'):
-        check_stack()
-
-
-def test_too_new_is_a_warning(installed):
-    installed(Provider('mmdet', 'mmdet', '4.0.0'))
-    with pytest.warns(UserWarning, match='never tried'):
         check_stack()
 
 
