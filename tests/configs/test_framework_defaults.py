@@ -4,7 +4,6 @@ import fnmatch
 import re
 
 import pytest
-from mmengine.registry import MODELS, init_default_scope
 from zoo import CONFIGS, FOLDERS, differences, framework_config, read
 
 ENCODER = {
@@ -205,26 +204,3 @@ def test_a_pair_differs_in_the_encoder_alone(path, partner, allowed):
     found = differences(read(path), read(partner))
     assert found <= set(allowed)
     assert ENCODER_FILE in found
-
-
-@pytest.mark.parametrize(
-    ('name', 'stages'),
-    [
-        ('detection/mask-rcnn_r50-gap_fpn_1x_coco', 4),
-        ('detection/mask-rcnn_swin-t-gap_fpn_1x_coco', 3),
-        ('segmentation/upernet_r50-gap_4xb4-160k_ade20k-512x512', 4),
-        ('segmentation/upernet_deit-s-cls_8xb2-160k_ade20k-512x512', 12),
-        ('segmentation/upernet_sovit-s-cls_8xb2-160k_ade20k-512x512', 12),
-    ],
-)
-def test_the_frozen_stages_of_the_pages_are_the_whole_encoder(name, stages):
-    pytest.importorskip('mmcv.ops')
-    config = read(CONFIGS / f'{name}.py')
-    pytest.importorskip(config.default_scope)
-    init_default_scope(config.default_scope)
-    backbone = {**config.model.backbone, 'init_cfg': None, 'frozen_stages': stages}
-    encoder = MODELS.build(backbone)
-    encoder.train()
-    assert not [n for n, p in encoder.named_parameters() if p.requires_grad]
-    norms = [m for m in encoder.modules() if 'BatchNorm' in type(m).__name__]
-    assert not any(norm.training for norm in norms)

@@ -51,10 +51,6 @@ def test_shufflenet(pooling):
 
 @pytest.mark.parametrize('pooling', ['gap', 'isqrt'])
 def test_mobilenet_drops_a_fifth_before_the_classifier(pooling):
-    model = initialized(f'mobilenet-v2-{pooling}_4xb24-lrnorm').neck
-    maps = torch.rand(2, 1280, 7, 7)
-    assert torch.equal(model.eval()((maps,))[0], model((maps,))[0])
-    (vectors,) = model.train()((maps,))
+    neck = initialized(f'mobilenet-v2-{pooling}_4xb24-lrnorm').neck
+    (vectors,) = neck.train()((torch.rand(2, 1280, 7, 7),))
     assert (vectors == 0).float().mean().item() == pytest.approx(0.2, abs=0.04)
-    if pooling == 'gap':
-        assert torch.allclose(model.eval()(maps)[0], maps.mean((2, 3)))

@@ -33,49 +33,25 @@ def pretrain_config_of(checkpoint: str) -> Path:
     return found[-1]  # lrnorm, where there are several
 
 
-class EncoderFiles:
-    """Encoder files of random backbones, one per architecture."""
+def encoder_file(config: Config, path: Path) -> Path:
+    """Write a random encoder as the pre-training of a config ends with."""
+    from mmpretrain.registry import MODELS
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def of(self, config: Config) -> Path:
-        """Write the encoder that the pre-training of a config ends with."""
-        from mmpretrain.registry import MODELS
-
-        backbone = config.model.backbone
-        name = f'{backbone.type}-{backbone.get("depth") or backbone.get("arch")}.pth'
-        path = self.folder / name
-        if not path.exists():
-            with DefaultScope.overwrite_default_scope('mmpretrain'):
-                encoder = MODELS.build({**backbone, 'init_cfg': None})
-            torch.save({'state_dict': encoder.state_dict(), 'meta': {}}, path)
-        return path
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        encoder = MODELS.build({**config.model.backbone, 'init_cfg': None})
+    torch.save({'state_dict': encoder.state_dict(), 'meta': {}}, path)
+    return path
 
 
 class Watch(Hook):
-    """Compares the model with its encoder file, and with itself after training."""
-
-    def __init__(self, encoder: Path) -> None:
-        self.encoder = encoder
+    """Keeps the state of the model before the training and the loss of a step."""
 
     def before_train(self, runner: Runner) -> None:
-        loaded = torch.load(self.encoder, weights_only=True)['state_dict']
-        own = runner.model.backbone.state_dict()
-        self.filled = {name for name in loaded if torch.equal(own[name], loaded[name])}
-        self.expected = set(loaded)
-        self.head = {
-            name: parameter.detach().clone()
-            for name, parameter in runner.model.named_parameters()
-            if not name.startswith('backbone.') and parameter.requires_grad
-        }
+        state = runner.model.state_dict()
+        self.before = {name: tensor.clone() for name, tensor in state.items()}
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.loss = outputs['loss'].item()
-
-    def after_train(self, runner: Runner) -> None:
-        now = dict(runner.model.named_parameters())
-        self.moved = {n for n, old in self.head.items() if not torch.equal(old, now[n])}
 
 
 def tiny(config: Config, data: Path, encoder: Path, work_dir: Path, factor: int):

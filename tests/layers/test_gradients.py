@@ -6,7 +6,6 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
 from mmgcp.layers.autograd import needs_plain
-from mmgcp.layers.covariance import gram_is_cheaper
 
 from .common import features, pooling, relative, value_and_gradient
 
@@ -17,12 +16,6 @@ MODULES = {
     'power 0.5': layers.MatrixPower(0.5),
     'power 0.7': layers.MatrixPower(0.7),
 }
-
-
-def test_choice_of_side():
-    assert [gram_is_cheaper(torch.zeros(s)) for s in SIDES] == [True, True] + 3 * [
-        False
-    ]
 
 
 @pytest.mark.parametrize('name', MODULES)
@@ -125,31 +118,6 @@ def test_transforms_of_newton_schulz():
     spy(leaf).sum().backward()
     assert relative(gradient, leaf.grad) < 1e-10
     assert seen == [False, True, True, True, False]
-
-
-def test_products_are_counted_as_run():
-    """torch's counter sees all of them: those of docs/performance.md."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    batch, channels, n = 2, 24, 9
-
-    def count(function):
-        x = features(batch, channels, n).requires_grad_()
-        with FlopCounterMode(display=False) as counter:
-            out = function(x)
-        forward = counter.get_total_flops()
-        with FlopCounterMode(display=False) as counter:
-            out.sum().backward()
-        return forward, counter.get_total_flops()
-
-    side = 2 * batch * n**3
-    wide, tall = 2 * batch * channels * n * n, 2 * batch * channels * channels * n
-    # Two inner products of matrices give the trace its gradient.
-    dots = 2 * 2 * batch * n * n
-    counted = count(layers.NewtonSchulz().from_features)
-    assert counted == (10 * side + 2 * wide + tall, 14 * side + 3 * wide + tall + dots)
-    plain = count(lambda x: layers.newton_schulz_sqrt(layers.covariance(x)))
-    assert sum(counted) < sum(plain)
 
 
 @pytest.mark.parametrize('name', ['steps 5', 'power 0.5'])

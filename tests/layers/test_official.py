@@ -31,12 +31,6 @@ def test_isqrt_is_the_published_layer(steps, shape):
         assert relative(our_grad, grad) < FLOAT32_CENTERING * 5
 
 
-def test_result_has_no_third_dimension():
-    x = features(2, 4, 3, 3)
-    assert official.official_isqrt(x).shape == (2, 10, 1)
-    assert layers.newton_schulz_features(x).shape == (2, 10)
-
-
 def test_published_root_alone_has_a_transposed_gradient():
     matrix = torch.randn(1, 4, 4, dtype=torch.float64)
     matrix = matrix @ matrix.transpose(1, 2)
