@@ -143,7 +143,8 @@ def _look_at_coco(
 
 
 def _look_at_shape(found: Findings, where: str, item: dict, image: dict) -> None:
-    box, outline = item.get('bbox'), item.get('segmentation')
+    box: Any = item.get('bbox')
+    outline = item.get('segmentation')
     width, height = image['width'], image['height']
     of = f'{image["file_name"]} ({width} x {height})'
     try:
@@ -257,7 +258,8 @@ def verify(
     for split in splits or PUBLISHED[dataset]:
         if dataset == 'coco':
             file = root / 'annotations' / f'instances_{split}.json'
-            places, classes = {'images': root / split, 'annotations': file}, []
+            places: Any = {'images': root / split, 'annotations': file}
+            classes = []
         elif dataset == 'ade20k':
             masks = root / 'annotations' / split
             places = {'images': root / 'images' / split, 'masks': masks}
