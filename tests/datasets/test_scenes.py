@@ -120,10 +120,3 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     with pytest.raises(DataError, match=r'no manifest\.json'):
         make_scenes(tmp_path, SMALL)
     assert (tmp_path / 'thesis.tex').read_text() == 'precious'
-
-
-@pytest.mark.parametrize('wrong', ['train=0', 'size=16', 'seed=-1', 'digits=3'])
-def test_wrong_arguments(wrong):
-    name, value = wrong.split('=')
-    with pytest.raises(DataError, match=f'{wrong}: must be at least'):
-        ScenesSpec(**{name: int(value)})
