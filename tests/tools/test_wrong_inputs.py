@@ -176,7 +176,7 @@ TABLE = {
         ),
     ],
     'wrong value': [
-        ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 models']),
+        ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 runs']),
         ('predict', '{picture} {seg} none --device cuda:99', ['cuda:99', 'cpu']),
         ('predict', '{picture} {seg} none --device gpu', ['--device gpu']),
         (
