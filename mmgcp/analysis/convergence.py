@@ -33,7 +33,7 @@ def convergence(
 
     Args:
         specs: The checkpoint tells where the log is, see
-            :func:`~mmgcp.engine.training_log.log_files`.
+            :func:`~mmgcp.engine.training_log.read_training_log`.
         metric: Defaults to the framework's main one. Runs are compared with those of
             the same metric.
         options: Overrides of the configs.

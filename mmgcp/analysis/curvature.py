@@ -62,10 +62,10 @@ def curvature(
 
         try:
             product = hessian_product(loss)
-            spectrum = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
+            spectrum: dict = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
             trace = hutchinson(product, loss.numel, probes, seed + 1)
         except NotTwiceDifferentiable as error:
-            spectrum: dict = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
+            spectrum = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
             spectrum |= {'history': [], 'reason': str(error)}
             trace = {'trace': math.nan, 'standard_error': math.nan}
 
@@ -193,6 +193,6 @@ def draw(rows: Sequence[dict]):
     for axis in (*axes[0, 4:], *axes[1, len(rows) :]):
         axis.set_visible(False)
     bar = fig.colorbar(drawn, ax=list(axes[1]), format='%.3g')
-    bar.set_ticks(levels[::3])
+    bar.set_ticks(levels[::3].tolist())
     bar.minorticks_off()
     return fig

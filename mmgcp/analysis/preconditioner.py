@@ -202,7 +202,7 @@ class Probe:
     """
 
     def __init__(
-        self, head: str, basis: Tensor, maps: Sequence[Tensor], labels: Sequence[Tensor]
+        self, head: str, basis: Tensor, maps: list[Tensor], labels: list[Tensor]
     ) -> None:
         self.head, self.basis = head, basis
         with torch.no_grad():

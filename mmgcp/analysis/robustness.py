@@ -149,7 +149,10 @@ class CorruptionTest:
         self.indices = sorted(sample_indices(size, images or size, settings.seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
         self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
-        described = (self.cfg.pretty_text, file_sha256(local_file(spec.checkpoint)))
+        described: tuple = (
+            self.cfg.pretty_text,
+            file_sha256(local_file(spec.checkpoint)),
+        )
         described += (self.indices, settings.seed, self.position)
         self.key = hashlib.sha256(repr(described).encode()).hexdigest()
         self.done = 0

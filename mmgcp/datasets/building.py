@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from mmgcp.utils.config import framework_of, innermost_dataset, required
+from mmgcp.utils.config import framework_of, required
 
 from .checking import DataError, check_config
 
@@ -24,10 +24,8 @@ def build_dataset(config: Config, split: str) -> Any:
     with DefaultScope.overwrite_default_scope(framework_of(config)):
         dataset = DATASETS.build(settings)
     if not len(dataset):
-        inner = innermost_dataset(settings)
         raise DataError(
-            f'{config.filename}: {key}.dataset has no sample. Look at '
-            f'data_root={inner.get("data_root")!r}, ann_file='
-            f'{inner.get("ann_file")!r} and filter_cfg={inner.get("filter_cfg")!r}'
+            f'{config.filename}: {key}.dataset has no sample. Look at its data_root, '
+            'ann_file and filter_cfg'
         )
     return dataset

@@ -143,7 +143,8 @@ def _look_at_coco(
 
 
 def _look_at_shape(found: Findings, where: str, item: dict, image: dict) -> None:
-    box, outline = item.get('bbox'), item.get('segmentation')
+    box: Any = item.get('bbox')
+    outline = item.get('segmentation')
     width, height = image['width'], image['height']
     of = f'{image["file_name"]} ({width} x {height})'
     try:
@@ -221,13 +222,12 @@ def _look(
     if not isinstance(places, dict):
         where = _existing(places)
         images, counts = _look_at_folders(found, where, classes)
+    elif 'masks' in places:
+        folder, where = _existing(places['images']), _existing(places['masks'])
+        images, counts = _look_at_masks(found, folder, where, classes, first)
     else:
-        masks, folder = 'masks' in places, _existing(places['images'])
-        where = _existing(places['masks' if masks else 'annotations'])
-        if masks:
-            images, counts = _look_at_masks(found, folder, where, classes, first)
-        else:
-            images, counts = _look_at_coco(found, folder, where, classes)
+        folder, where = _existing(places['images']), _existing(places['annotations'])
+        images, counts = _look_at_coco(found, folder, where, classes)
     found.counts[split] = {'images': images, 'classes': counts}
     # A class nobody can learn is an error; one missing elsewhere is a note.
     listed = found.errors if split == 'train' else found.notes
@@ -257,7 +257,8 @@ def verify(
     for split in splits or PUBLISHED[dataset]:
         if dataset == 'coco':
             file = root / 'annotations' / f'instances_{split}.json'
-            places, classes = {'images': root / split, 'annotations': file}, []
+            places: Any = {'images': root / split, 'annotations': file}
+            classes = []
         elif dataset == 'ade20k':
             masks = root / 'annotations' / split
             places = {'images': root / 'images' / split, 'masks': masks}
@@ -276,18 +277,18 @@ def folder_classes(folder: str | Path) -> list[str]:
     return sorted(path.name for path in _existing(folder).iterdir() if path.is_dir())
 
 
-def coco_classes(annotations: str | Path) -> list[str]:
-    """Class names of a COCO file in its order, by which the framework numbers them."""
-    content = read_coco(_existing(annotations))
-    return [category['name'] for category in content['categories']]
+def class_names(part: str, data: dict[str, Any]) -> list[str]:
+    """Class names of a user's data: folders, categories of COCO, or labels of masks.
 
-
-def mask_classes(data: dict[str, Any]) -> list[str]:
-    """Class names of masks: ``classes`` of the data, else the labels found.
-
-    Label 0 is the first class, or background when ``reduce_zero_label`` is true. What
-    comes after a gap is taken for a mistake, and the check names the file.
+    They are in the order by which the framework numbers them. Label 0 of masks is the
+    first class, or background when ``reduce_zero_label`` is true. Without ``classes``
+    the labels are counted up to a gap: what comes after it is taken for a mistake.
     """
+    if part == 'classification':
+        return folder_classes(data['train'])
+    if part == 'detection':
+        content = read_coco(_existing(data['train']['annotations']))
+        return [category['name'] for category in content['categories']]
     if data.get('classes'):
         return list(data['classes'])
     labels: set[int] = set()
@@ -309,17 +310,12 @@ def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
     """
     result = {}
     for part, value in data.items():
+        if part not in ('classification', 'detection', 'segmentation'):
+            raise DataError(f'own_data: unknown part {part!r}')
         found = result[part] = Findings(**options)
+        first = 1 if value.get('reduce_zero_label') else 0
         try:
-            if part == 'classification':
-                classes = folder_classes(value['train'])
-            elif part == 'detection':
-                classes = coco_classes(value['train']['annotations'])
-            elif part == 'segmentation':
-                classes = mask_classes(value)
-            else:
-                raise DataError(f'own_data: unknown part {part!r}')
-            first = 1 if value.get('reduce_zero_label') else 0
+            classes = class_names(part, value)
             for split in ('train', 'val', 'test'):
                 if value.get(split):
                     _look(found, split, value[split], classes, first)

@@ -40,8 +40,9 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         return record
 
     modules = stage_modules(model)
-    if isinstance(getattr(model, 'neck', None), nn.Module):
-        modules['pyramid'] = model.neck
+    neck = getattr(model, 'neck', None)
+    if isinstance(neck, nn.Module):
+        modules['pyramid'] = neck
     handles = [
         module.register_forward_hook(recorder(name)) for name, module in modules.items()
     ]

@@ -94,7 +94,7 @@ class GCPRunner(Runner):
         Two models of one seed start with equal encoders, whatever else they are made
         of.
         """
-        model = getattr(self.model, 'module', self.model)
+        model: Any = getattr(self.model, 'module', self.model)
         # mmengine's order: what the model as a whole asks for, its parts, then weights
         # of the whole model from a file.
         given = model.init_cfg or []

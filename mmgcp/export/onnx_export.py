@@ -153,6 +153,7 @@ def _trace(
     # The covariance layers have a plain form for the TorchScript tracer. torch 2.1 has
     # no other exporter; newer torch has to be asked for it.
     new = 'dynamo' in inspect.signature(torch.onnx.export).parameters
+    tracer: dict[str, Any] = {'dynamo': False} if new else {}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(
@@ -163,7 +164,7 @@ def _trace(
             output_names=names,
             opset_version=OPSET,
             dynamic_axes={'image': axes, **{name: {0: 'batch'} for name in names}},
-            **({'dynamo': False} if new else {}),
+            **tracer,
         )
 
 

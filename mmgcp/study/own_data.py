@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgcp.datasets.checking import IMAGE_SUFFIXES, DataError, file_names
-from mmgcp.datasets.verifying import coco_classes, folder_classes, mask_classes
+from mmgcp.datasets.verifying import class_names
 from mmgcp.utils.config import innermost_dataset
 
 from .derived_config import DerivedConfig
@@ -30,13 +30,7 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
     if not data:
         return config
     data = {**data, 'test': data.get('test') or data['val']}
-    if part == 'classification':
-        classes, images = folder_classes(data['train']), data['train']
-    elif part == 'detection':
-        classes = coco_classes(data['train']['annotations'])
-        images = data['train']['images']
-    else:
-        classes, images = mask_classes(data), data['train']['images']
+    classes = class_names(part, data)
     changes = {'model': with_num_classes(config.values['model'], len(classes))}
     if part == 'classification' and 'data_preprocessor' in config.values:
         changes['data_preprocessor'] = {'num_classes': len(classes)}
@@ -62,6 +56,8 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
             changes[f'{split}_evaluator'] = evaluator
     by_epoch, length = config.schedule()
     if not by_epoch:
+        train = data['train']
+        images = train if part == 'classification' else train['images']
         count = len(file_names(images, IMAGE_SUFFIXES))
         passes = own_data.get('epochs', _EPOCHS) * count // config.batch_size
         short = max(_FEWEST_ITERATIONS, passes)

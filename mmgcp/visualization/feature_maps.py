@@ -195,7 +195,7 @@ def sheet(
     rows = []
     for level in levels:
         count, lines, columns = level.features.shape
-        chosen = channels
+        chosen: Any = channels
         if isinstance(channels, int):
             chosen = np.argsort(-level.features.var(axis=(1, 2)))[:channels]
         tiles = {f'{level.name} rms': colored(level.rms)}

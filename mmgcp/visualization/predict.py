@@ -82,7 +82,7 @@ def _predict_video(source: Path, target: Path, compare: Callable) -> Path:
     video = mmcv.VideoReader(str(source))
     writer = None
     with replacing(target) as part:
-        for frame in track(video, 'predicting', total=max(0, video.frame_cnt) or None):
+        for frame in track((frame for frame in video), 'predicting'):
             drawn = compare(np.ascontiguousarray(frame[..., ::-1]), source.name)
             if writer is None:
                 code, size = cv2.VideoWriter.fourcc(*'mp4v'), drawn.shape[1::-1]

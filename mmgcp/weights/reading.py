@@ -88,13 +88,14 @@ _SAFE_PICKLE = SimpleNamespace(
 )
 
 
-def check_checkpoint(path: Path) -> None:
+def check_checkpoint(path: str | Path) -> None:
     """Refuse what ``torch.load`` would misread.
 
     Raises:
         FileNotFoundError: There is no such file.
         CheckpointError: It is no checkpoint, or it is damaged.
     """
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     if not path.is_file():

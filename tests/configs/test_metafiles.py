@@ -9,11 +9,7 @@ import yaml
 from zoo import CONFIGS, FOLDERS, ROOT, read
 
 EVERY = sorted(path for folder in FOLDERS for path in (CONFIGS / folder).glob('*.py'))
-DATA = {
-    'CocoDataset': 'COCO 2017',
-    'ADE20KDataset': 'ADE20K',
-    'ImageNet': 'ImageNet-1k',
-}
+DATA = dict(CocoDataset='COCO 2017', ADE20KDataset='ADE20K', ImageNet='ImageNet-1k')
 
 
 def test_names_are_unique_and_the_index_names_every_metafile():

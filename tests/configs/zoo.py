@@ -59,9 +59,7 @@ def flat(config: Config) -> dict:
 def differences(ours: Config, theirs: Config) -> set[str]:
     """Dotted paths at which two merged configs differ."""
     left, right = flat(ours), flat(theirs)
-    absent = object()
-    return {
-        path
-        for path in left.keys() | right.keys()
-        if left.get(path, absent) != right.get(path, absent)
+    both = left.keys() & right.keys()
+    return left.keys() ^ right.keys() | {
+        path for path in both if left[path] != right[path]
     }

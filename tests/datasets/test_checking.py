@@ -96,7 +96,9 @@ def test_images_and_masks_belong_together(tmp_path, folder):
     check_config(content)
     gone = next((tmp_path / 'ade' / folder / 'training').iterdir())
     gone.unlink()
-    found = rf'an image and a mask for each of 4 .*{gone.name}\.\n.*docs/segmentation.md'
+    found = (
+        rf'an image and a mask for each of 4 .*{gone.name}\.\n.*docs/segmentation.md'
+    )
     with pytest.raises(DataError, match=found):
         check_config(content)
 

@@ -1,7 +1,6 @@
 """Every kind of fault is found, and one opinion holds for all data sets."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,13 @@ from tiny_datasets import make_ade20k, make_coco, make_imagenet
 
 from mmgcp.datasets.checking import DataError
 from mmgcp.datasets.samples import name_samples
-from mmgcp.datasets.verifying import check_own_data, mask_classes, verify
-
-
-@pytest.fixture(scope='module')
-def coco_once(tmp_path_factory):
-    pytest.importorskip('mmdet')
-    return make_coco(tmp_path_factory.mktemp('coco') / 'coco')
+from mmgcp.datasets.verifying import check_own_data, class_names, verify
 
 
 @pytest.fixture
-def coco(coco_once, tmp_path):
-    return Path(shutil.copytree(coco_once, tmp_path / 'coco'))
+def coco(tmp_path):
+    pytest.importorskip('mmdet')
+    return make_coco(tmp_path / 'coco')
 
 
 def of_annotation(**values):
@@ -69,24 +63,23 @@ def test_broken_and_missing_images(coco):
     first.write_bytes(first.read_bytes()[:-60])
     second.unlink()
     Image.new('RGB', (30, 20)).save(third)
-    errors = verify('coco', coco, published=False).errors
+    errors = sorted(verify('coco', coco, published=False).errors)
     assert len(errors) == 3
-    assert any(f'{first}: does not open' in error for error in errors)
-    assert f'{second}: missing' in errors
-    assert f'{third}: 30 x 20, annotated as 160 x 120' in errors
+    assert f'{first}: does not open' in errors[0]
+    assert errors[1] == f'{second}: missing'
+    assert errors[2] == f'{third}: 30 x 20, annotated as 160 x 120'
 
 
 def test_ade20k(tmp_path):
     root = make_ade20k(tmp_path / 'ade')
     assert verify('ade20k', root, published=False).errors == []
-    counted = verify('ade20k', root, decode=False).errors
-    assert 'training: expected 20210 images, found 4' in counted
     masks = root / 'annotations' / 'training'
     Image.new('L', (160, 120), 151).save(masks / 'ADE_train_00000001.png')
     Image.new('RGB', (160, 120)).save(masks / 'ADE_train_00000002.png')
     Image.new('L', (16, 12), 1).save(masks / 'ADE_train_00000003.png')
     (masks / 'ADE_train_00000004.png').unlink()
-    errors = '\n'.join(verify('ade20k', root, published=False).errors)
+    errors = '\n'.join(verify('ade20k', root).errors)
+    assert 'training: expected 20210 images, found 4' in errors
     assert f'{masks}: unknown label 151 in ADE_train_00000001.png. Known are' in errors
     assert '00000002.png: (120, 160, 3), expected one channel' in errors
     assert '160 x 120, annotated as 16 x 12' in errors
@@ -157,12 +150,9 @@ def test_good_data_has_no_faults(own):
 
 
 def test_class_folders(own):
-    train, val = own['classification'].values()
-    Path(train, 'fish').mkdir()
-    image(Path(val, 'bird/0.png'))
+    image(Path(own['classification']['val'], 'bird/0.png'))
     errors = errors_of(own, 'classification')
-    assert "train: class 'fish' is empty" in errors
-    assert 'val/bird/0.png: its folder is not a class' in errors
+    assert errors.endswith('val/bird/0.png: its folder is not a class')
 
 
 def test_categories(own):
@@ -183,8 +173,10 @@ def test_one_stray_label_is_one_fault_that_names_the_file(own):
     labels = np.asarray(Image.open(file)).copy()
     labels[9, 9] = 77
     Image.fromarray(labels).save(file)
-    assert mask_classes(places) == ['class 0', 'class 1']
-    assert mask_classes({**places, 'reduce_zero_label': True}) == ['class 1']
+    assert class_names('segmentation', places) == ['class 0', 'class 1']
+    places['reduce_zero_label'] = True
+    assert class_names('segmentation', places) == ['class 1']
+    places['reduce_zero_label'] = False
     (error,) = errors_of(own, 'segmentation').splitlines()
     assert 'unknown label 77 in a.png. Known are 0 to 1' in error
     assert 'classes=[...]' in error
@@ -222,17 +214,12 @@ def test_a_training_names_the_mask_it_ends_at(tmp_path, damage, error):
     init_default_scope('mmseg')
     root = make_ade20k(tmp_path / 'ade', training=1)
     (mask,) = (root / 'annotations/training').iterdir()
+    steps = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
     dataset = BaseSegDataset(
         data_root=str(root),
-        data_prefix=dict(
-            img_path='images/training', seg_map_path='annotations/training'
-        ),
+        data_prefix={'img_path': 'images/training', 'seg_map_path': str(mask.parent)},
         metainfo=dict(classes=('a', 'b', 'c')),
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations'),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=[{'type': step} for step in steps],
     )
     name_samples(dataset)
     Image.new('L', (160, 120), 2).save(mask)

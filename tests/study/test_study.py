@@ -31,6 +31,7 @@ data = dict(
 )
 encoders = dict(isqrt=dict(overrides=_short))
 tasks = dict(segmentation=dict(overrides=_short))
+seeds = [0]
 costs = False
 pictures = 1
 """

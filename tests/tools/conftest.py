@@ -11,7 +11,7 @@ CONFIGS = {
     'gap': ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py',
     'dropcov': ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py',
     'detector': ROOT / 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py',
-    'segmenter': ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py',
+    'segmentor': ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py',
     'sem-fpn': ROOT / 'configs/segmentation/fpn_r18-w8_scenes.py',
 }
 

@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 KINDS = {
     'classifier': CONFIGS / 'pretrain/resnet18-w8-isqrt_scenes.py',
     'detector': CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py',
-    'segmenter': CONFIGS / 'segmentation/upernet_r18-w8_scenes.py',
+    'segmentor': CONFIGS / 'segmentation/upernet_r18-w8_scenes.py',
 }
 
 

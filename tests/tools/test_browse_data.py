@@ -10,7 +10,7 @@ from mmgcp.visualization.browse import browse, to_picture
 
 from .conftest import CONFIGS
 
-KINDS = ('classifier', 'detector', 'segmenter')
+KINDS = ('classifier', 'detector', 'segmentor')
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -44,7 +44,7 @@ def test_sheet_and_single_pictures(kind, run_tool, scenes, tmp_path):
 
 def test_augmentation_depends_on_the_seed_alone(scenes, tmp_path):
     path = tmp_path / 'config.py'
-    config = load_config(CONFIGS['segmenter'])
+    config = load_config(CONFIGS['segmentor'])
     crop = dict(type='RandomCrop', crop_size=(32, 32))
     config.train_dataloader.dataset.pipeline.insert(2, crop)
     config.train_dataloader.dataset.indices = [0]

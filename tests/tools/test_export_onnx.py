@@ -58,12 +58,12 @@ def test_other_pooling_heads(normalization, run_tool, scenes, checkpoint_of, tmp
 
 
 def test_segmentor_labels_every_pixel(run_tool, scenes, checkpoint_of, tmp_path):
-    out, config = tmp_path / 'model.onnx', CONFIGS['segmenter']
-    done = run_tool('export_onnx', config, checkpoint_of('segmenter'), out)
+    out, config = tmp_path / 'model.onnx', CONFIGS['segmentor']
+    done = run_tool('export_onnx', config, checkpoint_of('segmentor'), out)
     assert done.status == 0, done.err
     small = read_image(scenes / 'segmentation/images/test/000001.png')
     image = np.pad(small, ((0, 32), (0, 32), (0, 0)), mode='reflect')
-    predictor = Predictor(load_config(config), checkpoint_of('segmenter'))
+    predictor = Predictor(load_config(config), checkpoint_of('segmentor'))
     expected = predictor(image).pred_sem_seg.data[0].numpy()
     (logits,) = answer(out, image)
     assert len(np.unique(expected)) > 1
@@ -117,7 +117,7 @@ def test_encoder_file_is_exported_too(run_tool, scenes, checkpoint_of, tmp_path)
             f'{NORMALIZATION}.type=MatrixLogarithm',
             'MatrixLogarithm.* is not supported because ONNX has no eigenvalues',
         ),
-        ('segmenter', '--free-size', '--free-size: the model pools to fixed grids'),
+        ('segmentor', '--free-size', '--free-size: the model pools to fixed grids'),
         ('sem-fpn', '--free-size', 'random, larger: .*; leave out --free-size'),
         ('gap', '--size 48 48 --tolerance 1e-12', 'differ by more than 1e-12'),
         ('gap', '', 'does not say which size'),

@@ -32,7 +32,7 @@ def test_average_pooling_has_the_map_of_its_weights(scenes, checkpoint_of):
         levels_of(predictor, image, target='cat')
 
 
-@pytest.mark.parametrize('kind', ['classifier', 'segmenter', 'detector'])
+@pytest.mark.parametrize('kind', ['classifier', 'segmentor', 'detector'])
 def test_sheet_and_numbers(kind, run_tool, scenes, checkpoint_of, tmp_path):
     done = run_tool(
         *('analysis/feature_maps', CONFIGS[kind], checkpoint_of(kind)),
@@ -53,7 +53,7 @@ def test_sheet_and_numbers(kind, run_tool, scenes, checkpoint_of, tmp_path):
 
 
 def test_maps_are_those_the_model_computes(scenes, checkpoint_of):
-    predictor = loaded('segmenter', checkpoint_of)
+    predictor = loaded('segmentor', checkpoint_of)
     image = read_image(scenes / 'detection/test/000002.png')
     levels, *_ = levels_of(predictor, image, cam=False)
     batch = predictor.model.data_preprocessor(predictor.prepare(image), False)

@@ -14,7 +14,7 @@ from mmgcp.visualization.predictor import classes_of
 from .conftest import CONFIGS, ROOT
 
 
-@pytest.mark.parametrize('kind', ['detector', 'segmenter'])
+@pytest.mark.parametrize('kind', ['detector', 'segmentor'])
 def test_agrees_with_the_framework(kind, scenes, checkpoint_of):
     from mmdet.apis import inference_detector
     from mmseg.apis import inference_model
@@ -49,7 +49,7 @@ def test_folder_with_a_bad_picture(run_tool, scenes, checkpoint_of, tmp_path):
     (folder / 'a/000000.jpg').write_bytes(b'no picture')
     save_image(np.zeros((2, 900, 3), np.uint8), folder / 'narrow.png')
     done = run_tool(
-        *('predict', folder, CONFIGS['segmenter'], checkpoint_of('segmenter')),
+        *('predict', folder, CONFIGS['segmentor'], checkpoint_of('segmentor')),
         *(CONFIGS['detector'], checkpoint_of('detector')),
         *('--out', folder / 'out', '--with-input', '--score-thr', 0.05),
     )
@@ -74,7 +74,7 @@ def test_video_keeps_frames_and_rate(run_tool, scenes, checkpoint_of, tmp_path):
     for path in sorted((scenes / 'segmentation/images/test').iterdir()):
         writer.write(cv2.imread(str(path)))
     writer.release()
-    model = CONFIGS['segmenter'], checkpoint_of('segmenter')
+    model = CONFIGS['segmentor'], checkpoint_of('segmentor')
     done = run_tool('predict', source, *model, '--out', out)
     assert done.status == 0, done.err
     result = cv2.VideoCapture(str(out / 'in.mp4'))

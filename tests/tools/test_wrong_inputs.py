@@ -65,12 +65,12 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
         'scenes': scenes,
         'picture': scenes / 'segmentation/images/test/000000.png',
         'det': CONFIGS['detector'],
-        'seg': CONFIGS['segmenter'],
+        'seg': CONFIGS['segmentor'],
         'gap': CONFIGS['gap'],
         'cls': CONFIGS['classifier'],
         'study': ROOT / 'configs/studies/scenes.py',
         'gap_pth': checkpoint_of('gap'),
-        'seg_pth': checkpoint_of('segmenter'),
+        'seg_pth': checkpoint_of('segmentor'),
         'det_pth': checkpoint_of('detector'),
         'log': tmp_path / 'log',
     }
@@ -176,7 +176,7 @@ TABLE = {
         ),
     ],
     'wrong value': [
-        ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 models']),
+        ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 runs']),
         ('predict', '{picture} {seg} none --device cuda:99', ['cuda:99', 'cpu']),
         ('predict', '{picture} {seg} none --device gpu', ['--device gpu']),
         (

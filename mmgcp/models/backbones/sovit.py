@@ -175,7 +175,10 @@ class SoViT(BaseModule):
         if self.out_type == 'cls_token':
             return tuple(out[:, 0] for out in outs)
         grids = [out[:, 1:].transpose(1, 2).unflatten(2, size) for out in outs]
-        return tuple(map(rescale, grids, self.scales))
+        # in this form, as torch 2.1 compiles no map or zip with arguments
+        return tuple(
+            rescale(grid.contiguous(), self.scales[i]) for i, grid in enumerate(grids)
+        )
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
