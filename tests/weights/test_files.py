@@ -75,6 +75,7 @@ def test_failed_download_leaves_nothing(server, tmp_path, name, sha256, reason):
 
 
 RANKS = """
+import os
 import sys
 import torch.distributed as dist
 from mmgcp.weights.errors import CheckpointError
@@ -88,10 +89,12 @@ try:
 except CheckpointError as error:
     print('refused', error)
 dist.barrier()
-dist.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)  # torch 2.1 may hang where a gloo group is torn down
 """
 
 
+@pytest.mark.once
 def test_one_process_downloads_and_all_see_a_failure(server):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
