@@ -28,6 +28,11 @@ def main(argv=None) -> None:
         action='store_true',
         help='scale the learning rate to the total batch size',
     )
+    parser.add_argument(
+        '--test-out',
+        metavar='JSON',
+        help='evaluate the trained model on the test data, and write the metrics here',
+    )
     add_cfg_options(parser)
     add_trust_option(parser)
     add_launcher_option(parser)

@@ -39,7 +39,25 @@ encoders = dict(
     ),
 )
 
+# The last stage sees other inputs when its form changes: its batch norms are estimated
+# anew, for every arm alike.
+recalibrate = dict(images=1024)
+
 tasks = dict(
+    features=dict(
+        label='frozen features, digits',
+        protocol='features',
+        config='configs/pretrain/resnet18-w8-gap_scenes.py',
+        metrics={
+            'knn/accuracy': 'k-NN top-1 (%)',
+            'logistic/accuracy': 'logistic regression top-1 (%)',
+        },
+    ),
+    frozen_segmentation=dict(
+        label='frozen segmentation, linear head',
+        config='configs/segmentation/linear_r18-w8_scenes.py',
+        metrics={'mIoU': 'mIoU (%)', 'aAcc': 'pixel accuracy (%)'},
+    ),
     detection=dict(
         label='detection',
         config='configs/detection/faster-rcnn_r18-w8_fpn_scenes.py',

@@ -1,8 +1,11 @@
 """What an analysis looks at: runs, and a fixed sample of images."""
 
+import copy
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -17,7 +20,13 @@ from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
-from mmgcp.weights.trained_model import load_trained_model
+from mmgcp.weights.convert import convert_checkpoint
+from mmgcp.weights.errors import KeyMismatchError
+from mmgcp.weights.trained_model import (
+    build_untrained,
+    load_trained_encoder,
+    load_trained_model,
+)
 
 #: Images per forward pass of a classifier, and of a detector or segmentor.
 BATCH_SIZES = (32, 4)
@@ -74,6 +83,37 @@ def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
     with seeded(settings.seed):
         model = load_trained_model(cfg, spec.checkpoint, device, settings.trust)
     return Run(spec, cfg, model)
+
+
+def load_encoder(
+    config: Config,
+    source: str | Path,
+    device: str | None = None,
+    trust: bool = False,
+) -> Run:
+    """Build the model of a config and fill its backbone, as the rest of it is not used.
+
+    Args:
+        config: The model; it is not changed.
+        source: Encoder file, or checkpoint of a model, in a published layout too.
+        device: Defaults to the GPU if there is one.
+        trust: Build every Python object of the file.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is not of this backbone.
+    """
+    cfg = copy.deepcopy(config)
+    model = build_untrained(cfg)
+    try:
+        model.backbone = load_trained_encoder(cfg, source, trust)
+    except KeyMismatchError:
+        # Perhaps the tensors have the names of torchvision or of the authors.
+        with tempfile.TemporaryDirectory() as folder:
+            converted = Path(folder) / 'encoder.pth'
+            convert_checkpoint(source, converted, trust=trust)
+            model.backbone = load_trained_encoder(cfg, converted)
+    spec = RunSpec(str(cfg.filename), str(source), Path(source).stem)
+    return Run(spec, cfg, model.to(pick_device(device)).eval())
 
 
 @dataclass

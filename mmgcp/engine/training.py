@@ -149,6 +149,7 @@ def train(
     cfg_options: Mapping | None = None,
     launcher: str = 'none',
     trust: bool = False,
+    test_out: str | None = None,
 ) -> nn.Module:
     """Train the model of a config.
 
@@ -163,6 +164,8 @@ def train(
         cfg_options: overrides, by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         trust: build every Python object of a checkpoint, not only tensors.
+        test_out: JSON file for the metrics of the trained model on the test data; None
+            does not evaluate it.
 
     Raises:
         UsageError: an option does not fit the config.
@@ -182,8 +185,16 @@ def train(
         if not os.path.exists(resume) and '://' not in resume:
             raise UsageError(f'--resume {resume}: no such checkpoint')
         cfg.resume, cfg.load_from = True, resume
-    check_config(cfg, ('train_dataloader', 'val_dataloader'))
-    return build_runner(cfg).train()
+    loaders = ['train_dataloader', 'val_dataloader']
+    if test_out is not None:
+        loaders.append('test_dataloader')
+        _check_writable(test_out)
+    check_config(cfg, loaders)
+    runner = build_runner(cfg)
+    model = runner.train()
+    if test_out is not None:
+        _write_metrics(runner.test(), test_out)
+    return model
 
 
 def evaluate(
@@ -227,12 +238,22 @@ def evaluate(
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
     check_config(cfg, ('test_dataloader',))
-    if out is not None and is_main_process():
-        # An evaluation may take hours: fail now if its result cannot be written.
+    if out is not None:
+        _check_writable(out)
+    metrics = build_runner(cfg).test()
+    if out is not None:
+        _write_metrics(metrics, out)
+    return metrics
+
+
+def _check_writable(out: str) -> None:
+    """Fail before hours of work if their result cannot be written."""
+    if is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=Path(out).parent):
             pass
-    metrics = build_runner(cfg).test()
-    if out is not None and is_main_process():
+
+
+def _write_metrics(metrics: Mapping[str, Any], out: str) -> None:
+    if is_main_process():
         write_json(out, {key: float(value) for key, value in metrics.items()})
-    return metrics

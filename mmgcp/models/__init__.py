@@ -3,6 +3,7 @@
 from .backbones.gcp_resnet import GCPResNet
 from .backbones.mobilenet_shufflenet import GCPMobileNetV2, GCPShuffleNetV2
 from .backbones.sovit import SoViT
+from .heads.linear_segmentation import LinearSegmentationHead
 from .heads.token_fusion import TokenFusionHead
 from .necks.average_pooling import GlobalAveragePooling
 from .necks.cross_covariance_pooling import MultiHeadCrossCovariancePooling
@@ -16,6 +17,7 @@ __all__ = [
     'GCPShuffleNetV2',
     'GlobalAveragePooling',
     'GlobalCovariancePooling',
+    'LinearSegmentationHead',
     'MultiHeadCrossCovariancePooling',
     'SecondOrderAttention',
     'SoViT',

@@ -18,6 +18,7 @@ _KEYS: dict[str, tuple[type, Any]] = {
     'seeds': (list, [0]),
     'data': (dict, {}),
     'encoders': (dict, {}),
+    'recalibrate': (dict, {}),
     'tasks': (dict, {}),
     'analyses': (list, []),
     'analysis_options': (dict, {}),
@@ -33,7 +34,15 @@ _KEYS: dict[str, tuple[type, Any]] = {
 _WAYS = ('pretrain', 'checkpoint', 'source', 'init_cfg')
 _ENTRY_KEYS = {
     'encoders': (*_WAYS, 'label', 'overrides', 'metrics', 'backbone'),
-    'tasks': ('label', 'config', 'metrics', 'overrides', 'nproc', 'encoders'),
+    'tasks': (
+        'label',
+        'config',
+        'metrics',
+        'overrides',
+        'nproc',
+        'encoders',
+        'protocol',
+    ),
 }
 ANALYSES = (
     'landscape',
@@ -116,6 +125,9 @@ def _check(study: dict[str, Any], path: Path) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
         raise StudyError(f'{path}: seeds = {seeds} must be different and at least one')
     _check_names(str(path), 'analysis', study['analyses'], ANALYSES)
+    _check_names(
+        f'{path}: recalibrate', 'key', study['recalibrate'], ('images', 'config')
+    )
 
 
 def _check_entry(where: str, key: str, entry: Any) -> None:
@@ -132,6 +144,11 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
                 f'it has {", ".join(ways) or "none"}'
             )
         return
+    if entry.get('protocol', 'features') != 'features':
+        raise StudyError(
+            f"{where}: protocol = {entry['protocol']!r} is unknown; 'features' is k-NN "
+            'and logistic regression on a frozen encoder, no protocol is a training'
+        )
     for needed in ('config', 'metrics'):
         if not entry.get(needed):
             raise StudyError(f'{where} needs {needed!r}')

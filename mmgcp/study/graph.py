@@ -56,7 +56,7 @@ def write_graph(
             'after': step.deps,
             'command': shlex.join(launched(step.command, step.processes)),
             'inputs': sorted({*step.inputs, *(results[name] for name in step.deps)}),
-            'outputs': [step.result],
+            'outputs': [path for path in (step.result, step.weights) if path],
             'log': step.log,
             'files': {str(path): text for path, text in step.files.items()},
             'resume_mark': step.resume_mark,

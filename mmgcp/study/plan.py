@@ -102,15 +102,37 @@ class Planner:
             config = config.changed({'randomness': {'seed': seed}})
             meta = {'encoder': name, 'seed': seed, 'task': PRETRAIN}
             train = self._train(config, self._first, [], meta)
-            step, source = f'export/{name}/seed{seed}', train.result
-            deps, inputs = [train.name], [train.result]
+            step, source = f'export/{name}/seed{seed}', train.weights
+            deps, inputs = [train.name], [train.weights]
         target = self._dir(step) / 'encoder.pth'
         if all(step != other.name for other in self.steps):
             tool = self._tool('tools/convert_checkpoint.py')
             command = ['python', tool, shown(source), shown(target), '--to', 'encoder']
+            command += self._recalibration(name, source)
             kind = step.partition('/')[0]
             self._add(step, kind, command, target, deps=deps, inputs=inputs, meta=meta)
         return _init(target), [step], [target]
+
+    def _recalibration(self, name: str, source: str | Path) -> list[str]:
+        """Options that estimate the batch norms of the last stage anew."""
+        images = self.study['recalibrate'].get('images', 0)
+        if not images:
+            return []
+        config = self.study['recalibrate'].get('config')
+        if isinstance(source, Path):  # the checkpoint of a pre-training
+            config = shown(source.with_name('config.py'))
+        elif config is None:
+            raise StudyError(
+                f'{self.study["file"]}: recalibrate needs config, a pre-training '
+                f'config with the backbone and the images of {name}'
+            )
+        else:
+            config = shown(find(config, self.root))
+        options = ['--recalibrate', str(images), '--config', config]
+        form = self.study['encoders'][name].get('backbone', {}).get('last_stage')
+        if form is not None:
+            options += ['--cfg-options', f'model.backbone.last_stage={form}']
+        return options
 
     def _transfer(self, task: str, name: str, seed: int, encoder: Encoder) -> None:
         entry = self.study['tasks'][task]
@@ -123,12 +145,40 @@ class Planner:
         backbone.update(self.study['encoders'][name].get('backbone', {}))
         changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
         meta = {'task': task, 'encoder': name, 'seed': seed}
-        self._train(config.changed(changes), deps, inputs, meta)
+        config = config.changed(changes)
+        if entry.get('protocol') == 'features':
+            self._features(config, deps, inputs, meta)
+        else:
+            self._train(config, deps, inputs, meta)
+
+    def _features(
+        self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
+    ) -> None:
+        """Plan k-NN and logistic regression on the features of a frozen encoder."""
+        if not self._first:
+            self._note_missing_data(config)
+        name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
+        file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
+        init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
+        command = ['python', self._tool('tools/evaluate_encoder.py')]
+        command += [init['checkpoint'], '--data', shown(file), '--out', shown(result)]
+        meta = {**meta, 'config': shown(config.base)}
+        self._add(
+            name,
+            'evaluate',
+            command,
+            result,
+            deps=deps,
+            inputs=inputs,
+            files={file: config.text(self._dir(name))},
+            content=config.values,
+            meta={**meta, 'metrics': list(metrics_of(self.study, meta['task']))},
+        )
 
     def _train(
         self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
     ) -> Step:
-        """Plan a training and the evaluation of its last checkpoint."""
+        """Plan a training with the evaluation of what it ends with."""
         if not self._first:
             self._note_missing_data(config)
         task, rest = meta['task'], f'{meta["encoder"]}/seed{meta["seed"]}'
@@ -144,35 +194,23 @@ class Planner:
             'max_iters': None if by_epoch else length,
             'batch_size': config.batch_size * nproc,
         }
+        metrics = folder / 'metrics.json'
         command = ['python', self._tool('tools/train.py'), shown(file)]
-        command += ['--work-dir', shown(folder), *launcher]
-        train = self._add(
+        command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
+        return self._add(
             f'{task}/{rest}',
             PRETRAIN if task == PRETRAIN else 'transfer',
-            command,
-            checkpoint,
+            [*command, *launcher],
+            metrics,
             deps=deps,
             inputs=inputs,
-            meta=meta,
+            meta={**meta, 'metrics': list(metrics_of(self.study, task))},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
+            weights=checkpoint,
             resume_mark=folder / 'last_checkpoint',
         )
-        metrics = self._dir(f'{task}-test/{rest}') / 'metrics.json'
-        command = ['python', self._tool('tools/test.py'), shown(file)]
-        command += [shown(checkpoint), '--work-dir', shown(metrics.parent)]
-        command += ['--out', shown(metrics), *launcher]
-        self._add(
-            f'{task}-test/{rest}',
-            'evaluate',
-            command,
-            metrics,
-            processes=nproc,
-            **_after([train]),
-            meta={**meta, 'metrics': list(metrics_of(self.study, task))},
-        )
-        return train
 
     def _side_by_side(self, kind: str, task: str) -> None:
         """Plan pictures or costs of the models of one task and the first seed."""
@@ -186,7 +224,7 @@ class Planner:
         command.append('--models')
         for step in trained:
             config = shown(step.work_dir / 'config.py')
-            command.append(f'{step.meta["encoder"]}={config}={shown(step.result)}')
+            command.append(f'{step.meta["encoder"]}={config}={shown(step.weights)}')
         if trained:
             meta = {'task': task}
             self._add(name, kind, command, result, meta=meta, **_after(trained))
@@ -197,7 +235,7 @@ class Planner:
         trained = self._trainings(task, analysis not in _ANALYSES_OF_ALL_SEEDS)
         command = ['python', self._tool(f'tools/analysis/{analysis}.py')]
         for step in trained:
-            command += [shown(step.work_dir / 'config.py'), shown(step.result)]
+            command += [shown(step.work_dir / 'config.py'), shown(step.weights)]
         command += ['--labels', *(step.meta['encoder'] for step in trained)]
         command += ['--out', shown(self._dir(name))]
         command += map(str, self.study['analysis_options'].get(analysis, []))
@@ -260,8 +298,8 @@ class Planner:
 
 
 def _after(steps: list[Step]) -> dict[str, Any]:
-    """Settings of a step that reads the results of others."""
-    return {'deps': [s.name for s in steps], 'inputs': [s.result for s in steps]}
+    """Settings of a step that reads the checkpoints of trainings."""
+    return {'deps': [s.name for s in steps], 'inputs': [s.weights for s in steps]}
 
 
 def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:

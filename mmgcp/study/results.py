@@ -82,7 +82,7 @@ def _results(study: dict[str, Any], done: list[Step], task: str) -> dict[str, di
     evaluations = [
         (step.meta['encoder'], step.meta['seed'], read_json(step.result))
         for step in done
-        if step.kind == 'evaluate' and step.meta['task'] == task
+        if 'metrics' in step.meta and step.meta['task'] == task
     ]
     for metric, label in metrics_of(study, task).items():
         values: dict[str, dict[int, float]] = {name: {} for name in study['encoders']}

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 INPUT = ('mean', 'std', 'to_rgb')
-SETTINGS = (*INPUT, 'pooling_head', 'last_stage', 'normalization')
+SETTINGS = (*INPUT, 'pooling_head', 'last_stage', 'normalization', 'recalibrated')
 
 
 def declared_settings(content: Any) -> dict[str, str]:

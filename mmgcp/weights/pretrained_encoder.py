@@ -80,11 +80,13 @@ class PretrainedEncoder:
         self._keep(module)
         meta = declared_settings(content)
         module.encoder_meta = meta  # type: ignore[assignment]
+        anew = meta.get('recalibrated')
         print_log(
             f'Encoder loaded from {self.checkpoint} (sha256 {digest}): {len(shared)} '
             f'of {len(own)} tensors. Pre-trained with pooling head '
             f'{meta.get("pooling_head", "unknown")}, last stage '
-            f'{meta.get("last_stage", "unknown")}, {input_text(declared_input(meta))}',
+            f'{meta.get("last_stage", "unknown")}, {input_text(declared_input(meta))}'
+            + (f', batch norms estimated anew: {anew}' if anew else ''),
             logger='current',
         )
         if hasattr(module, '_params_init_info'):

@@ -1,4 +1,4 @@
-# AdamW: the data set is seen 10 times, 50 steps each, and SGD is slower.
+# AdamW: the data set is seen 6 times, 50 steps each, and SGD is slower.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05),
@@ -11,11 +11,11 @@ param_scheduler = [
         eta_min=0.0,
         by_epoch=True,
         begin=0,
-        end=10,
+        end=6,
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 # --auto-scale-lr: 1 process x batch 8

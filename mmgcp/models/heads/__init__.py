@@ -1,1 +1,1 @@
-"""Heads of classifiers."""
+"""Heads of classifiers and segmentors."""

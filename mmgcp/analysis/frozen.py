@@ -1,0 +1,148 @@
+"""What an encoder knows without fine-tuning: k-NN and logistic regression.
+
+Protocols of `DINOv2 <https://arxiv.org/abs/2304.07193>`_, on the global average of the
+last feature map. No image is augmented. What is chosen is chosen on the validation
+images; the test images are looked at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from mmgcp.datasets.building import build_dataset
+from mmgcp.engine.loss import prepare
+from mmgcp.utils.errors import UserError
+from mmgcp.utils.progress import track
+
+from .sample import BATCH_SIZES, Run, load_encoder
+
+#: Features ``(N, C)`` and labels ``(N,)``.
+Features = tuple[np.ndarray, np.ndarray]
+
+NEIGHBORS = (10, 20, 100, 200)
+TEMPERATURE = 0.07
+#: Inverse strengths of regularization; the published grid has 45 over this range.
+STRENGTHS = tuple(np.logspace(-6, 5, 12))
+
+
+def evaluate_encoder(
+    config: Config, encoder: str, device: str | None = None, trust: bool = False
+) -> dict[str, float]:
+    """Measure the frozen features of an encoder on classified images.
+
+    Args:
+        config: Config of mmpretrain: the backbone and the data loaders.
+        encoder: Encoder file, checkpoint of a model or of torchvision, or ``'none'``.
+        device: Defaults to the GPU if there is one.
+        trust: Build every Python object of the file.
+
+    Returns:
+        See :func:`evaluate_features`.
+
+    Raises:
+        UserError: The backbone returns no feature map, or the images no class.
+    """
+    run = load_encoder(config, encoder, device, trust)
+    return evaluate_features(
+        {name: pooled_features(run, name) for name in ('train', 'val', 'test')}
+    )
+
+
+@torch.no_grad()
+def pooled_features(run: Run, split: str) -> Features:
+    """Average of the last feature map of every image, without augmentation.
+
+    The images of all splits pass the pipeline of the test images.
+    """
+    run.cfg[
+        f'{split}_dataloader'
+    ].dataset.pipeline = run.cfg.test_dataloader.dataset.pipeline
+    dataset = build_dataset(run.cfg, split)
+    features, labels = [], []
+    size = BATCH_SIZES[0]
+    for start in track(range(0, len(dataset), size), f'features of {split}'):
+        stop = min(start + size, len(dataset))
+        batch = pseudo_collate([dataset[index] for index in range(start, stop)])
+        data = prepare(run.model, batch)
+        maps = run.model.backbone(data['inputs'])
+        last = maps[-1] if isinstance(maps, Sequence) else maps
+        if not isinstance(last, torch.Tensor) or last.dim() not in (2, 4):
+            raise UserError(
+                f'{run.cfg.filename}: {type(run.model.backbone).__name__} returns no '
+                'feature map (B, C, H, W) to average. Set its out_type or out_indices'
+            )
+        samples = data['data_samples']
+        if not all('gt_label' in sample for sample in samples):
+            raise UserError(
+                f'{run.cfg.filename}: the images of {split}_dataloader have no class. '
+                'Give a config of mmpretrain with classified images'
+            )
+        features.append(last.double().flatten(2).mean(2) if last.dim() == 4 else last)
+        labels.append(torch.cat([sample.gt_label for sample in samples]))
+    return torch.cat(features).cpu().numpy(), torch.cat(labels).cpu().numpy()
+
+
+def evaluate_features(splits: Mapping[str, Features]) -> dict[str, float]:
+    """k-NN and logistic regression on features of ``train``, ``val`` and ``test``.
+
+    Returns:
+        ``knn/accuracy`` with the number of neighbors that is best on ``val``
+        (``knn/neighbors``), and ``logistic/accuracy`` with the regularization
+        that is best on ``val`` (``logistic/strength``). Accuracies in percent.
+    """
+    train, val, test = splits['train'], splits['val'], splits['test']
+    on_val = [neighbors_accuracy(train, val, number) for number in NEIGHBORS]
+    number = NEIGHBORS[int(np.argmax(on_val))]
+    found = logistic_accuracy(train, val, test)
+    return {
+        'knn/accuracy': neighbors_accuracy(train, test, number),
+        'knn/neighbors': number,
+        **{f'logistic/{name}': value for name, value in found.items()},
+    }
+
+
+def neighbors_accuracy(train: Features, test: Features, number: int) -> float:
+    """Accuracy in percent of the weighted vote of the nearest training images.
+
+    Neighbors are nearest in cosine similarity ``s`` and vote with ``exp(s / 0.07)``.
+    At most all training images vote.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(
+        min(number, len(train[0])),
+        metric='cosine',
+        weights=lambda distance: np.exp(-distance / TEMPERATURE),
+    )
+    return 100 * classifier.fit(*train).score(*test)
+
+
+def logistic_accuracy(
+    train: Features, val: Features, test: Features
+) -> dict[str, float]:
+    """Accuracy in percent of logistic regression.
+
+    The strength of the regularization is the best one on ``val``. The classifier is
+    then fitted to ``train`` and ``val`` together.
+
+    Returns:
+        ``accuracy`` on ``test``, ``strength`` (``C`` of scikit-learn) and ``val``, the
+        accuracy that chose it.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def fitted(strength: float, data: Features) -> Any:
+        return LogisticRegression(C=strength, max_iter=1000).fit(*data)
+
+    chosen = [100 * fitted(strength, train).score(*val) for strength in STRENGTHS]
+    best = int(np.argmax(chosen))
+    both = tuple(np.concatenate(pair) for pair in zip(train, val, strict=True))
+    return {
+        'accuracy': 100 * fitted(STRENGTHS[best], both).score(*test),
+        'strength': STRENGTHS[best],
+        'val': chosen[best],
+    }
