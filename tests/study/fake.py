@@ -21,11 +21,7 @@ TRAIN = textwrap.dedent("""
             file.write(json.dumps(train) + '\\n')
             file.write(json.dumps({'mIoU': level * step / 3, 'step': step}) + '\\n')
     (folder / 'epoch_3.pth').write_text(str(level))
-""")
-TEST = textwrap.dedent("""
-    import json, pathlib, sys
-    out, checkpoint = map(pathlib.Path, sys.argv[1:])
-    (out / 'metrics.json').write_text(json.dumps({'mIoU': float(checkpoint.read_text())}))
+    (folder / 'metrics.json').write_text(json.dumps({'mIoU': level}))
 """)
 PICTURES = textwrap.dedent("""
     import json, pathlib, sys
@@ -82,19 +78,17 @@ def fake_steps(folder, seeds=(0, 1, 2)):
     for seed in seeds:
         for name, values in VALUES.items():
             meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
-            meta |= {'config': 'fake_config.py', 'batch_size': 4}
-            end = f'{name}/seed{seed}'
-            train = ('segmentation/' + end, 'transfer', TRAIN, 'epoch_3.pth')
-            steps.append(fake_step(folder, *train, values[seed], meta=meta))
-            done = {'deps': [steps[-1].name], 'inputs': [steps[-1].result]}
-            test = ('segmentation-test/' + end, 'evaluate', TEST, 'metrics.json')
-            steps.append(fake_step(folder, *test, *done['inputs'], meta=meta, **done))
+            meta |= {'config': 'fake_config.py', 'batch_size': 4, 'metrics': ['mIoU']}
+            name = f'segmentation/{name}/seed{seed}'
+            train = (name, 'transfer', TRAIN, 'metrics.json', values[seed])
+            weights = folder / 'steps' / name / 'epoch_3.pth'
+            steps.append(fake_step(folder, *train, meta=meta, weights=weights))
     return steps
 
 
 def more_steps(steps, folder):
     """The same with steps that leave real pictures."""
-    deps = [step.name for step in steps if step.kind == 'transfer']
+    after = dict(deps=[s.name for s in steps], inputs=[s.weights for s in steps])
     meta = {'task': 'segmentation', 'analysis': 'spectrum'}
     pictures = ('pictures/segmentation', 'pictures', PICTURES, 'pictures.json')
     name = 'analysis/spectrum/segmentation'
@@ -102,7 +96,7 @@ def more_steps(steps, folder):
     return [
         *steps,
         *(
-            fake_step(folder, *each, deps=deps, meta=meta)
+            fake_step(folder, *each, meta=meta, **after)
             for each in (pictures, analysis)
         ),
     ]

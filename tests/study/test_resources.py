@@ -11,7 +11,7 @@ from mmgcp.study.graph import write_graph
 from mmgcp.study.resources import Resources
 from mmgcp.study.step import KINDS, Step, StudyError, hash_steps
 
-from .fake import fake_steps, fake_study
+from .fake import fake_steps, fake_study, more_steps
 
 
 def step(kind, processes=1):
@@ -95,15 +95,16 @@ def test_the_hash_counts_processes_and_not_where_they_are():
 
 
 def test_graph_as_json_and_for_snakemake(tmp_path):
-    steps = fake_steps(tmp_path / 'w', seeds=[0])
+    steps = more_steps(fake_steps(tmp_path / 'w', seeds=[0]), tmp_path / 'w')
     steps[0].files = {steps[0].work_dir / 'config.py': 'lr = {1: 2}\n'}
     file = tmp_path / 'out/graph.json'
     resources = Resources({'transfer': {'cpus_per_task': 2, 'timeout_min': 90}})
     write_graph(fake_study([0]), steps, resources, file)
     graph = json.loads(file.read_text())['steps']
     assert [one['name'] for one in graph] == [one.name for one in steps]
-    assert graph[1]['after'] == [steps[0].name]
-    assert graph[1]['inputs'] == graph[0]['outputs'] == [str(steps[0].result)]
+    assert graph[-1]['after'] == [step.name for step in steps[:-2]]
+    assert graph[0]['outputs'] == [str(steps[0].result), str(steps[0].weights)]
+    assert set(graph[0]['outputs']) < set(graph[-1]['inputs'])
     assert graph[0]['resources']['timeout_min'] == 90
     with pytest.raises(StudyError, match=r'a \.json file'):
         write_graph(fake_study([0]), steps, resources, tmp_path / 'graph.txt')

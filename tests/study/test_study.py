@@ -52,7 +52,7 @@ def test_study_of_scenes(tmp_path, monkeypatch, capsys):
     assert {step['state'] for step in report['steps']} == {'done'}
     for task, metric in (('pretrain', 'accuracy/top1'), ('segmentation', 'mIoU')):
         row = report['results'][task][metric]['encoders']['isqrt']
-        stored = Path(f'w/steps/{task}-test/isqrt/seed0/metrics.json')
+        stored = Path(f'w/steps/{task}/isqrt/seed0/metrics.json')
         assert row['mean'] == json.loads(stored.read_text())[metric]
         assert report['curves'][task]['training loss']['isqrt']['0']
     log = Path('w/steps/segmentation/isqrt/seed0/log.txt').read_text()
