@@ -12,9 +12,9 @@ WAY_OUT = 'tools/check_data.py lists all such files'
 class NamingPipeline(Compose):
     """The steps of a data set's pipeline. What fails in them names the sample."""
 
-    def __init__(self, steps: list, classes: int) -> None:
+    def __init__(self, steps: list, classes: int, ignored: int) -> None:
         super().__init__(None)
-        self.transforms, self.classes = steps, classes
+        self.transforms, self.classes, self.ignored = steps, classes, ignored
 
     def __call__(self, data: dict) -> Any:
         """Run the steps.
@@ -31,7 +31,7 @@ class NamingPipeline(Compose):
         sample = result.get('data_samples') if isinstance(result, dict) else None
         if sample is not None and 'gt_sem_seg' in sample:
             labels = sample.gt_sem_seg.data
-            strays = labels[(labels >= self.classes) & (labels != IGNORED)]
+            strays = labels[(labels >= self.classes) & (labels != self.ignored)]
             if len(strays):
                 label = int(strays[0]) + bool(data.get('reduce_zero_label'))
                 raise DataError(
@@ -49,4 +49,6 @@ def name_samples(dataset: Any) -> None:
             name_samples(each)
     elif isinstance(getattr(dataset, 'pipeline', None), Compose):
         classes = len((dataset.metainfo or {}).get('classes') or ())
-        dataset.pipeline = NamingPipeline(dataset.pipeline.transforms, classes)
+        ignored = getattr(dataset, 'ignore_index', IGNORED)
+        steps = dataset.pipeline.transforms
+        dataset.pipeline = NamingPipeline(steps, classes, ignored)
