@@ -10,10 +10,35 @@ seeds = [0, 1, 2]
 # What to download and where it goes: docs/convert.md
 encoders = {
     'gap': dict(label='GAP', source='downloads/resnet50-gap.pth'),
+    # Pre-trained here: nobody published these two. They separate the pooling from the
+    # resolution of the last stage.
+    'gap-native': dict(
+        label='GAP, native',
+        pretrain='configs/pretrain/resnet50-gap-native_8xb32-lrnorm_in1k.py',
+        backbone=dict(last_stage='maxpool'),
+    ),
+    'isqrt-downsample': dict(
+        label='iSQRT-COV, strided',
+        pretrain='configs/pretrain/resnet50-isqrt-downsample_8xb32-lrnorm_in1k.py',
+        backbone=dict(last_stage='stride'),
+    ),
     'gcp-d': dict(label='GCP_D', source='downloads/resnet50-isqrt.pth'),
-    'gcp-m': dict(label='GCP_M', source='downloads/resnet50-isqrt.pth'),
-    'dropcov': dict(label='DropCov', source='downloads/resnet50-dropcov.pth'),
+    'gcp-m': dict(
+        label='GCP_M',
+        source='downloads/resnet50-isqrt.pth',
+        backbone=dict(last_stage='maxpool'),
+    ),
+    'dropcov': dict(
+        label='DropCov',
+        source='downloads/resnet50-dropcov.pth',
+        backbone=dict(last_stage='maxpool'),
+    ),
 }
+
+# Batch norms of the last stage in the form that it has downstream, for every arm alike.
+recalibrate = dict(
+    images=10000, config='configs/pretrain/resnet50-gap_8xb32-lrnorm_in1k.py'
+)
 
 tasks = dict(
     faster_rcnn=dict(
@@ -37,15 +62,17 @@ tasks = dict(
     ),
 )
 
-# For the estimate of --dry-run. Multiply-adds per image are those of
-# tools/analysis/complexity.py on the three gap configs at these sizes:
-# 800 x 1216, 800 x 1216, 512 x 512.
+# For the estimate of --dry-run. Multiply-adds per image are those of the three gap
+# configs (tools/analysis/complexity.py) at 800 x 1216, 800 x 1216 and 512 x 512, and
+# of the encoder of gap-native at 224 x 224; that of isqrt-downsample needs 4.11.
 assumptions = dict(
     device='one accelerator',
     sustained_tflops=20.0,
     training_factor=3.0,  # backward costs twice the forward pass
-    gmacs=dict(faster_rcnn=196.7, mask_rcnn=249.7, sem_fpn=44.29),
-    train_images=dict(faster_rcnn=117266, mask_rcnn=117266, sem_fpn=20210),
+    gmacs=dict(pretrain=6.23, faster_rcnn=196.7, mask_rcnn=249.7, sem_fpn=44.29),
+    train_images=dict(
+        pretrain=1281167, faster_rcnn=117266, mask_rcnn=117266, sem_fpn=20210
+    ),
 )
 
 _head = ['backbone', 'pooling', 'AP', 'AP50', 'AP75', 'APS', 'APM', 'APL']

@@ -71,7 +71,8 @@ def load_trained_encoder(
     encoder = cast(nn.Module, build_untrained(config).backbone)
     target = f'the backbone of {config.filename}'
     _load(encoder, checkpoint, trust, encoder_tensors, target)
-    return encoder.eval()
+    encoder.eval()  # that of some backbones returns nothing
+    return encoder
 
 
 def _load(

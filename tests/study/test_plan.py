@@ -72,6 +72,18 @@ def test_config_of_a_step_is_the_config_plus_the_encoder(study, tmp_path):
     assert step.content == made
 
 
+def test_batch_norms_are_estimated_in_the_form_of_the_task(study, tmp_path):
+    steps = {step.name: step for step in plan(study, tmp_path)[0]}
+    for encoder, form in (('gap', 'stride'), ('isqrt', 'maxpool')):
+        line = shlex.join(steps[f'export/{encoder}/seed0'].command)
+        config = steps[f'pretrain/{encoder}/seed0'].work_dir / 'config.py'
+        assert f'--recalibrate 1024 --config {config}' in line
+        assert line.endswith(f'--cfg-options model.backbone.last_stage={form}')
+    full = load_study(FULL_SIZE, {'recalibrate': {'images': 8, 'config': None}})
+    with pytest.raises(StudyError, match='recalibrate needs config'):
+        plan(full, tmp_path)
+
+
 def test_seeds_processes_and_selection(study, tmp_path):
     steps, _ = plan(select(study, seeds=3, nproc=2), tmp_path)
     trained = [step for step in steps if step.kind in ('pretrain', 'transfer')]
@@ -107,8 +119,9 @@ def test_analyses_become_steps(study, tmp_path):
 def test_full_size_study_plans_and_says_what_is_missing(tmp_path):
     steps, missing = plan(load_study(FULL_SIZE), tmp_path)
     trained = [step for step in steps if step.kind == 'transfer']
-    assert len(trained) == 36
-    assert not any(step.kind == 'pretrain' for step in steps)
+    # Three tasks, six encoders, three seeds; two encoders have no published weights.
+    assert len(trained) == 54
+    assert len([step for step in steps if step.kind == 'pretrain']) == 6
     for name in ('resnet50-gap.pth', 'resnet50-isqrt.pth', 'resnet50-dropcov.pth'):
         assert name in '\n'.join(missing)
     backbones = {s.meta['encoder']: s.content['model']['backbone'] for s in trained}
@@ -196,6 +209,11 @@ def test_accelerator_hours_by_hand(tmp_path):
         ("encoders = dict(a=dict(pretran='x'))", "unknown key 'pretran'"),
         ("encoders = {'..': dict(init_cfg=None)}", 'cannot be a folder name'),
         ("encoders = dict(a=dict(pretrain='no.py'))", 'no.py: not found'),
+        ('recalibrate = dict(image=3)', "unknown key 'image'"),
+        (
+            "tasks = dict(a=dict(config='x', metrics={'m': 'm'}, protocol='knn'))",
+            "protocol = 'knn' is unknown",
+        ),
         ('tasks = dict()', 'tasks must name at least one'),
         ("tasks = dict(a=dict(config='x'))", "tasks.a needs 'metrics'"),
         ('tasks = dict(a=None)', 'tasks.a = None must be a dict'),
