@@ -140,7 +140,7 @@ def logistic_accuracy(
 
     chosen = [100 * fitted(strength, train).score(*val) for strength in STRENGTHS]
     best = int(np.argmax(chosen))
-    both = tuple(np.concatenate(pair) for pair in zip(train, val, strict=True))
+    both = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
     return {
         'accuracy': 100 * fitted(STRENGTHS[best], both).score(*test),
         'strength': STRENGTHS[best],

@@ -185,11 +185,10 @@ def train(
         if not os.path.exists(resume) and '://' not in resume:
             raise UsageError(f'--resume {resume}: no such checkpoint')
         cfg.resume, cfg.load_from = True, resume
-    loaders = ['train_dataloader', 'val_dataloader']
     if test_out is not None:
-        loaders.append('test_dataloader')
         _check_writable(test_out)
-    check_config(cfg, loaders)
+        check_config(cfg, ('test_dataloader',))
+    check_config(cfg, ('train_dataloader', 'val_dataloader'))
     runner = build_runner(cfg)
     model = runner.train()
     if test_out is not None:
