@@ -238,10 +238,25 @@ def test_learning_rate_for_the_batch(tmp_path):
     assert saved['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.001)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='about a machine without a GPU')
-def test_mixed_precision_needs_a_gpu(tmp_path):
-    with pytest.raises(tools.UsageError, match='--amp needs a GPU'):
-        tools.train(PRETRAIN, str(tmp_path), amp=True)
+ENCODER_FILE = {'model.backbone.init_cfg': [dict(type='PretrainedEncoder')]}
+
+
+@pytest.mark.parametrize(
+    ('options', 'arguments', 'message'),
+    [
+        ({'optim_wrapper.optimizer.lr': 'abc'}, {}, "optimizer.lr='abc'"),
+        ({'auto_scale_lr': None}, {'auto_scale_lr': True}, 'base_batch_size'),
+        ({'model.backbone.type': 'GCPResNet'}, {}, r"write type='mmgcp\.GCPResNet'"),
+        (ENCODER_FILE, {}, r"write type='mmgcp\.PretrainedEncoder'"),
+        pytest.param(
+            *({}, {'amp': True}, '--amp needs a GPU'),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='with a GPU'),
+        ),
+    ],
+)
+def test_usage_that_cannot_work(tmp_path, options, arguments, message):
+    with pytest.raises(tools.UsageError, match=message):
+        tools.train(PRETRAIN, str(tmp_path), cfg_options=options, **arguments)
 
 
 class Payload:
@@ -296,22 +311,6 @@ def test_a_moved_folder_is_resumed(tmp_path):
         (tmp_path / 'last_checkpoint').write_text(text)
         with pytest.raises(tools.UsageError, match='last_checkpoint names'):
             tools.last_checkpoint(tmp_path)
-
-
-def test_a_learning_rate_that_is_no_number(tmp_path):
-    options = {'optim_wrapper.optimizer.lr': 'abc'}
-    with pytest.raises(tools.UsageError, match="optimizer.lr='abc'"):
-        tools.train(GAP, str(tmp_path), cfg_options=options)
-
-
-def test_auto_scale_lr_needs_its_batch_size(tmp_path):
-    with pytest.raises(tools.UsageError, match='base_batch_size'):
-        tools.train(
-            PRETRAIN,
-            str(tmp_path),
-            auto_scale_lr=True,
-            cfg_options={'auto_scale_lr': None},
-        )
 
 
 def test_missing_data_is_found_before_the_model_is_built(tmp_path, monkeypatch):

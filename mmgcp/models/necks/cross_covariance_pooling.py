@@ -5,9 +5,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmgcp.layers import multi_head_cross_covariance
-from mmgcp.models.arguments import ConfigValueError, renamed
 from mmgcp.models.normalizations import build_normalization
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 
 @MODELS.register_module()
@@ -36,7 +36,6 @@ class MultiHeadCrossCovariancePooling(BaseModule):
             mean it subtracts is one number per sample and head, not one per
             channel, so that the result is no covariance. (2) acts at inference:
             published weights need True. Use False for training without them.
-        official: The old name of ``match_released_code``.
 
     Raises:
         ConfigValueError: The normalization is not registered, or the tokens that come
@@ -58,10 +57,9 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         pool_cls_token: bool = False,
         match_released_code: bool = True,
         init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),  # noqa: B006
-        official: bool | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.match_released_code = renamed(official, match_released_code)
+        self.match_released_code = match_released_code
         self.in_channels, self.num_heads = in_channels, num_heads
         self.head_dims, self.drop_rate = head_dims, drop_rate
         self.pool_cls_token = pool_cls_token

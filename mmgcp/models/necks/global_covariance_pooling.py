@@ -1,13 +1,13 @@
-"""Global covariance pooling of the last feature map, for classification."""
+"""Pooling of the last feature map into a vector, for classification."""
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmgcp.layers import covariance_vector
-from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.normalizations import build_dropout, build_normalization
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 
 @MODELS.register_module()
@@ -95,3 +95,23 @@ class GlobalCovariancePooling(BaseModule):
         else:
             vector = self.normalization.from_features(x)
         return self.vector_dropout(vector)
+
+
+@MODELS.register_module()
+class GlobalAveragePooling(nn.Module):
+    """Average pooling of the last map, then a dropout of the vector's entries.
+
+    The published MobileNetV2 drops a fifth of them; mmpretrain's neck and head cannot.
+
+    Args:
+        drop_rate: Rate of the dropout.
+    """
+
+    def __init__(self, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(drop_rate)
+
+    def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
+        """Map the last map ``(B, C, H, W)`` to vectors ``(B, C)``."""
+        x = inputs[-1] if isinstance(inputs, tuple | list) else inputs
+        return (self.dropout(x.mean((2, 3))),)

@@ -10,9 +10,9 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmgcp.layers import DropCov, covariance
-from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.normalizations import build_normalization
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 
 class PyramidNeck(BaseModule):
