@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .autograd import needs_plain, own_gradient
-from .precision import full_precision
+from .autograd import full_precision, needs_plain, own_gradient
 from .triangle import triangle, triangle_gradient
 
 
@@ -22,6 +21,11 @@ class CovarianceNormalization(nn.Module):
     def from_features(self, x: Tensor) -> Tensor:
         """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
         return triangle(self(covariance(x)))
+
+    def extra_repr(self) -> str:
+        """Show the arguments when the module is printed."""
+        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float)}
+        return ', '.join(f'{k}={v}' for k, v in own.items() if k != 'training')
 
 
 def flatten_positions(x: Tensor) -> Tensor:

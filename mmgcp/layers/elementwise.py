@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autograd import full_precision
 from .covariance import CovarianceNormalization
-from .precision import full_precision
 
 
 @full_precision
@@ -44,10 +44,6 @@ class ElementwisePower(CovarianceNormalization):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
         return elementwise_power(matrix, self.alpha, self.eps, self.l2)
-
-    def extra_repr(self) -> str:
-        """Show the arguments when the module is printed."""
-        return f'alpha={self.alpha}, eps={self.eps}, l2={self.l2}'
 
 
 class ScaleNorm(CovarianceNormalization):

@@ -21,7 +21,7 @@ and the products run on the smaller of ``C x C`` and ``N x N`` matrices.
 import torch
 from torch import Tensor
 
-from .autograd import needs_plain, own_gradient
+from .autograd import full_precision, needs_plain, own_gradient
 from .covariance import (
     CovarianceNormalization,
     center,
@@ -29,7 +29,6 @@ from .covariance import (
     flatten_positions,
     gram_is_cheaper,
 )
-from .precision import full_precision
 from .triangle import check_square, triangle, triangle_gradient
 
 # Smallest trace that is divided by: a covariance below it counts as zero.
@@ -256,9 +255,6 @@ def newton_schulz_features(x: Tensor, iterations: int = 5) -> Tensor:
 class NewtonSchulz(CovarianceNormalization):
     """Module form of :func:`newton_schulz_sqrt` and :func:`newton_schulz_features`.
 
-    Args:
-        iterations: Number of steps.
-
     Raises:
         ValueError: ``iterations`` is below 1.
     """
@@ -275,7 +271,3 @@ class NewtonSchulz(CovarianceNormalization):
     def from_features(self, x: Tensor) -> Tensor:
         """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
         return newton_schulz_features(x, self.iterations)
-
-    def extra_repr(self) -> str:
-        """Show the number of steps when the module is printed."""
-        return f'iterations={self.iterations}'

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autograd import full_precision
 from .covariance import CovarianceNormalization
-from .precision import full_precision
 
 
 def _leading(x: Tensor, start: Tensor, iterations: int):
@@ -61,13 +61,10 @@ def svpn(
 
 
 class SVPN(CovarianceNormalization):
-    """Module form of :func:`svpn`.
+    """Module form of :func:`svpn`, with its arguments.
 
     Args:
         channels: Number of columns of the matrices to come.
-        alpha: Exponent.
-        iterations: Power iterations per singular value.
-        values: How many singular values are treated one by one.
         learnable: Learn the start vector; otherwise it is all ones.
 
     Raises:
@@ -96,7 +93,3 @@ class SVPN(CovarianceNormalization):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
         return svpn(matrix, self.start, self.alpha, self.iterations, self.values)
-
-    def extra_repr(self) -> str:
-        """Show the arguments when the module is printed."""
-        return f'alpha={self.alpha}, iterations={self.iterations}, values={self.values}'
