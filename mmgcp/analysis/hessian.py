@@ -27,9 +27,6 @@ class SampleLoss:
     of a detector get the same seed at every evaluation.
 
     ``part`` is the prefix of the parameters that move; '' for all of them.
-
-    Raises:
-        UserError: No parameter begins with ``part``.
     """
 
     def __init__(

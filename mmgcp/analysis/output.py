@@ -51,11 +51,7 @@ def write_result(result: dict, out: str | Path, fig: Figure) -> dict:
 
 
 def main_metric(names: Iterable[str], asked: str | None, where: str) -> str:
-    """Choose among ``names`` the metric that a run is judged by.
-
-    Raises:
-        UserError: ``where`` has not what was asked for, or nothing known.
-    """
+    """The metric, among the ``names`` that ``where`` has, that a run is judged by."""
     names = list(names)
     for candidate in [asked] if asked else MAIN_METRICS:
         if candidate in names:

@@ -70,11 +70,7 @@ def measure(
     reduced_channels: int,
     seed: int,
 ) -> dict:
-    """Gradients of the model's own loss and of the fitted heads.
-
-    Raises:
-        UserError: The sample has a single image, or the backbone no convolution.
-    """
+    """Gradients of the model's own loss and of the fitted heads."""
     if len(sample.batches) < 2:
         raise UserError('1 image cannot be cut into two halves: give more --images')
     model.eval().requires_grad_(True)

@@ -240,11 +240,7 @@ class CorruptionTest:
 
 
 def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
-    """Put a corruption into the pipeline of a built data set.
-
-    Raises:
-        UserError: The pipeline has no step that loads or packs.
-    """
+    """Put a corruption into the pipeline of a built data set."""
     while not hasattr(dataset, 'pipeline'):
         dataset = dataset.dataset
     steps = dataset.pipeline.transforms

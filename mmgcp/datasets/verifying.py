@@ -70,11 +70,7 @@ def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Labels ``(H, W)`` of a mask.
-
-    Raises:
-        DataError: It does not open, or has more than one channel.
-    """
+    """Labels ``(H, W)``; DataError when the mask does not open or has channels."""
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
@@ -303,11 +299,7 @@ def class_names(part: str, data: dict[str, Any]) -> list[str]:
 
 
 def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
-    """Check a user's data, described as in ``own_data`` of a study.
-
-    Raises:
-        DataError: A part or key is unknown, or a folder or file is not there.
-    """
+    """Check a user's data, described as in ``own_data`` of a study."""
     result = {}
     for part, value in data.items():
         if part not in ('classification', 'detection', 'segmentation'):

@@ -68,11 +68,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Look at the loss of this iteration.
-
-        Raises:
-            NotFiniteError: It is not finite.
-        """
+        """Look at the loss of this iteration; NotFiniteError when it is not finite."""
         loss = (outputs or {}).get('loss')
         if loss is None or not (
             self.every_n_train_iters(runner, self.interval)

@@ -51,9 +51,6 @@ def stem_module(model: nn.Module, name: str | None = None) -> nn.Module:
     """The module whose output is moved, by its dotted name in the model.
 
     Defaults to the last module of the stem: ``backbone.maxpool`` for a ResNet.
-
-    Raises:
-        UserError: There is no such module, or no known stem.
     """
     if name is not None:
         try:
@@ -83,9 +80,6 @@ def loss_landscape(
         steps: Step sizes, along the positive gradient.
         across_processes: Every process of the group holds a part of one batch, and
             calls this together with the others.
-
-    Raises:
-        UserError: The module does not run exactly once per evaluation.
     """
     world = dist.get_world_size() if across_processes else 1
 

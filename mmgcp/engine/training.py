@@ -151,6 +151,19 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg)
 
 
+def _complete(
+    config: str | os.PathLike,
+    work_dir: str | None,
+    cfg_options: Mapping | None,
+    launcher: str,
+    trust: bool,
+) -> Config:
+    cfg = load_config(config, cfg_options)
+    cfg.launcher, cfg.trust_checkpoint = launcher, trust
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
+    return cfg
+
+
 def train(
     config: str | os.PathLike,
     work_dir: str | None = None,
@@ -164,24 +177,21 @@ def train(
     """Train the model of a config.
 
     Args:
-        config: path of the config.
-        work_dir: folder of logs and checkpoints.
+        work_dir: Folder of logs and checkpoints.
         resume: ``'auto'`` for the last checkpoint in ``work_dir`` (from the start
             when there is none), or the path of a checkpoint.
-        amp: train in mixed precision: float16 with loss scaling, or
+        amp: Train in mixed precision: float16 with loss scaling, or
             ``optim_wrapper.dtype`` of the config.
-        auto_scale_lr: scale the learning rate to the total batch size.
-        cfg_options: overrides, by dotted key.
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        trust: build every Python object of a checkpoint, not only tensors.
+        auto_scale_lr: Scale the learning rate to the total batch size.
+        cfg_options: Overrides, by dotted key.
+        launcher: See :func:`~mmgcp.engine.distributed.join_group`.
+        trust: Build every Python object of a checkpoint, not only tensors.
 
     Raises:
-        UsageError: an option does not fit the config.
-        DataError: a data set is missing or incomplete.
+        UsageError: An option does not fit the config.
+        DataError: A data set is missing or incomplete.
     """
-    cfg = load_config(config, cfg_options)
-    cfg.launcher, cfg.trust_checkpoint = launcher, trust
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
+    cfg = _complete(config, work_dir, cfg_options, launcher, trust)
     if amp:
         _set_amp(cfg)
     if auto_scale_lr:
@@ -209,28 +219,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on the test data set of a config.
 
+    Other arguments and errors are those of :func:`train`. All processes of a group
+    return the same metrics.
+
     Args:
-        config: path of the config.
-        checkpoint: path of the checkpoint.
-        work_dir: folder of the log.
         out: JSON file for the metrics; the main process writes it atomically.
-        show_dir: folder for pictures of the predictions.
-        cfg_options: overrides, by dotted key.
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        trust: build every Python object of a checkpoint, not only tensors.
-
-    Returns:
-        The metrics. On the other ranks of a process group it holds the same.
-
-    Raises:
-        UsageError: there is no such checkpoint, or an option does not fit.
-        DataError: the data set is missing or incomplete.
+        show_dir: Folder for pictures of the predictions.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = _complete(config, work_dir, cfg_options, launcher, trust)
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
         raise UsageError(f'{checkpoint}: no such checkpoint')
-    cfg.launcher, cfg.trust_checkpoint = launcher, trust
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     cfg.load_from, cfg.resume = checkpoint, False
     # The checkpoint holds every weight; the encoder file need not be here.
     if 'init_cfg' in cfg.get('model', {}).get('backbone', {}):

@@ -15,7 +15,7 @@ from mmgcp.utils.config import framework_of
 from mmgcp.visualization.predictor import preprocessor_of
 from mmgcp.weights.trained_model import load_trained_encoder, load_trained_model
 
-from .errors import ExportError
+from . import ExportError
 
 ITERATIONS = 14  # of the Newton-Schulz root in place of the exact one
 

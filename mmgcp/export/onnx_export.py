@@ -20,7 +20,7 @@ from mmgcp.visualization.predictor import preprocessor_of
 from mmgcp.weights.files import file_sha256, local_file
 from mmgcp.weights.trained_model import NO_CHECKPOINT
 
-from .errors import ExportError
+from . import ExportError
 from .graphs import load_graph, traceable
 
 OPSET = 17

@@ -8,11 +8,7 @@ class DeviceError(UserError):
 
 
 def pick_device(name: str | None = None) -> str:
-    """The device asked for, or the best there is.
-
-    Raises:
-        DeviceError: It is not a device of this machine.
-    """
+    """The device asked for if this machine has it, or the best there is."""
     import torch
 
     if name is None:

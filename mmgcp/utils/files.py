@@ -70,11 +70,7 @@ def write_json(path: str | os.PathLike, value: Any) -> Path:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: The file is not JSON.
-    """
+    """Read a JSON file; UserError when it is none."""
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as error:

@@ -22,11 +22,7 @@ def preprocessor_of(config: Config) -> dict[str, Any]:
 
 
 def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
-    """Names and colors of the classes of a data set, which is given by its config.
-
-    Raises:
-        ConfigError: Neither the config nor the data set's class names them.
-    """
+    """Names and colors of the classes of a data set, which is given by its config."""
     scope = framework_of(config)
     with DATASETS.switch_scope_and_registry(scope) as registry:
         kind = registry.get(dataset['type'])

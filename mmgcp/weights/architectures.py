@@ -28,11 +28,7 @@ SHUFFLENET_WIDTHS = {24: 0.5, 58: 1.0, 88: 1.5, 122: 2.0}
 
 
 def recognize(shapes: Mapping[str, Shape]) -> Encoder | None:
-    """Name and config of the encoder that tensors belong to, None for an unknown one.
-
-    Raises:
-        CheckpointError: Its sizes are those of no published encoder.
-    """
+    """Name and config of the encoder that tensors belong to, None for an unknown one."""
     shapes = {name.removeprefix('backbone.'): shape for name, shape in shapes.items()}
     if any(re.match(r'layer1\.0\.conv\d\.', name) for name in shapes):
         return _resnet(shapes)
