@@ -12,9 +12,7 @@ from mmgcp.engine.distributed import sum_over_processes
 class Moments:
     """Mean and covariance of vectors that arrive in pieces, in double precision.
 
-    Args:
-        size: Length of the vectors.
-        centered: Subtract the mean; otherwise the raw second moment.
+    ``size`` is their length. Without ``centered`` it is the raw second moment.
     """
 
     def __init__(self, size: int, centered: bool = True) -> None:
@@ -58,18 +56,12 @@ def positions(features: Tensor) -> Tensor:
 
 
 def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
-    """Describe a spectrum.
+    """Describe the eigenvalues of a spectrum, which are not negative, largest first.
 
-    Args:
-        eigenvalues: Non-negative, largest first.
-        tolerance: Share of the largest below which an eigenvalue counts as zero for
-            ``rank`` and ``condition``.
-
-    Returns:
-        ``effective_rank``, the exponential of the entropy of the normalized
-        eigenvalues (O. Roy and M. Vetterli, EUSIPCO 2007); ``participation``, (sum)^2 /
-        sum of squares; ``rank``; ``condition``, largest over smallest non-zero one;
-        ``trace``.
+    ``effective_rank`` is the exponential of the entropy of the normalized eigenvalues
+    (O. Roy and M. Vetterli, EUSIPCO 2007), ``participation`` (sum)^2 / sum of squares,
+    ``condition`` the largest over the smallest non-zero one. For it and for ``rank`` an
+    eigenvalue below ``tolerance`` times the largest is zero.
     """
     total = float(eigenvalues.sum())
     if total <= 0:

@@ -223,13 +223,10 @@ def refuse_cut_graph(value: Tensor) -> None:
 
 
 def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
-    """Extreme eigenvalues by Lanczos with full re-orthogonalization.
+    """The ``top`` eigenvalues by ``steps`` of Lanczos with full re-orthogonalization.
 
-    Args:
-        product: Symmetric product on ``(size,)`` float64.
-        steps: Products to spend.
-        top: Eigenvalues to report, each within its ``residuals`` of a true one;
-            ``history`` holds the estimates after each product.
+    Each is within its ``residuals`` of a true one; ``history`` holds the estimates
+    after each product. ``product`` is a symmetric one on ``(size,)`` float64.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)

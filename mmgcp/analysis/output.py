@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmgcp.engine.distributed import is_main
@@ -23,7 +22,6 @@ MAIN_METRICS = {
 def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:
     """A figure and its axes ``(rows, columns)``, without pyplot's global state."""
     fig = Figure(figsize=(4.6 * columns, 3.5 * rows), layout='constrained')
-    FigureCanvasAgg(fig)
     axes = fig.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.grid(alpha=0.3)

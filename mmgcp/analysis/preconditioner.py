@@ -46,10 +46,8 @@ def preconditioner(
 ) -> dict:
     """Measure every run; return and draw what ``preconditioner.json`` holds.
 
-    Args:
-        settings: Sample and device; 128 training images for a classifier, else 16.
-        heads: Pooling heads to compare on a classifier.
-        reduced_channels: Channels in front of a covariance.
+    The sample is 128 training images for a classifier, else 16. ``heads`` are compared
+    on a classifier, with ``reduced_channels`` in front of a covariance.
     """
     rows = []
     for row, run, sample in sampled_runs(
@@ -191,10 +189,8 @@ class Probe:
 
     Multinomial logistic regression with an l2 penalty, by L-BFGS, with the encoder
     frozen. One scalar brings the vectors to unit scale; single entries are not
-    standardized, which would be a pre-conditioner of its own.
-
-    Args:
-        maps: Feature maps of two batches or more; every second one is the other half.
+    standardized, which would be a pre-conditioner of its own. Of the batches in
+    ``maps`` and ``labels`` every second one is the other half.
     """
 
     def __init__(

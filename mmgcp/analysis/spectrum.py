@@ -10,6 +10,7 @@ a covariance pooling head between the covariance and its normalized form.
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,10 +59,8 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     for batch in batches:
         data = prepare(model, batch)
         with recorded_feature_maps(model) as maps:
-            features, neck = (
-                model.backbone(data['inputs']),
-                getattr(model, 'neck', None),
-            )
+            neck: Any = getattr(model, 'neck', None)
+            features = model.backbone(data['inputs'])
             if neck is not None:
                 neck(features)
         names.append([str(s.metainfo.get('img_path')) for s in data['data_samples']])
@@ -105,11 +104,10 @@ def mean_correlation(covariance: Tensor) -> float:
 
 
 def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | None:
-    """What a covariance pooling head's normalization changes, per image.
+    """What a covariance pooling head's normalization changes, mean over the images.
 
-    Returns:
-        Means over the batch of the effective ranks of both matrices (decorrelation) and
-        of their cosine (preservation); ``None`` for a model without such a head.
+    It is the effective ranks of both matrices (decorrelation) and their cosine
+    (preservation); ``None`` for a model without such a head.
     """
     if not hasattr(neck, 'reduction'):
         return None

@@ -2,18 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any
 
 from torch import Tensor, nn
-
-
-def stage_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Stages of the backbone, or the backbone as a whole when it lists none."""
-    backbone = cast(nn.Module, model.backbone)
-    names = getattr(backbone, 'res_layers', None)
-    if names:
-        return {f'stage{i + 1}': getattr(backbone, n) for i, n in enumerate(names)}
-    return {'backbone': backbone}
 
 
 @contextmanager
@@ -39,7 +30,10 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
         return record
 
-    modules = stage_modules(model)
+    backbone: Any = model.backbone
+    names = getattr(backbone, 'res_layers', ())
+    modules = {f'stage{i}': getattr(backbone, name) for i, name in enumerate(names, 1)}
+    modules = modules or {'backbone': backbone}
     neck = getattr(model, 'neck', None)
     if isinstance(neck, nn.Module):
         modules['pyramid'] = neck

@@ -169,14 +169,13 @@ class LandscapeHook(Hook):
     step, as the published code does. It works on a copy of the model and restores
     every generator of random numbers, so the training result is the same bit for bit.
     The price is memory for the copy, and a forward and backward pass for each step
-    size. It computes without autocast.
+    size. It computes without autocast. The record is ``landscape.json`` in the work
+    folder, which a resumed run continues.
 
     Args:
         interval: The paper has 500 iterations for ResNets, 1000 for MobileNetV2.
         steps: First step size, last one, their number; see :func:`default_steps`.
         stem: Module whose output is moved; see :func:`stem_module`.
-        filename: Record in the work folder, continued by a resumed run;
-            ``tools/analysis/landscape.py`` reads it in place of a checkpoint.
     """
 
     priority = 'VERY_LOW'
@@ -186,17 +185,15 @@ class LandscapeHook(Hook):
         interval: int = 500,
         steps: Steps | None = None,
         stem: str | None = None,
-        filename: str = 'landscape.json',
     ) -> None:
         if interval < 1:
             raise UserError(f'LandscapeHook: interval={interval}, at least 1')
-        self.interval, self.filename = interval, filename
-        self.steps, self.stem = steps, stem
+        self.interval, self.steps, self.stem = interval, steps, stem
         self.entries: list[dict] = []
 
     def before_train(self, runner) -> None:
         """Take up the record of the iterations before a resume."""
-        self.path, kept = Path(runner.work_dir) / self.filename, []
+        self.path, kept = Path(runner.work_dir) / 'landscape.json', []
         if runner.iter > 0 and self.path.is_file():
             kept = read_json(self.path)['entries']
         self.entries = [e for e in kept if e['iteration'] < runner.iter]

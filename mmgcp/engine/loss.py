@@ -9,10 +9,7 @@ from torch import Tensor, nn
 
 
 def prepare(model: nn.Module, batch: Any) -> dict:
-    """Preprocess a raw batch as in training, without batch augmentation.
-
-    Mixup and its like would replace the question by another one.
-    """
+    """Preprocess a raw batch as in training, without mixup and its like."""
     preprocessor = model.data_preprocessor
     augments = getattr(preprocessor, 'batch_augments', None)
     if augments is not None:
@@ -36,13 +33,9 @@ def model_loss(model: nn.Module, data: dict) -> Tensor:
 def fixed_proposals(model: nn.Module) -> Iterator[dict]:
     """Hold the proposals of a two-stage detector at their first value.
 
-    Back-propagation takes proposals as constants although they follow from
-    the weights. With proposals that move, the measured gradient is not the
-    gradient of any function, and its derivative is not symmetric. Inside this
-    block the loss is the function whose gradient training computes.
-
-    Yields:
-        dict: ``{'key': ..., 'store': {}}``; set ``key`` before each forward pass.
+    Back-propagation takes proposals as constants although they follow from the weights.
+    Inside this block the loss is the function whose gradient training computes. Set
+    ``key`` of the dictionary before each forward pass; proposals are kept by it.
     """
     state: dict = {'key': None, 'store': {}}
     head = getattr(model, 'rpn_head', None)

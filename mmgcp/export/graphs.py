@@ -63,11 +63,7 @@ def _raw_maps(model: Any, image: Tensor) -> Any:
 def load_graph(
     config: Config, checkpoint: str | Path, part: str, trust: bool = False
 ) -> tuple[Graph, str]:
-    """Load a part of a model as a graph; also gives the name of its outputs.
-
-    Raises:
-        ExportError: ONNX cannot hold the model.
-    """
+    """Load a part of a model as a graph; also gives the name of its outputs."""
     if part == 'encoder':
         encoder = load_trained_encoder(config, checkpoint, trust)
         return Graph(config, encoder, nn.Module.__call__), 'feature'
@@ -115,10 +111,8 @@ def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
 
     Exact square roots become converged Newton-Schulz roots, because ONNX has no
     eigenvalues. An eigenvalue below ``1.5 ** (-2 * ITERATIONS)`` of the trace, 1e-5,
-    comes out too small. The comparison with PyTorch decides whether that matters.
-
-    Returns:
-        The copy, and the number of poolings that fix the size of the picture.
+    comes out too small. The comparison with PyTorch decides whether that matters. The
+    other result is the number of poolings that fix the size of the picture.
     """
     graph, pools = copy.deepcopy(graph), 0
     for parent in list(graph.modules()):

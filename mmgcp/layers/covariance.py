@@ -29,11 +29,7 @@ class CovarianceNormalization(nn.Module):
 
 
 def flatten_positions(x: Tensor) -> Tensor:
-    """Bring a feature map ``(B, C, H, W)`` or ``(B, C, N)`` to ``(B, C, N)``.
-
-    Raises:
-        ValueError: The input has neither three nor four dimensions.
-    """
+    """Bring a map ``(B, C, H, W)`` or ``(B, C, N)``, nothing else, to ``(B, C, N)``."""
     if x.dim() == 4:
         return x.flatten(2)
     if x.dim() == 3:
@@ -48,14 +44,6 @@ def center(x: Tensor) -> Tensor:
     # Subtracting keeps seven digits at any offset. The centering matrix and
     # E[xx'] - mm' lose them as the mean grows beyond the deviation.
     return x - x.mean(dim=-1, keepdim=True)
-
-
-def gram_is_cheaper(x: Tensor) -> bool:
-    """Whether ``N x N`` matrices save more than they cost, for features ``(B, C, N)``.
-
-    They take additional products with the features.
-    """
-    return x.size(2) < 0.9 * x.size(1)
 
 
 @full_precision

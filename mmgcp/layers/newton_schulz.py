@@ -27,7 +27,6 @@ from .covariance import (
     center,
     covariance,
     flatten_positions,
-    gram_is_cheaper,
 )
 from .triangle import check_square, triangle, triangle_gradient
 
@@ -249,7 +248,9 @@ def newton_schulz_features(x: Tensor, iterations: int = 5) -> Tensor:
     x = flatten_positions(x)
     if needs_plain(x):
         return _plain_root(x, iterations)
-    return (_GramRoot if gram_is_cheaper(x) else _CovarianceRoot).apply(x, iterations)
+    # The N x N side takes additional products with the features.
+    gram_is_cheaper = x.size(2) < 0.9 * x.size(1)
+    return (_GramRoot if gram_is_cheaper else _CovarianceRoot).apply(x, iterations)
 
 
 class NewtonSchulz(CovarianceNormalization):

@@ -30,11 +30,7 @@ for _name, _layer in {**NORMALIZATIONS, 'DropCov': layers.DropCov}.items():
 def build_normalization(
     cfg: dict | None, channels: int
 ) -> layers.CovarianceNormalization | None:
-    """Build a normalization of covariance matrices ``(B, channels, channels)``.
-
-    Raises:
-        ConfigValueError: The type is not registered or no normalization.
-    """
+    """Build a normalization of covariance matrices ``(B, channels, channels)``."""
     choices = (
         f'{", ".join(NORMALIZATIONS)} or None; a class of your own derives from '
         'mmgcp.layers.CovarianceNormalization'
@@ -44,11 +40,7 @@ def build_normalization(
 
 
 def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
-    """Build the dropout in front of a covariance: DropCov or a module of one's own.
-
-    Raises:
-        ConfigValueError: The type is not registered.
-    """
+    """Build the dropout in front of a covariance: DropCov or a module of one's own."""
     old = ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout')
     if cfg is not None and cfg['type'] in old:
         warnings.warn(

@@ -107,12 +107,8 @@ def run_main(
 
     Args:
         main: Takes the arguments, returns the status or None for success.
-        argv: Arguments; those of the process by default.
         on_interrupt: How to go on after Ctrl-C, in front of the command.
         resume: Option that the command needs to go on, such as ``--resume``.
-
-    Raises:
-        SystemExit: Always, except for an unexpected error.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     program = os.path.basename(sys.argv[0])

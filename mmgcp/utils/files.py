@@ -16,10 +16,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside ``path`` that takes its place when all went well.
 
     Its name is always the same, so that what a killed process left is overwritten by
-    the next one.
-
-    Raises:
-        OSError: The file cannot be written, on a full disk say; names ``path``.
+    the next one. An OSError, of a full disk say, names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,9 +39,7 @@ def class_score(
 
     The score of a classifier is the logit of the class. For a segmentor it is the mean
     over the pixels of the class, for a detector over its objects or its best anchors.
-
-    Returns:
-        The score, the name of the class, and what the score is the mean of.
+    The other results are the name of the class and what the score is the mean of.
     """
     classes, model = predictor.classes, predictor.model
     numbers: dict = {str(i): i for i in range(len(classes))}
@@ -96,18 +94,12 @@ def detections(model: Any, inputs: Tensor, samples: list) -> tuple[Tensor, Tenso
 
 @dataclass
 class Level:
-    """Feature map of one stage or pyramid level for one picture.
-
-    Attributes:
-        features: ``(C, H, W)``, the part that the picture covers.
-        stride: Pixels of the model's input for one position.
-        cam: Class-activation map ``(H, W)``, not negative, if there is one.
-    """
+    """Feature map of one stage or pyramid level for one picture."""
 
     name: str
-    features: np.ndarray
-    stride: float
-    cam: np.ndarray | None = None
+    features: np.ndarray  # (C, H, W), the part that the picture covers
+    stride: float  # pixels of the model's input for one position
+    cam: np.ndarray | None = None  # class-activation map (H, W), not negative
 
     @property
     def rms(self) -> np.ndarray:

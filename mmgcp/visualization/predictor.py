@@ -45,13 +45,8 @@ def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
 class Predictor:
     """A trained model with the test pipeline of its config.
 
-    Args:
-        checkpoint: Checkpoint of the whole model, or ``'none'``.
-        trust: Build every Python object of the checkpoint.
-
-    Raises:
-        ConfigError: The config lacks a model or a test pipeline.
-        CheckpointError: The checkpoint does not fill the model.
+    Arguments and errors are those of
+    :func:`~mmgcp.weights.trained_model.load_trained_model`.
     """
 
     def __init__(

@@ -115,9 +115,6 @@ def model_shapes(
 
     ``shapes`` are those in the checkpoint, of which the sizes of the heads are read;
     ``to`` is ``'encoder'``, ``'classifier'`` or ``'detector'``.
-
-    Raises:
-        CheckpointError: A size cannot be read, or the framework is not installed.
     """
     # mmpretrain's ResNet reads values of tensors while it is built
     device = 'cpu' if config.get('framework') == 'mmpretrain' else 'meta'

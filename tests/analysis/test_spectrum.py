@@ -38,6 +38,7 @@ def test_equal_eigenvalues_have_full_effective_rank():
     assert summary['effective_rank'] == pytest.approx(3.0)
     assert summary['participation'] == pytest.approx(3.0)
     assert (summary['rank'], summary['condition']) == (3, 1.0)
+    assert summarize(np.zeros(3))['effective_rank'] == 0
 
 
 def test_uneven_eigenvalues():
@@ -46,10 +47,6 @@ def test_uneven_eigenvalues():
     assert summary['effective_rank'] == pytest.approx(math.exp(entropy))
     assert summary['participation'] == pytest.approx(1.6)
     assert summary['condition'] == pytest.approx(3.0)
-
-
-def test_nothing_at_all_is_not_an_error():
-    assert summarize(np.zeros(3))['effective_rank'] == 0
 
 
 def test_mean_correlation_ignores_dead_channels():

@@ -139,18 +139,13 @@ def gap_checkpoint(tmp_path_factory):
     return path
 
 
-def test_a_checkpoint_of_another_model_is_not_evaluated(tmp_path, gap_checkpoint):
-    with pytest.raises(KeyMismatchError) as caught:
-        tools.evaluate(PRETRAIN, str(gap_checkpoint), str(tmp_path))
-    message = str(caught.value)
-    assert str(gap_checkpoint) in message
-    assert 'resnet18-w8-dropcov_scenes.py' in message
-    assert 'neck.reduction.conv.weight' in message
-
-
-def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, gap_checkpoint):
-    with pytest.raises(KeyMismatchError, match=r'neck\.reduction'):
-        tools.train(PRETRAIN, str(tmp_path), resume=str(gap_checkpoint))
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, gap_checkpoint):
+    path = str(gap_checkpoint)
+    message = f'{path}.*resnet18-w8-dropcov_scenes.py.*neck.reduction.conv.weight'
+    with pytest.raises(KeyMismatchError, match=message):
+        tools.evaluate(PRETRAIN, path, str(tmp_path))
+    with pytest.raises(KeyMismatchError, match=message):
+        tools.train(PRETRAIN, str(tmp_path), resume=path)
 
 
 def test_what_a_checkpoint_holds_beyond_the_model_is_no_error(tmp_path, gap_checkpoint):

@@ -34,18 +34,3 @@ def test_report_and_file(run_tool, source, tmp_path):
         assert int(lines[fate]) == 0
     assert lines['layout'] == content['meta']['layout'] == 'shufflenet_v2'
     assert len(done.out.splitlines()) < 40
-
-
-def test_errors_have_no_traceback_and_write_nothing(run_tool, source, tmp_path):
-    page = tmp_path / 'page.pth'
-    page.write_text('<html>too many downloads</html>')
-    for args, reason in (
-        ([page], 'web page'),
-        ([tmp_path / 'absent.pth'], 'no such checkpoint'),
-        ([source, '--to', 'detector'], 'not to a detector'),
-    ):
-        done = run_tool('convert_checkpoint', args[0], tmp_path / 'e.pth', *args[1:])
-        assert done.status == 1
-        assert reason in done.err
-        assert 'Traceback' not in done.err
-    assert list(tmp_path.iterdir()) == [page]

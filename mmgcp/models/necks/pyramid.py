@@ -20,10 +20,6 @@ class PyramidNeck(BaseModule):
 
     ``build`` makes it from the channels of the level. The modules are in a list called
     ``name``, the first part of their state-dict keys.
-
-    Raises:
-        ConfigValueError: ``levels`` names one that does not exist, or other levels
-            come than ``in_channels`` says.
     """
 
     def __init__(
