@@ -38,9 +38,7 @@ def complexity(
 ) -> dict:
     """Count every run; return and draw what ``complexity.json`` holds.
 
-    Args:
-        specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
-        shape: Height and width of the image. Defaults to those of a test image.
+    ``shape`` is height and width of the image, by default those of a test image.
     """
     rows = []
     for spec in track(mine(specs), 'complexity'):

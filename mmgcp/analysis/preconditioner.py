@@ -23,9 +23,9 @@ from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
 
-from .eigenvalues import Moments, positions
 from .output import figure, name_ticks, write_result
 from .sample import Batches, Settings, sampled_runs
+from .spectrum import Moments, positions
 
 #: Pooling heads by the words of the papers; each maps a covariance ``(B, r, r)``.
 COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -76,15 +76,15 @@ def robustness(
     What is finished is kept in ``out/robustness/LABEL/``, and is not done again as long
     as config, checkpoint, sample and seed are the same.
 
+    The first run is the reference of the errors. They and the picture are of ``metric``.
+
     Args:
-        specs: The runs; the first is the reference.
-        settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
-            it, as the benchmark wants it. Defaults to 100 for a classifier and 40
-            otherwise. Batch size and split are those of the config's test.
+        settings: ``images`` is the size of a fixed sample of the test set, 0 for all of
+            it, by default 100 for a classifier and 40 otherwise. Batch size and split
+            are those of the config's test.
         position: Corrupt behind ``'load'``, the image as it is on disk (COCO-C), or in
-            front of ``'pack'``, resized and cropped (ImageNet-C). Defaults to
-            ``'pack'`` for a classifier, else ``'load'``.
-        metric: Metric of the picture and of the errors.
+            front of ``'pack'``, resized and cropped (ImageNet-C, default of
+            classifiers).
     """
     rows: list[dict] = []
     for spec in specs:

@@ -131,15 +131,10 @@ def sampled_runs(
 ) -> Iterator[tuple[dict, Run, Batches]]:
     """Load run after run, draw the sample of each, and show the progress.
 
-    Args:
-        what: Name of the analysis, beside the progress bar.
-        sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
-        shared: Processes share the batches of each run; otherwise the runs.
-        least: See :func:`sample_batches`.
-
-    Yields:
-        The row of the JSON so far, to be added to; the run; its sample. When the loop
-        goes on, the row gets its ``seconds``.
+    ``sizes`` are the default of ``images`` for a classifier, and for a detector or
+    segmentor. Processes share the batches of each run when ``shared``, otherwise the
+    runs. Each yielded row of the JSON is to be added to, and gets its ``seconds`` when
+    the loop goes on.
     """
     for spec in track(specs if shared else mine(specs), what):
         start = time.perf_counter()

@@ -39,10 +39,6 @@ class FiniteLossHook(Hook):
     The loss is looked at every ``interval`` iterations, because each look waits for the
     GPU. Under dynamic loss scaling single losses may overflow; there the training
     stops after ``patience`` looks in a row.
-
-    Args:
-        interval: Iterations between two looks.
-        patience: Looks in a row under dynamic loss scaling.
     """
 
     # Before the hook that saves checkpoints.

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -68,11 +69,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
 def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
     """The newest checkpoint of a training, also when its folder was moved.
 
-    Returns:
-        Its path, or None when the training saved none.
-
-    Raises:
-        UsageError: ``last_checkpoint`` names a file that is not there.
+    It is None when the training saved none, and an error when it is not there.
     """
     note = Path(work_dir, 'last_checkpoint')
     if not note.is_file():
@@ -146,22 +143,7 @@ def build_runner(cfg: Config) -> Runner:
     ]
     if cfg.get('runner_type') is None:
         return GCPRunner.from_cfg(cfg)
-    from mmengine.registry import RUNNERS
-
     return RUNNERS.build(cfg)
-
-
-def _complete(
-    config: str | os.PathLike,
-    work_dir: str | None,
-    cfg_options: Mapping | None,
-    launcher: str,
-    trust: bool,
-) -> Config:
-    cfg = load_config(config, cfg_options)
-    cfg.launcher, cfg.trust_checkpoint = launcher, trust
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
-    return cfg
 
 
 def train(
@@ -191,7 +173,9 @@ def train(
         UsageError: An option does not fit the config.
         DataError: A data set is missing or incomplete.
     """
-    cfg = _complete(config, work_dir, cfg_options, launcher, trust)
+    cfg = load_config(config, cfg_options)
+    cfg.launcher, cfg.trust_checkpoint = launcher, trust
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     if amp:
         _set_amp(cfg)
     if auto_scale_lr:
@@ -226,7 +210,9 @@ def evaluate(
         out: JSON file for the metrics; the main process writes it atomically.
         show_dir: Folder for pictures of the predictions.
     """
-    cfg = _complete(config, work_dir, cfg_options, launcher, trust)
+    cfg = load_config(config, cfg_options)
+    cfg.launcher, cfg.trust_checkpoint = launcher, trust
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
         raise UsageError(f'{checkpoint}: no such checkpoint')
     cfg.load_from, cfg.resume = checkpoint, False

@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from mmgcp.layers import MatrixLogarithm, MatrixPower, NewtonSchulz
 from mmgcp.utils.config import framework_of
+from mmgcp.utils.errors import UserError
 from mmgcp.visualization.predictor import preprocessor_of
 from mmgcp.weights.trained_model import load_trained_encoder, load_trained_model
-
-from . import ExportError
 
 ITERATIONS = 14  # of the Newton-Schulz root in place of the exact one
 
@@ -80,7 +79,7 @@ def load_graph(
 
         if isinstance(model, SingleStageDetector):
             return Graph(config, model, _raw_maps), 'map'
-    raise ExportError(
+    raise UserError(
         f'{config.filename}: {kind} is not supported because ONNX has no form of it: '
         'its heads run in turn, or on regions whose number depends on the picture. '
         'Export the encoder (--part encoder) or encoder and neck (--part features)'
@@ -125,7 +124,7 @@ def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
             elif isinstance(child, MatrixPower) and child.alpha == 0.5:
                 setattr(parent, name, NewtonSchulz(ITERATIONS))
             elif isinstance(child, MatrixPower | MatrixLogarithm):
-                raise ExportError(
+                raise UserError(
                     f'{child} is not supported because ONNX has no eigenvalues '
                     '(linalg_eigh). Export the encoder (--part encoder), or train with '
                     "normalization=dict(type='NewtonSchulz')"

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmgcp.utils.errors import UserError
 from mmgcp.version import __version__
 from mmgcp.weights.files import file_sha256, save_atomically
 from mmgcp.weights.reading import model_tensors, read_checkpoint
-
-from . import ExportError
 
 
 def publish_checkpoint(
@@ -29,16 +28,11 @@ def publish_checkpoint(
     Returns:
         The file, and what to print of it: ``sha256``, the number of ``tensors``, and
         what of the source was ``dropped``.
-
-    Raises:
-        CheckpointError: The source cannot be read, has no weights, or values in it are
-            not finite.
-        ExportError: ``dst`` is no name of a checkpoint.
     """
     src = Path(src).expanduser()
     dst = Path(dst).expanduser() if dst is not None else src
     if dst.suffix not in ('.pth', '.pt'):
-        raise ExportError(f'{dst}: end the name in .pth')
+        raise UserError(f'{dst}: end the name in .pth')
     content = read_checkpoint(src, trust=trust)
     # a clone each: a view would bring along the storage that it is a part of
     tensors = {

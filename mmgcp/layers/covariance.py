@@ -93,17 +93,7 @@ class _CovarianceVector(torch.autograd.Function):
 
 @full_precision
 def covariance_vector(x: Tensor) -> Tensor:
-    """``triangle(covariance(x))`` with less work and memory.
-
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-
-    Returns:
-        Vectors ``(B, C * (C + 1) / 2)``.
-
-    Raises:
-        ValueError: ``x`` has neither three nor four dimensions.
-    """
+    """``triangle(covariance(x))``, ``(B, C * (C + 1) / 2)``, with less work and memory."""
     x = flatten_positions(x)
     return _plain_vector(x) if needs_plain(x) else _CovarianceVector.apply(x)
 

@@ -233,16 +233,7 @@ class _CovarianceRoot(torch.autograd.Function):
 def newton_schulz_features(x: Tensor, iterations: int = 5) -> Tensor:
     """``triangle(newton_schulz_sqrt(covariance(x)))`` with less work and memory.
 
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-        iterations: Number of steps.
-
-    Returns:
-        Vectors ``(B, C * (C + 1) / 2)``.
-
-    Raises:
-        ValueError: ``x`` has neither three nor four dimensions, or ``iterations`` is
-            below 1.
+    Features ``(B, C, H, W)`` or ``(B, C, N)`` give vectors ``(B, C * (C + 1) / 2)``.
     """
     _check_iterations(iterations)
     x = flatten_positions(x)

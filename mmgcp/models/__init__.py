@@ -4,10 +4,10 @@ from .backbones.gcp_resnet import GCPResNet
 from .backbones.mobilenet_shufflenet import GCPMobileNetV2, GCPShuffleNetV2
 from .backbones.sovit import SoViT
 from .heads.token_fusion import TokenFusionHead
-from .necks.cross_covariance_pooling import MultiHeadCrossCovariancePooling
 from .necks.global_covariance_pooling import (
     GlobalAveragePooling,
     GlobalCovariancePooling,
+    MultiHeadCrossCovariancePooling,
 )
 from .necks.pyramid import AdaptiveChannelDropout, SecondOrderAttention
 

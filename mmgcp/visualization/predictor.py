@@ -110,10 +110,8 @@ def draw_sample(
 ) -> np.ndarray:
     """Draw the predictions or the annotations of a framework's data sample.
 
-    Args:
-        image: The sample's coordinates are its pixels.
-        threshold: Objects below this score are left out.
-        least, most: Size of the drawn picture, see :func:`enlarge`.
+    The coordinates of the sample are pixels of ``image``. Objects with a score below
+    ``threshold`` are left out. For ``least`` and ``most`` see :func:`enlarge`.
     """
     kind = 'pred' if predicted else 'gt'
     original = image.shape[1]

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmgcp.analysis.eigenvalues import Moments, positions, summarize
-from mmgcp.analysis.spectrum import linear_cka, mean_correlation
+from mmgcp.analysis.spectrum import (
+    Moments,
+    linear_cka,
+    mean_correlation,
+    positions,
+    summarize,
+)
 
 from .quadratic import symmetric
 

@@ -31,6 +31,10 @@ PRETRAIN = ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py'
 GAP = ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py'
 DETECT = ROOT / 'configs/detection/mask-rcnn_r18-w8_fpn_scenes.py'
 SEGMENT = ROOT / 'configs/segmentation/upernet_r18-w8_scenes.py'
+ONE_EPOCH = {
+    'train_cfg.max_epochs': 1,
+    **dict.fromkeys(['val_cfg', 'val_dataloader', 'val_evaluator']),
+}
 
 
 @pytest.fixture(scope='module')
@@ -161,13 +165,10 @@ def test_what_a_checkpoint_holds_beyond_the_model_is_no_error(tmp_path, gap_chec
 
 def test_fine_tuning_may_start_from_part_of_a_model(tmp_path, gap_checkpoint):
     options = {
+        **ONE_EPOCH,
         'load_from': str(gap_checkpoint),
-        'train_cfg.max_epochs': 1,
         'train_dataloader.batch_size': 30,
         'optim_wrapper.optimizer.lr': 0.0,
-        'val_cfg': None,
-        'val_dataloader': None,
-        'val_evaluator': None,
     }
     tools.train(PRETRAIN, str(tmp_path), cfg_options=options)
     start, end = weights(gap_checkpoint), weights(tmp_path / 'epoch_1.pth')
@@ -178,18 +179,11 @@ def test_fine_tuning_may_start_from_part_of_a_model(tmp_path, gap_checkpoint):
 def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):
     found = []
     for compiled in (None, {'backend': 'eager'}):
-        options = {
-            'train_cfg.max_epochs': 1,
-            'train_dataloader.batch_size': 30,
-            'val_cfg': None,
-            'val_dataloader': None,
-            'val_evaluator': None,
-            'compile_backbone': compiled,
-        }
+        options = {'train_dataloader.batch_size': 30, 'compile_backbone': compiled}
         folder = tmp_path / str(bool(compiled))
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
-        tools.train(PRETRAIN, str(folder), cfg_options=options)
+        tools.train(PRETRAIN, str(folder), cfg_options=options | ONE_EPOCH)
         graphs = torch._dynamo.utils.counters['stats'].get('unique_graphs', 0)
         assert bool(graphs) == bool(compiled)
         found.append(weights(folder / 'epoch_1.pth'))
@@ -219,13 +213,10 @@ def test_detection_and_pictures(tmp_path, forget_runners):
 
 def test_learning_rate_for_the_batch(tmp_path):
     options = {
-        'train_cfg.max_epochs': 1,
+        **ONE_EPOCH,
         'train_dataloader.batch_size': 16,
         'train_dataloader.drop_last': True,
         'param_scheduler': [],
-        'val_cfg': None,
-        'val_dataloader': None,
-        'val_evaluator': None,
     }
     tools.train(PRETRAIN, str(tmp_path), auto_scale_lr=True, cfg_options=options)
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)

@@ -2,22 +2,16 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 import torchvision
 
 from mmgcp.weights.files import file_sha256
 
 
-@pytest.fixture(scope='module')
-def source(tmp_path_factory):
-    path = tmp_path_factory.mktemp('source') / 'shufflenet.pth.tar'
+def test_report_and_file(run_tool, tmp_path):
+    source = tmp_path / 'shufflenet.pth.tar'
     net = torchvision.models.shufflenet_v2_x0_5(num_classes=3)
-    torch.save({'state_dict': torch.nn.DataParallel(net).state_dict()}, path)
-    return path
-
-
-def test_report_and_file(run_tool, source, tmp_path):
+    torch.save({'state_dict': torch.nn.DataParallel(net).state_dict()}, source)
     done = run_tool('convert_checkpoint', source, tmp_path / 'e.pth', '--hash-name')
     assert done.status == 0, done.err
     path = Path(done.out.splitlines()[-1])

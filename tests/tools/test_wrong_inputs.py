@@ -168,9 +168,7 @@ TABLE = {
         ('train', '{det} --cfg-options model.backbone.type=Gone', ['Gone']),
         ('train', '{seg} --auto-scale-lr --resume gone', ['gone']),
         ('make_scenes', 'out --train 0', ['train=0']),
-        ('make_scenes', 'out --size 3', ['size=3']),
         ('study', '{study} --encoders gone', ['gone']),
-        ('study', '{study} --tasks gone', ['gone']),
         ('study', '{study} --analyses gone', ['gone']),
         ('study', '{study} --jobs 0', ['--jobs 0']),
         ('study', '{study} --seeds 0', ['--seeds 0']),
@@ -197,7 +195,6 @@ TABLE = {
     # Nobody, root included, can make files in /sys.
     'unwritable folder': [
         ('predict', '{picture} {seg} none --out /sys/x', ['/sys/x']),
-        ('predict', '{picture} {seg} none --out text.txt/x', ['text.txt']),
         ('browse_data', '{det} --out /sys/x', ['/sys/x']),
         ('export_onnx', '{gap} none /sys/o.onnx --size 48 48', ['/sys']),
         ('publish_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
@@ -205,7 +202,6 @@ TABLE = {
         ('make_scenes', '/sys/scenes', ['/sys']),
         ('train', '{gap} --work-dir /sys/x', ['/sys/x']),
         ('study', '{study} --work-dir /sys/x', ['/sys/x']),
-        ('test', '{gap} {gap_pth} --work-dir /sys/x', ['/sys/x']),
         ('test', '{gap} {gap_pth} --out /sys/m.json', ['/sys']),
         ('analysis/complexity', '{gap} none --shape 48 48 --out /sys/x', ['/sys/x']),
         ('analysis/convergence', '{gap} {log} --out /sys/x', ['/sys/x']),
