@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.engine.distributed import gather, mine
-from mmgcp.engine.loss import prepare
+from mmgcp.engine.forward import prepare
 from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec

@@ -11,7 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
 from mmgcp.engine.distributed import sum_over_processes
-from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 
@@ -102,9 +102,6 @@ def hessian_product(loss: SampleLoss) -> Map:
 
     Differences of the gradient are no substitute: they meet the kinks of ReLU and
     max-pooling, and can be wrong by a factor of a hundred.
-
-    Raises:
-        NotTwiceDifferentiable: An operator of the model gives first derivatives only.
     """
     differentiate = partial(
         torch.autograd.grad, inputs=loss.parameters, materialize_grads=True

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather
-from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded

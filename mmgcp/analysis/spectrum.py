@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather, sum_over_processes
-from mmgcp.engine.feature_maps import recorded_feature_maps
-from mmgcp.engine.loss import prepare
+from mmgcp.engine.forward import prepare, recorded_feature_maps
 from mmgcp.layers import covariance
 from mmgcp.utils.run_specs import RunSpec
 

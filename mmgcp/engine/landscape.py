@@ -29,7 +29,7 @@ from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.random_state import preserved_random_state, seeded
 
 from .distributed import is_main, sum_over_processes
-from .loss import fixed_proposals, model_loss, prepare
+from .forward import fixed_proposals, model_loss, prepare
 
 Steps = tuple[float, float, int]
 

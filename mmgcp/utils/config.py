@@ -22,12 +22,7 @@ class ConfigError(UserError):
 def load_config(
     path: str | os.PathLike[str], options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config, change it, and enter its default scope.
-
-    Raises:
-        ConfigError: The file is missing, is no config, cannot be parsed, or an
-            option does not fit into it.
-    """
+    """Read a config, change it, and enter its default scope; else a ConfigError."""
     path = Path(path)
     if not path.exists():
         raise ConfigError(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgcp.engine.feature_maps import recorded_feature_maps
+from mmgcp.engine.forward import recorded_feature_maps
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json

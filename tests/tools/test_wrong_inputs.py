@@ -138,11 +138,6 @@ TABLE = {
         ('study', 'no_model.py', ['no_model.py']),
         ('analysis/spectrum', '{gap} cut.pth --out o', ['cut.pth is truncated']),
         ('analysis/curvature', '{seg} {gap_pth} --out o', ['does not fit']),
-        (
-            'analysis/feature_maps',
-            '{seg} none --image text.txt --out o',
-            ['text.txt cannot be read as a picture'],
-        ),
     ],
     'wrong value': [
         ('predict', '{picture} {seg} none --labels a b', ['2 labels for 1 runs']),
@@ -190,7 +185,6 @@ TABLE = {
             ['no_images.json'],
         ),
         ('check_data', 'coco empty', ['empty']),
-        ('check_data', 'imagenet empty', ['empty']),
     ],
     # Nobody, root included, can make files in /sys.
     'unwritable folder': [
@@ -205,11 +199,6 @@ TABLE = {
         ('test', '{gap} {gap_pth} --out /sys/m.json', ['/sys']),
         ('analysis/complexity', '{gap} none --shape 48 48 --out /sys/x', ['/sys/x']),
         ('analysis/convergence', '{gap} {log} --out /sys/x', ['/sys/x']),
-        (
-            'analysis/feature_maps',
-            '{seg} none --image {picture} --out /sys/x',
-            ['/sys/x'],
-        ),
     ],
 }
 ROWS = [
