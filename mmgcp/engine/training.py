@@ -30,8 +30,8 @@ from mmgcp.utils.files import write_json
 from .distributed import join_group
 from .runner import GCPRunner
 
-#: Types that need their scope. mmpretrain has a module of the first of the two other
-#: names, and the second is the old name of DropCov in a pooling neck.
+#: Types that are found by their scope only. Left out are a name that mmpretrain has as
+#: well, and the old name of DropCov, which a pooling neck takes without scope.
 SCOPED = {*models.__all__, *weights.__all__}
 SCOPED -= {'GlobalAveragePooling', 'AdaptiveChannelDropout'}
 
@@ -46,8 +46,8 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
     Raises:
         ConfigError: The file is missing or is no config, or its ``default_scope`` is
             not a framework.
-        UsageError: A type of this package is written without its scope, or a number is
-            none.
+        UsageError: A type of this package is written without its scope, or the
+            learning rate is not a number.
     """
     cfg = read_config(path, dict(cfg_options or {}))
     framework_of(cfg)
@@ -69,7 +69,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
 def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
     """The newest checkpoint of a training, also when its folder was moved.
 
-    It is None when the training saved none, and an error when it is not there.
+    None when the training saved none; a UsageError when the file is not there.
     """
     note = Path(work_dir, 'last_checkpoint')
     if not note.is_file():

@@ -22,7 +22,7 @@ class ConfigError(UserError):
 def load_config(
     path: str | os.PathLike[str], options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config, change it, and enter its default scope; else a ConfigError."""
+    """Read a config, change it, and enter its scope; ConfigError says what fails."""
     path = Path(path)
     if not path.exists():
         raise ConfigError(
