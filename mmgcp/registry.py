@@ -5,12 +5,7 @@ such as ``mmgcp.GCPResNet`` from any framework imports this module, and
 ``locations`` import the modules that register themselves.
 """
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
-from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
+from mmengine import registry as mmengine
 from mmengine.registry import DefaultScope, Registry
 
 
@@ -33,14 +28,14 @@ def _node(name: str, parent: Registry, *locations: str) -> Registry:
     return Node(name, parent=parent, scope='mmgcp', locations=list(locations))
 
 
-MODELS = _node('model', MMENGINE_MODELS, 'mmgcp.models')
+MODELS = _node('model', mmengine.MODELS, 'mmgcp.models')
 WEIGHT_INITIALIZERS = _node(
-    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'mmgcp.weights'
+    'weight initializer', mmengine.WEIGHT_INITIALIZERS, 'mmgcp.weights'
 )
-TRANSFORMS = _node('transform', MMENGINE_TRANSFORMS, 'mmgcp.datasets')
-HOOKS = _node('hook', MMENGINE_HOOKS, 'mmgcp.engine')
+TRANSFORMS = _node('transform', mmengine.TRANSFORMS, 'mmgcp.datasets')
+HOOKS = _node('hook', mmengine.HOOKS, 'mmgcp.engine')
 PARAM_SCHEDULERS = _node(
-    'parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmgcp.engine'
+    'parameter scheduler', mmengine.PARAM_SCHEDULERS, 'mmgcp.engine'
 )
 # A runner builds its visualizer first, so this one explains default_scope='mmgcp'.
-VISUALIZERS = _node('visualizer', MMENGINE_VISUALIZERS)
+VISUALIZERS = _node('visualizer', mmengine.VISUALIZERS)

@@ -19,11 +19,10 @@ def main(argv=None) -> None:
 
     from mmgcp.export.publish import publish_checkpoint
 
-    done = publish_checkpoint(args.src, args.dst, args.trust)
-    print(f'{done.path}')
-    print(f'sha256   {done.sha256}')
-    print(f'tensors  {done.tensors}')
-    print(f'dropped  {", ".join(done.dropped) or "nothing"}')
+    path, report = publish_checkpoint(args.src, args.dst, args.trust)
+    print(path)
+    for key, value in report.items():
+        print(f'{key:8} {value}')
 
 
 if __name__ == '__main__':

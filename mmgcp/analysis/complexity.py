@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.engine.distributed import gather, mine
-from mmgcp.engine.loss import prepare
+from mmgcp.engine.forward import prepare
 from mmgcp.utils.progress import track
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
@@ -38,9 +38,7 @@ def complexity(
 ) -> dict:
     """Count every run; return and draw what ``complexity.json`` holds.
 
-    Args:
-        specs: The runs; weights change nothing, so the checkpoint may be ``'none'``.
-        shape: Height and width of the image. Defaults to those of a test image.
+    ``shape`` is height and width of the image, by default those of a test image.
     """
     rows = []
     for spec in track(mine(specs), 'complexity'):

@@ -31,12 +31,9 @@ def convergence(
 ) -> dict:
     """Compare training curves; return and draw what ``convergence.json`` holds.
 
-    Args:
-        specs: The checkpoint tells where the log is, see
-            :func:`~mmgcp.engine.training_log.read_training_log`.
-        metric: Defaults to the framework's main one. Runs are compared with those of
-            the same metric.
-        options: Overrides of the configs.
+    The checkpoint of a run tells where its log is, see
+    :func:`~mmgcp.engine.training_log.read_training_log`. ``metric`` is by default the
+    framework's main one. Runs are compared with those of the same metric.
     """
     seeds: dict = defaultdict(lambda: defaultdict(list))
     for spec in track(specs, 'convergence', len(specs)):

@@ -46,12 +46,12 @@ def curvature(
 ) -> dict:
     """Measure every run; return and draw what ``curvature.json`` holds.
 
+    The sample is 64 training images for a classifier, else 4. There are
+    ``lanczos_steps`` Hessian products for the eigenvalues and ``probes`` for the trace,
+    ``points`` on each line and ``grid`` on each side of the plane.
+
     Args:
-        settings: Sample and device; 64 training images for a classifier, else 4.
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
-        lanczos_steps: Hessian products for the eigenvalues.
-        probes: Hessian products for the trace.
-        points: Points on each line; ``grid`` on each side of the plane.
         span: Largest distance, in units of the direction.
         radii: Of sharpness, relative to the norm of the weights.
     """

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmgcp.datasets.building import build_dataset
-from mmgcp.engine.loss import prepare
+from mmgcp.engine.forward import prepare
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
 

@@ -11,7 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
 from mmgcp.engine.distributed import sum_over_processes
-from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 
@@ -27,9 +27,6 @@ class SampleLoss:
     of a detector get the same seed at every evaluation.
 
     ``part`` is the prefix of the parameters that move; '' for all of them.
-
-    Raises:
-        UserError: No parameter begins with ``part``.
     """
 
     def __init__(
@@ -105,9 +102,6 @@ def hessian_product(loss: SampleLoss) -> Map:
 
     Differences of the gradient are no substitute: they meet the kinks of ReLU and
     max-pooling, and can be wrong by a factor of a hundred.
-
-    Raises:
-        NotTwiceDifferentiable: An operator of the model gives first derivatives only.
     """
     differentiate = partial(
         torch.autograd.grad, inputs=loss.parameters, materialize_grads=True
@@ -226,13 +220,10 @@ def refuse_cut_graph(value: Tensor) -> None:
 
 
 def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
-    """Extreme eigenvalues by Lanczos with full re-orthogonalization.
+    """The ``top`` eigenvalues by ``steps`` of Lanczos with full re-orthogonalization.
 
-    Args:
-        product: Symmetric product on ``(size,)`` float64.
-        steps: Products to spend.
-        top: Eigenvalues to report, each within its ``residuals`` of a true one;
-            ``history`` holds the estimates after each product.
+    Each is within its ``residuals`` of a true one; ``history`` holds the estimates
+    after each product. ``product`` is a symmetric one on ``(size,)`` float64.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)

@@ -30,13 +30,8 @@ def landscape(
 
     A checkpoint that is a ``.json`` file is taken as the hook's record. Several
     checkpoints under one label make a band over training. Returns and draws what
-    ``landscape.json`` holds.
-
-    Args:
-        settings: Sample and device; 64 training images for a classifier, else 4.
-        steps: First step size, last one, their number; see
-            :func:`~mmgcp.engine.landscape.default_steps`.
-        stem: Module to move; see :func:`~mmgcp.engine.landscape.stem_module`.
+    ``landscape.json`` holds. The sample is 64 training images for a classifier, else 4.
+    ``steps`` and ``stem`` are those of :func:`~mmgcp.engine.landscape.measure_batch`.
     """
     recorded = [spec for spec in specs if spec.checkpoint.endswith('.json')]
     rows = [

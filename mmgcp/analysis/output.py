@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmgcp.engine.distributed import is_main
@@ -23,7 +22,6 @@ MAIN_METRICS = {
 def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:
     """A figure and its axes ``(rows, columns)``, without pyplot's global state."""
     fig = Figure(figsize=(4.6 * columns, 3.5 * rows), layout='constrained')
-    FigureCanvasAgg(fig)
     axes = fig.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
@@ -51,11 +49,7 @@ def write_result(result: dict, out: str | Path, fig: Figure) -> dict:
 
 
 def main_metric(names: Iterable[str], asked: str | None, where: str) -> str:
-    """Choose among ``names`` the metric that a run is judged by.
-
-    Raises:
-        UserError: ``where`` has not what was asked for, or nothing known.
-    """
+    """The metric, among the ``names`` that ``where`` has, that a run is judged by."""
     names = list(names)
     for candidate in [asked] if asked else MAIN_METRICS:
         if candidate in names:

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather
-from mmgcp.engine.loss import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
 
-from .eigenvalues import Moments, positions
 from .output import figure, name_ticks, write_result
 from .sample import Batches, Settings, sampled_runs
+from .spectrum import Moments, positions
 
 #: Pooling heads by the words of the papers; each maps a covariance ``(B, r, r)``.
 COVARIANCE_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -46,10 +46,8 @@ def preconditioner(
 ) -> dict:
     """Measure every run; return and draw what ``preconditioner.json`` holds.
 
-    Args:
-        settings: Sample and device; 128 training images for a classifier, else 16.
-        heads: Pooling heads to compare on a classifier.
-        reduced_channels: Channels in front of a covariance.
+    The sample is 128 training images for a classifier, else 16. ``heads`` are compared
+    on a classifier, with ``reduced_channels`` in front of a covariance.
     """
     rows = []
     for row, run, sample in sampled_runs(
@@ -70,11 +68,7 @@ def measure(
     reduced_channels: int,
     seed: int,
 ) -> dict:
-    """Gradients of the model's own loss and of the fitted heads.
-
-    Raises:
-        UserError: The sample has a single image, or the backbone no convolution.
-    """
+    """Gradients of the model's own loss and of the fitted heads."""
     if len(sample.batches) < 2:
         raise UserError('1 image cannot be cut into two halves: give more --images')
     model.eval().requires_grad_(True)
@@ -195,10 +189,8 @@ class Probe:
 
     Multinomial logistic regression with an l2 penalty, by L-BFGS, with the encoder
     frozen. One scalar brings the vectors to unit scale; single entries are not
-    standardized, which would be a pre-conditioner of its own.
-
-    Args:
-        maps: Feature maps of two batches or more; every second one is the other half.
+    standardized, which would be a pre-conditioner of its own. Of the batches in
+    ``maps`` and ``labels`` every second one is the other half.
     """
 
     def __init__(

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from mmgcp.engine.feature_maps import stage_modules
-from mmgcp.engine.loss import prepare
+from mmgcp.engine.forward import prepare
 from mmgcp.utils.errors import UserError
 from mmgcp.weights.files import save_atomically
 from mmgcp.weights.reading import read_checkpoint
@@ -51,7 +50,9 @@ def recalibrate_encoder(
     """
     run = load_encoder(config, source)
     backbone: nn.Module = run.model.backbone  # type: ignore[assignment]
-    stage = list(stage_modules(run.model).values())[-1]
+    # The backbone as a whole where it does not list its stages.
+    stages = getattr(backbone, 'res_layers', None)
+    stage = getattr(backbone, stages[-1]) if stages else backbone
     if not any(isinstance(module, _BatchNorm) for module in stage.modules()):
         raise UserError(
             f'{config.filename}: the last stage of {type(backbone).__name__} has no '

@@ -76,15 +76,15 @@ def robustness(
     What is finished is kept in ``out/robustness/LABEL/``, and is not done again as long
     as config, checkpoint, sample and seed are the same.
 
+    The first run is the reference of the errors. They and the picture are of ``metric``.
+
     Args:
-        specs: The runs; the first is the reference.
-        settings: ``images`` is the size of a fixed sample of the test set; 0 for all of
-            it, as the benchmark wants it. Defaults to 100 for a classifier and 40
-            otherwise. Batch size and split are those of the config's test.
+        settings: ``images`` is the size of a fixed sample of the test set, 0 for all of
+            it, by default 100 for a classifier and 40 otherwise. Batch size and split
+            are those of the config's test.
         position: Corrupt behind ``'load'``, the image as it is on disk (COCO-C), or in
-            front of ``'pack'``, resized and cropped (ImageNet-C). Defaults to
-            ``'pack'`` for a classifier, else ``'load'``.
-        metric: Metric of the picture and of the errors.
+            front of ``'pack'``, resized and cropped (ImageNet-C, default of
+            classifiers).
     """
     rows: list[dict] = []
     for spec in specs:
@@ -144,17 +144,13 @@ class CorruptionTest:
         self.dataset = build_dataset(self.cfg, 'test')
         self.step = insert_step(self.dataset, self.position, settings.seed)
         size, images = len(self.dataset), settings.images
-        if images is None:
-            images = 100 if classifier else 40
-        self.indices = sorted(sample_indices(size, images or size, settings.seed))
+        images = (100 if classifier else 40) if images is None else images or size
+        self.indices = sorted(sample_indices(size, images, settings.seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
         self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
-        described: tuple = (
-            self.cfg.pretty_text,
-            file_sha256(local_file(spec.checkpoint)),
-        )
-        described += (self.indices, settings.seed, self.position)
-        self.key = hashlib.sha256(repr(described).encode()).hexdigest()
+        digest = file_sha256(local_file(spec.checkpoint))
+        described = (self.indices, settings.seed, self.position, self.cfg.pretty_text)
+        self.key = hashlib.sha256(f'{digest}{described}'.encode()).hexdigest()
         self.done = 0
 
     def run(self, corruption: str, severities: Sequence[int]) -> dict:
@@ -240,11 +236,7 @@ class CorruptionTest:
 
 
 def insert_step(dataset: Any, position: str, seed: int) -> Corrupt:
-    """Put a corruption into the pipeline of a built data set.
-
-    Raises:
-        UserError: The pipeline has no step that loads or packs.
-    """
+    """Put a corruption into the pipeline of a built data set."""
     while not hasattr(dataset, 'pipeline'):
         dataset = dataset.dataset
     steps = dataset.pipeline.transforms
@@ -277,18 +269,13 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
     return result
 
 
-def means(table: Table, metric: str) -> dict[str, float]:
-    """Metric under each corruption, mean over severities."""
-    return {
-        name: float(np.mean([cell[metric] for cell in row.values()]))
-        for name, row in table.items()
-    }
-
-
 def errors(table: Table, metric: str) -> dict[str, float]:
     """Error of each corruption, mean over severities, in [0, 1]."""
     best = MAIN_METRICS.get(metric, 1.0)
-    return {name: 1 - mean / best for name, mean in means(table, metric).items()}
+    return {
+        name: 1 - float(np.mean([cell[metric] for cell in row.values()])) / best
+        for name, row in table.items()
+    }
 
 
 def mean_corruption_error(table: Table, metric: str, classes: int) -> dict:
@@ -323,15 +310,15 @@ def draw(rows: Sequence[dict]):
     width = 0.8 / len(rows)
     for index, row in enumerate(rows):
         metric, table = row['metric'], row['table']
-        score, found = row['scores'][metric], means(table, metric)
+        score, severities = row['scores'][metric], list(table[names[0]])
         place = np.arange(len(names)) + (index - (len(rows) - 1) / 2) * width
-        shares = np.array(list(found.values())) / (score['clean'] or np.nan)
+        cells = np.array([[table[n][s][metric] for s in severities] for n in names])
+        shares = cells.mean(1) / (score['clean'] or np.nan)
         bars.bar(place, shares, width, color=f'C{index}')
-        severities = list(table[names[0]])
-        curve = [np.mean([table[n][s][metric] for n in names]) for s in severities]
         mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.3g}'
         label = f'{row["label"]}: mPC {mean}'
-        lines.plot([0, *severities], [score['clean'], *curve], 'o-', label=label)
+        curve = [score['clean'], *cells.mean(0)]
+        lines.plot([0, *severities], curve, 'o-', label=label)
     bars.set_title('share of the clean performance')
     name_ticks(bars, names)
     lines.set_title(', '.join(dict.fromkeys(row['metric'] for row in rows)))

@@ -34,16 +34,10 @@ BATCH_SIZES = (32, 4)
 
 @dataclass(frozen=True)
 class Settings:
-    """What every analysis can be told.
+    """What every analysis can be told; the options of the tools describe it.
 
-    Args:
-        images: Size of the sample; each analysis has its own default.
-        batch_size: Images per forward pass. Defaults to :data:`BATCH_SIZES`.
-        split: Whose data loader of the config the sample comes from.
-        seed: Seed of every choice.
-        options: Config overrides, as ``--cfg-options``.
-        device: Where the models run. Defaults to the GPU if there is one.
-        trust: Build every Python object of the checkpoints.
+    ``images`` is the size of the sample, with a default for each analysis.
+    ``batch_size`` is that of a forward pass, by default :data:`BATCH_SIZES`.
     """
 
     images: int | None = None
@@ -118,19 +112,12 @@ def load_encoder(
 
 @dataclass
 class Batches:
-    """The part of a fixed sample that this process holds.
+    """The part of a fixed sample that this process holds."""
 
-    Args:
-        batches: What the data loader would hand to the model.
-        sizes: Images in each of them.
-        total: Images in the whole sample, over all processes.
-        description: Split, size and seed, for the JSON.
-    """
-
-    batches: list
-    sizes: list[int]
-    total: int
-    description: dict
+    batches: list  # what the data loader would hand to the model
+    sizes: list[int]  # images in each of them
+    total: int  # images in the whole sample, over all processes
+    description: dict  # split, size and seed, for the JSON
 
 
 def sample_batches(
@@ -148,10 +135,6 @@ def sample_batches(
     its own, so that random augmentation is fixed as well and does not depend on the
     number of processes. With ``shared`` each process loads its share of the batches.
     ``least`` is the smallest number of batches, if there are as many images.
-
-    Raises:
-        UserError: The config has no such data loader, the data set is not complete,
-            or ``images`` or ``batch_size`` is not positive.
     """
     if images < 1 or batch_size < 1:
         raise UserError(f'images={images} and batch_size={batch_size}: at least 1')
@@ -188,15 +171,10 @@ def sampled_runs(
 ) -> Iterator[tuple[dict, Run, Batches]]:
     """Load run after run, draw the sample of each, and show the progress.
 
-    Args:
-        what: Name of the analysis, beside the progress bar.
-        sizes: Default of ``images`` for a classifier, and for a detector or segmentor.
-        shared: Processes share the batches of each run; otherwise the runs.
-        least: See :func:`sample_batches`.
-
-    Yields:
-        The row of the JSON so far, to be added to; the run; its sample. When the loop
-        goes on, the row gets its ``seconds``.
+    ``sizes`` are the default of ``images`` for a classifier, and for a detector or
+    segmentor. Processes share the batches of each run when ``shared``, otherwise the
+    runs. Each yielded row of the JSON is to be added to, and gets its ``seconds`` when
+    the loop goes on.
     """
     for spec in track(specs if shared else mine(specs), what):
         start = time.perf_counter()

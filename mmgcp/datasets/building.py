@@ -12,12 +12,7 @@ from .checking import DataError, check_config
 
 
 def build_dataset(config: Config, split: str) -> Any:
-    """Build the data set of one split (``'train'``, ``'val'`` or ``'test'``).
-
-    Raises:
-        ConfigError: The config has no ``{split}_dataloader``.
-        DataError: The data set is missing, incomplete or empty.
-    """
+    """Build a split, ``'train'``, ``'val'`` or ``'test'``; DataError if it is empty."""
     key = f'{split}_dataloader'
     settings = copy.deepcopy(required(config, f'{key}.dataset'))
     check_config(config, (key,))

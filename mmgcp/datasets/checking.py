@@ -77,11 +77,7 @@ def file_names(folder: str | Path, suffix: str | tuple[str, ...]) -> set[str]:
 
 
 def read_coco(path: str | os.PathLike) -> dict:
-    """Read a COCO annotation file.
-
-    Raises:
-        DataError: It is cut off, no JSON, or lacks a part.
-    """
+    """Read a COCO file; DataError when it is cut off, no JSON, or lacks a part."""
     try:
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:

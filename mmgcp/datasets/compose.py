@@ -45,11 +45,8 @@ def load_sources(seed: int, digits: int = 0) -> dict[str, Sources]:
     """Read scikit-learn's digits and photographs and cut both into splits.
 
     Digits are cut by identity, class by class; photographs into vertical strips of the
-    same proportions. No digit and no background pixel is in two splits.
-
-    Args:
-        seed: Decides which digit goes where.
-        digits: Digits of each class to use; 0 for all.
+    same proportions. No digit and no background pixel is in two splits. ``seed``
+    decides which digit goes where; ``digits`` of each class are used, all for 0.
     """
     from sklearn.datasets import load_digits, load_sample_images
 
@@ -143,11 +140,8 @@ def compose(
 
     A digit may cover others as long as at least half of each stays visible. A place
     that would hide more is drawn again, and after 20 draws the digit is left out. Masks
-    are of what can be seen.
-
-    Args:
-        height: Limits of a digit's height over ``size``.
-        digit: Index into ``sources`` of the digit to use; drawn when ``None``.
+    are of what can be seen. ``height`` limits that of a digit over ``size``; ``digit``
+    is an index into ``sources``, drawn when it is ``None``.
     """
     out = Composed(image=background(sources, size, rng) * rng.uniform(*BRIGHTNESS))
     areas: list[int] = []

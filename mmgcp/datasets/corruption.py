@@ -1,6 +1,5 @@
 """Image corruptions as a step of a data pipeline."""
 
-import hashlib
 import inspect
 from pathlib import PurePath
 
@@ -9,7 +8,7 @@ from mmcv.transforms import BaseTransform
 
 from mmgcp.registry import TRANSFORMS
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.random_state import preserved_random_state
+from mmgcp.utils.random_state import hashed_seed, preserved_random_state
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -29,7 +28,6 @@ class Corrupt(BaseTransform):
     Args:
         corruption: Name of a corruption in the package ``imagecorruptions``.
         severity: 1 to 5; 0 leaves the image alone.
-        seed: Another draw of the whole benchmark.
 
     Raises:
         UserError: An unknown corruption or severity, or an image that is not uint8
@@ -57,7 +55,7 @@ class Corrupt(BaseTransform):
             # The same image has the same name wherever the data set lies.
             image = '/'.join(PurePath(results['img_path']).parts[-2:])
             name = f'{self.seed}|{self.corruption}|{self.severity}|{image}'
-            seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], 'big')
+            seed = hashed_seed(name)
             results['img'] = corrupt(
                 results['img'], self.corruption, self.severity, seed
             )

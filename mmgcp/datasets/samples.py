@@ -17,11 +17,7 @@ class NamingPipeline(Compose):
         self.transforms, self.classes, self.ignored = steps, classes, ignored
 
     def __call__(self, data: dict) -> Any:
-        """Run the steps.
-
-        Raises:
-            DataError: A file does not open, or a mask has a label without a class.
-        """
+        """Run the steps; DataError when a file or a label of a mask is wrong."""
         image, mask = data.get('img_path'), data.get('seg_map_path')
         try:
             result = super().__call__(data)

@@ -17,11 +17,7 @@ from .checking import DataError, file_names, read_coco
 
 
 def choose(names: Iterable[str], percent: float, seed: int = 0) -> list[str]:
-    """Choose ``percent`` of the names, at least one, and sort them.
-
-    Raises:
-        DataError: ``percent`` is not in (0, 100].
-    """
+    """Choose ``percent`` of the names, at least one, and sort them."""
     if not 0 < percent <= 100:
         raise DataError(f'--percent {percent}: give more than 0 and at most 100')
     ranked = sorted(

@@ -70,11 +70,7 @@ def image_problem(path: Path, size: Sequence[int] | None = None) -> str | None:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Labels ``(H, W)`` of a mask.
-
-    Raises:
-        DataError: It does not open, or has more than one channel.
-    """
+    """Labels ``(H, W)``; DataError when the mask does not open or has channels."""
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
@@ -213,11 +209,10 @@ def _look(
 ) -> int:
     """Look at one split and count its images.
 
-    Args:
-        places: A folder of class folders, or a dictionary of the folder ``images`` and
-            either the file ``annotations`` or the folder ``masks``.
-        classes: Their names; of COCO empty when any will do.
-        first: Label of the first class in masks. 0 in front of it and 255 are ignored.
+    ``places`` is a folder of class folders, or a dictionary of the folder ``images``
+    and either the file ``annotations`` or the folder ``masks``. ``classes`` may be empty
+    for COCO. ``first`` is the label of the first class in masks; 0 in front of it and
+    255 are ignored.
     """
     if not isinstance(places, dict):
         where = _existing(places)
@@ -242,13 +237,10 @@ def verify(
     published: bool = True,
     **options: Any,
 ) -> Findings:
-    """Verify a folder of COCO 2017, ADE20K or ImageNet-1k, laid out as published.
+    """Verify a folder of one of the :data:`PUBLISHED` data sets, all splits by default.
 
-    Args:
-        dataset: ``'coco'``, ``'ade20k'`` or ``'imagenet'``.
-        splits: Names such as ``'val2017'``; all by default.
-        published: Compare the number of images with that of the published archives.
-        options: Fields of :class:`Findings`.
+    With ``published`` the number of images has to be that of the published archives.
+    ``options`` are fields of :class:`Findings`.
 
     Raises:
         DataError: A folder or an annotation file is not there, or damaged.
@@ -303,11 +295,7 @@ def class_names(part: str, data: dict[str, Any]) -> list[str]:
 
 
 def check_own_data(data: dict[str, Any], **options: Any) -> dict[str, Findings]:
-    """Check a user's data, described as in ``own_data`` of a study.
-
-    Raises:
-        DataError: A part or key is unknown, or a folder or file is not there.
-    """
+    """Check a user's data, described as in ``own_data`` of a study."""
     result = {}
     for part, value in data.items():
         if part not in ('classification', 'detection', 'segmentation'):

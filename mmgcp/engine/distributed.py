@@ -16,10 +16,6 @@ from mmgcp.utils.errors import UserError
 T = TypeVar('T')
 
 
-class LauncherError(UserError):
-    """The processes were not started by the launcher that was named."""
-
-
 # Ranks notice a dead peer by its closed connection, at once; the limit is for
 # one that hangs.
 TIMEOUT_S = 1800
@@ -52,14 +48,11 @@ def join_group(launcher: str, dist_cfg: Mapping | None = None) -> None:
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used on a CPU.
-
-    Raises:
-        LauncherError: The variables of the launcher are not set.
     """
     if launcher == 'none' or dist.is_initialized():
         return
     if launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
-        raise LauncherError(
+        raise UserError(
             '--launcher slurm: SLURM_PROCID is not set. Start it with srun, or through '
             'tools/slurm_train.sh'
         )
@@ -71,7 +64,7 @@ def join_group(launcher: str, dist_cfg: Mapping | None = None) -> None:
     names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
     missing = [name for name in names if name not in os.environ]
     if missing:
-        raise LauncherError(
+        raise UserError(
             f'--launcher {launcher}: {", ".join(missing)} not set. Start it with '
             'torchrun, or through tools/dist_train.sh'
         )

@@ -18,30 +18,18 @@ class NotFiniteError(UserError):
 class EpochSeedHook(Hook):
     """Make every random draw a function of (seed, epoch, rank).
 
-    The sampler of mmengine already orders the data by seed and epoch; dropout,
-    augmentation in the main process and the sampling of regions go on from
-    whatever state the generators are in, which a checkpoint does not hold. With
-    this hook a run that was killed and resumed at the end of an epoch ends with
-    the weights of the run that was not.
-
-    Draws inside workers of a data loader are seeded by mmengine when the workers
-    start and are not covered: use ``num_workers=0`` or transforms that draw
-    nothing.
-
-    Args:
-        seed (int, optional): Defaults to None, the seed of the runner.
+    A checkpoint does not hold the state of the generators. With this hook a run that
+    was killed and resumed at the end of an epoch ends with the weights of the run that
+    was not. Draws inside workers of a data loader are not covered: use
+    ``num_workers=0`` or transforms that draw nothing.
     """
 
     # Before every hook that might draw.
     priority = 'VERY_HIGH'
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
-
     def before_train_epoch(self, runner) -> None:
         """Seed ``random``, numpy and torch for this epoch on this rank."""
-        seed = runner.seed if self.seed is None else self.seed
-        seed_all(hashed_seed(seed, runner.epoch, get_rank()))
+        seed_all(hashed_seed(runner.seed, runner.epoch, get_rank()))
 
 
 @HOOKS.register_module()
@@ -51,10 +39,6 @@ class FiniteLossHook(Hook):
     The loss is looked at every ``interval`` iterations, because each look waits for the
     GPU. Under dynamic loss scaling single losses may overflow; there the training
     stops after ``patience`` looks in a row.
-
-    Args:
-        interval: Iterations between two looks.
-        patience: Looks in a row under dynamic loss scaling.
     """
 
     # Before the hook that saves checkpoints.
@@ -68,11 +52,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Look at the loss of this iteration.
-
-        Raises:
-            NotFiniteError: It is not finite.
-        """
+        """Look at the loss of this iteration; NotFiniteError when it is not finite."""
         loss = (outputs or {}).get('loss')
         if loss is None or not (
             self.every_n_train_iters(runner, self.interval)

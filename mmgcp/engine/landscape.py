@@ -29,7 +29,7 @@ from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.random_state import preserved_random_state, seeded
 
 from .distributed import is_main, sum_over_processes
-from .loss import fixed_proposals, model_loss, prepare
+from .forward import fixed_proposals, model_loss, prepare
 
 Steps = tuple[float, float, int]
 
@@ -51,9 +51,6 @@ def stem_module(model: nn.Module, name: str | None = None) -> nn.Module:
     """The module whose output is moved, by its dotted name in the model.
 
     Defaults to the last module of the stem: ``backbone.maxpool`` for a ResNet.
-
-    Raises:
-        UserError: There is no such module, or no known stem.
     """
     if name is not None:
         try:
@@ -83,9 +80,6 @@ def loss_landscape(
         steps: Step sizes, along the positive gradient.
         across_processes: Every process of the group holds a part of one batch, and
             calls this together with the others.
-
-    Raises:
-        UserError: The module does not run exactly once per evaluation.
     """
     world = dist.get_world_size() if across_processes else 1
 
@@ -175,14 +169,13 @@ class LandscapeHook(Hook):
     step, as the published code does. It works on a copy of the model and restores
     every generator of random numbers, so the training result is the same bit for bit.
     The price is memory for the copy, and a forward and backward pass for each step
-    size. It computes without autocast.
+    size. It computes without autocast. The record is ``landscape.json`` in the work
+    folder, which a resumed run continues.
 
     Args:
         interval: The paper has 500 iterations for ResNets, 1000 for MobileNetV2.
         steps: First step size, last one, their number; see :func:`default_steps`.
         stem: Module whose output is moved; see :func:`stem_module`.
-        filename: Record in the work folder, continued by a resumed run;
-            ``tools/analysis/landscape.py`` reads it in place of a checkpoint.
     """
 
     priority = 'VERY_LOW'
@@ -192,17 +185,15 @@ class LandscapeHook(Hook):
         interval: int = 500,
         steps: Steps | None = None,
         stem: str | None = None,
-        filename: str = 'landscape.json',
     ) -> None:
         if interval < 1:
             raise UserError(f'LandscapeHook: interval={interval}, at least 1')
-        self.interval, self.filename = interval, filename
-        self.steps, self.stem = steps, stem
+        self.interval, self.steps, self.stem = interval, steps, stem
         self.entries: list[dict] = []
 
     def before_train(self, runner) -> None:
         """Take up the record of the iterations before a resume."""
-        self.path, kept = Path(runner.work_dir) / self.filename, []
+        self.path, kept = Path(runner.work_dir) / 'landscape.json', []
         if runner.iter > 0 and self.path.is_file():
             kept = read_json(self.path)['entries']
         self.entries = [e for e in kept if e['iteration'] < runner.iter]

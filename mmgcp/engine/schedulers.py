@@ -15,11 +15,8 @@ from mmgcp.registry import PARAM_SCHEDULERS
 class _ClosedFormLR(_ParamScheduler):
     """Sets each group's ``lr`` to a function of its initial one and the step.
 
-    Args:
-        optimizer: The wrapped optimizer.
-        total: Length of the decay, in epochs or iterations.
-        **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of
-            mmengine's schedulers.
+    ``total`` is the length of the decay, in epochs or iterations. Other arguments are
+    those of mmengine's schedulers.
     """
 
     _lengths = frozenset({'begin', 'end'})
@@ -47,11 +44,7 @@ class _ClosedFormLR(_ParamScheduler):
 
 @PARAM_SCHEDULERS.register_module()
 class PolynomialLR(_ClosedFormLR):
-    """``lr(t) = lr(0) * (1 - t / total) ** power``, zero from ``total`` on.
-
-    Args:
-        power: Exponent of the decay.
-    """
+    """``lr(t) = lr(0) * (1 - t / total) ** power``, zero from ``total`` on."""
 
     def __init__(self, optimizer, *args, power: float = 1.0, **kwargs):
         self.power = power
@@ -67,11 +60,6 @@ class WarmupCosineLR(_ClosedFormLR):
 
     The ramp goes linearly from ``warmup_value`` to the initial rate and does not shift
     the cosine. From ``total`` on the rate stays at ``eta_min``.
-
-    Args:
-        warmup: Length of the ramp.
-        warmup_value: Rate of step 0.
-        eta_min: Lowest rate of the cosine.
     """
 
     _lengths = frozenset({'begin', 'end', 'warmup'})

@@ -13,15 +13,9 @@ class TrainingLogError(UserError):
 def read_training_log(path: str | Path) -> list[dict]:
     """Records of a run: training records hold ``loss``, validation records do not.
 
-    A resumed run writes a new file. What it did again replaces what the attempt before
-    it wrote for the same step.
-
-    Args:
-        path: A ``scalars.json``, the work folder of a run, or a checkpoint in it.
-
-    Raises:
-        TrainingLogError: There is no log, or a line is not JSON. The last line of a
-            file may be cut, because a killed run leaves it so.
+    ``path`` is a ``scalars.json``, the work folder of a run, or a checkpoint in it. A
+    resumed run writes a new file. What it did again replaces what the attempt before
+    it wrote for the same step. A killed run may leave a cut last line.
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent

@@ -16,11 +16,9 @@ class WiringError(UserError):
 
 
 def check_wiring(model: nn.Module) -> None:
-    """Compare the channels that an encoder returns with what follows it.
+    """Compare the channels that an encoder of this package returns with what follows.
 
-    Args:
-        model: A model whose ``backbone`` is one of this package. Necks and decode
-            heads that declare ``in_channels`` are compared. Other models pass.
+    Necks and decode heads that declare ``in_channels`` are compared. Other models pass.
 
     Raises:
         WiringError: They differ. The message has both sides and the value to set.

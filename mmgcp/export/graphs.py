@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from mmgcp.layers import MatrixLogarithm, MatrixPower, NewtonSchulz
 from mmgcp.utils.config import framework_of
+from mmgcp.utils.errors import UserError
 from mmgcp.visualization.predictor import preprocessor_of
 from mmgcp.weights.trained_model import load_trained_encoder, load_trained_model
-
-from .errors import ExportError
 
 ITERATIONS = 14  # of the Newton-Schulz root in place of the exact one
 
@@ -63,11 +62,7 @@ def _raw_maps(model: Any, image: Tensor) -> Any:
 def load_graph(
     config: Config, checkpoint: str | Path, part: str, trust: bool = False
 ) -> tuple[Graph, str]:
-    """Load a part of a model as a graph; also gives the name of its outputs.
-
-    Raises:
-        ExportError: ONNX cannot hold the model.
-    """
+    """Load a part of a model as a graph; also gives the name of its outputs."""
     if part == 'encoder':
         encoder = load_trained_encoder(config, checkpoint, trust)
         return Graph(config, encoder, nn.Module.__call__), 'feature'
@@ -84,7 +79,7 @@ def load_graph(
 
         if isinstance(model, SingleStageDetector):
             return Graph(config, model, _raw_maps), 'map'
-    raise ExportError(
+    raise UserError(
         f'{config.filename}: {kind} is not supported because ONNX has no form of it: '
         'its heads run in turn, or on regions whose number depends on the picture. '
         'Export the encoder (--part encoder) or encoder and neck (--part features)'
@@ -115,10 +110,8 @@ def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
 
     Exact square roots become converged Newton-Schulz roots, because ONNX has no
     eigenvalues. An eigenvalue below ``1.5 ** (-2 * ITERATIONS)`` of the trace, 1e-5,
-    comes out too small. The comparison with PyTorch decides whether that matters.
-
-    Returns:
-        The copy, and the number of poolings that fix the size of the picture.
+    comes out too small. The comparison with PyTorch decides whether that matters. The
+    other result is the number of poolings that fix the size of the picture.
     """
     graph, pools = copy.deepcopy(graph), 0
     for parent in list(graph.modules()):
@@ -131,7 +124,7 @@ def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
             elif isinstance(child, MatrixPower) and child.alpha == 0.5:
                 setattr(parent, name, NewtonSchulz(ITERATIONS))
             elif isinstance(child, MatrixPower | MatrixLogarithm):
-                raise ExportError(
+                raise UserError(
                     f'{child} is not supported because ONNX has no eigenvalues '
                     '(linalg_eigh). Export the encoder (--part encoder), or train with '
                     "normalization=dict(type='NewtonSchulz')"

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmgcp.utils.config import innermost_dataset, load_config, required
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 from mmgcp.version import __version__
 from mmgcp.visualization.drawing import resize
@@ -20,7 +21,6 @@ from mmgcp.visualization.predictor import preprocessor_of
 from mmgcp.weights.files import file_sha256, local_file
 from mmgcp.weights.trained_model import NO_CHECKPOINT
 
-from .errors import ExportError
 from .graphs import load_graph, traceable
 
 OPSET = 17
@@ -38,7 +38,7 @@ def input_size(config: Config) -> tuple[int, int]:
             scale = step['scale']  # (W, H)
             found = scale if isinstance(scale, int) else tuple(scale)[::-1]
     if not found:
-        raise ExportError(
+        raise UserError(
             f'{config.filename} does not say which size it tests with; give it: '
             '--size HEIGHT WIDTH'
         )
@@ -81,18 +81,17 @@ def export_onnx(
         size: Height and width of the picture; the config's test size by default.
         free_size: Leave height and width open in the file.
         images: Pictures to check with; scikit-learn's two photographs by default.
-        tolerance: Largest difference that is accepted, over the largest value.
 
     Returns:
         Shape of the input and of each output by name; for each checked picture the
-        largest difference over the largest value.
+        largest difference over the largest value, which ``tolerance`` limits.
     """
     import onnx
     import onnxruntime
 
     out = Path(out)
     if out.suffix != '.onnx':
-        raise ExportError(f'{out}: end the name in .onnx')
+        raise UserError(f'{out}: end the name in .onnx')
     settings = load_config(config, options)
     required(settings, 'model')
     height, width = size or input_size(settings)
@@ -107,7 +106,7 @@ def export_onnx(
     reference, name = load_graph(settings, checkpoint, part, trust)
     traced, pools = traceable(reference)
     if pools and free_size:
-        raise ExportError(
+        raise UserError(
             f'--free-size: the model pools to fixed grids ({pools} times), which ONNX '
             'has for one size only; leave the option out'
         )
@@ -119,7 +118,7 @@ def export_onnx(
         try:
             _trace(traced.eval(), example, file, names, free_size)
         except RuntimeError as error:  # the base class of the exporter's errors
-            raise ExportError(
+            raise UserError(
                 f'{config}: torch {torch.__version__} cannot write this {part} as ONNX: '
                 f'{str(error).strip().partition(chr(10))[0]}'
             ) from error
@@ -138,7 +137,7 @@ def export_onnx(
         if wrong:
             shown = ', '.join(f'{label}: {value:.2g}' for label, value in wrong.items())
             hint = '; leave out --free-size' if LARGER in wrong else ''
-            raise ExportError(
+            raise UserError(
                 f'{config}: onnxruntime and PyTorch differ by more than {tolerance:g} '
                 f'of the largest value ({shown}); nothing was written{hint}'
             )

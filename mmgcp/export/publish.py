@@ -2,30 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmgcp.utils.errors import UserError
 from mmgcp.version import __version__
 from mmgcp.weights.files import file_sha256, save_atomically
 from mmgcp.weights.reading import model_tensors, read_checkpoint
 
-from .errors import ExportError
-
-
-@dataclass
-class Published:
-    """What was written: the file, its digest, and what of the source is not in it."""
-
-    path: Path
-    sha256: str
-    tensors: int
-    dropped: list[str]
-
 
 def publish_checkpoint(
     src: str | Path, dst: str | Path | None = None, trust: bool = False
-) -> Published:
+) -> tuple[Path, dict[str, str]]:
     """Keep the tensors of a model and strings about them; drop the training state.
 
     Any ``weights_only`` reader opens the result. A run with ``EMAHook`` stores its
@@ -37,15 +25,14 @@ def publish_checkpoint(
             beside the source by default.
         trust: Build every Python object of the source.
 
-    Raises:
-        CheckpointError: The source cannot be read, has no weights, or values in it are
-            not finite.
-        ExportError: ``dst`` is no name of a checkpoint.
+    Returns:
+        The file, and what to print of it: ``sha256``, the number of ``tensors``, and
+        what of the source was ``dropped``.
     """
     src = Path(src).expanduser()
     dst = Path(dst).expanduser() if dst is not None else src
     if dst.suffix not in ('.pth', '.pt'):
-        raise ExportError(f'{dst}: end the name in .pth')
+        raise UserError(f'{dst}: end the name in .pth')
     content = read_checkpoint(src, trust=trust)
     # a clone each: a view would bring along the storage that it is a part of
     tensors = {
@@ -68,7 +55,8 @@ def publish_checkpoint(
         if name not in ('state_dict', 'model', 'meta')
         and str(name).removeprefix('module.') not in tensors
     ]
-    return Published(path, digest, len(tensors), dropped)
+    shown = ', '.join(dropped) or 'nothing'
+    return path, {'sha256': digest, 'tensors': str(len(tensors)), 'dropped': shown}
 
 
 def described(meta: Any) -> dict[str, str]:

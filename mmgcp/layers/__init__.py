@@ -7,12 +7,6 @@ from .covariance import (
     multi_head_cross_covariance,
 )
 from .dropcov import DropCov
-from .elementwise import (
-    CovarianceLayerNorm,
-    ElementwisePower,
-    ScaleNorm,
-    elementwise_power,
-)
 from .matrix_functions import (
     MatrixLogarithm,
     MatrixPower,
@@ -20,7 +14,14 @@ from .matrix_functions import (
     matrix_power,
 )
 from .newton_schulz import NewtonSchulz, newton_schulz_features, newton_schulz_sqrt
-from .svpn import SVPN, svpn
+from .other_normalizations import (
+    SVPN,
+    CovarianceLayerNorm,
+    ElementwisePower,
+    ScaleNorm,
+    elementwise_power,
+    svpn,
+)
 from .triangle import triangle
 
 __all__ = [

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .autograd import needs_plain, own_gradient
-from .precision import full_precision
+from .autograd import full_precision, needs_plain, own_gradient
 from .triangle import triangle, triangle_gradient
 
 
@@ -23,13 +22,14 @@ class CovarianceNormalization(nn.Module):
         """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
         return triangle(self(covariance(x)))
 
+    def extra_repr(self) -> str:
+        """Show the arguments when the module is printed."""
+        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float)}
+        return ', '.join(f'{k}={v}' for k, v in own.items() if k != 'training')
+
 
 def flatten_positions(x: Tensor) -> Tensor:
-    """Bring a feature map ``(B, C, H, W)`` or ``(B, C, N)`` to ``(B, C, N)``.
-
-    Raises:
-        ValueError: The input has neither three nor four dimensions.
-    """
+    """Bring a map ``(B, C, H, W)`` or ``(B, C, N)``, nothing else, to ``(B, C, N)``."""
     if x.dim() == 4:
         return x.flatten(2)
     if x.dim() == 3:
@@ -44,14 +44,6 @@ def center(x: Tensor) -> Tensor:
     # Subtracting keeps seven digits at any offset. The centering matrix and
     # E[xx'] - mm' lose them as the mean grows beyond the deviation.
     return x - x.mean(dim=-1, keepdim=True)
-
-
-def gram_is_cheaper(x: Tensor) -> bool:
-    """Whether ``N x N`` matrices save more than they cost, for features ``(B, C, N)``.
-
-    They take additional products with the features.
-    """
-    return x.size(2) < 0.9 * x.size(1)
 
 
 @full_precision
@@ -101,17 +93,7 @@ class _CovarianceVector(torch.autograd.Function):
 
 @full_precision
 def covariance_vector(x: Tensor) -> Tensor:
-    """``triangle(covariance(x))`` with less work and memory.
-
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-
-    Returns:
-        Vectors ``(B, C * (C + 1) / 2)``.
-
-    Raises:
-        ValueError: ``x`` has neither three nor four dimensions.
-    """
+    """``triangle(covariance(x))``, ``(B, C * (C + 1) / 2)``, with less work and memory."""
     x = flatten_positions(x)
     return _plain_vector(x) if needs_plain(x) else _CovarianceVector.apply(x)
 

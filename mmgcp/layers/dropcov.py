@@ -7,8 +7,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autograd import full_precision
 from .covariance import flatten_positions
-from .precision import full_precision
 
 
 class DropCov(nn.Module):

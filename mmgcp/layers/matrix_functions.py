@@ -12,9 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .autograd import own_gradient, recording
+from .autograd import full_precision, own_gradient, recording
 from .covariance import CovarianceNormalization
-from .precision import full_precision
 from .triangle import check_square
 
 
@@ -135,11 +134,7 @@ def matrix_power(matrix: Tensor, alpha: float = 0.5) -> Tensor:
 
 
 class MatrixPower(CovarianceNormalization):
-    """Module form of :func:`matrix_power`.
-
-    Args:
-        alpha: Exponent.
-    """
+    """Module form of :func:`matrix_power`, with its arguments."""
 
     def __init__(self, alpha: float = 0.5) -> None:
         super().__init__()
@@ -148,10 +143,6 @@ class MatrixPower(CovarianceNormalization):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
         return matrix_power(matrix, self.alpha)
-
-    def extra_repr(self) -> str:
-        """Show the exponent when the module is printed."""
-        return f'alpha={self.alpha}'
 
 
 @full_precision
@@ -193,11 +184,7 @@ def matrix_logarithm(matrix: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 class MatrixLogarithm(CovarianceNormalization):
-    """Module form of :func:`matrix_logarithm`.
-
-    Args:
-        eps: Added to every eigenvalue.
-    """
+    """Module form of :func:`matrix_logarithm`, with its arguments."""
 
     def __init__(self, eps: float = 1e-5) -> None:
         super().__init__()
@@ -206,7 +193,3 @@ class MatrixLogarithm(CovarianceNormalization):
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
         return matrix_logarithm(matrix, self.eps)
-
-    def extra_repr(self) -> str:
-        """Show the regularization when the module is printed."""
-        return f'eps={self.eps}'

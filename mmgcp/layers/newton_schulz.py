@@ -21,15 +21,13 @@ and the products run on the smaller of ``C x C`` and ``N x N`` matrices.
 import torch
 from torch import Tensor
 
-from .autograd import needs_plain, own_gradient
+from .autograd import full_precision, needs_plain, own_gradient
 from .covariance import (
     CovarianceNormalization,
     center,
     covariance,
     flatten_positions,
-    gram_is_cheaper,
 )
-from .precision import full_precision
 from .triangle import check_square, triangle, triangle_gradient
 
 # Smallest trace that is divided by: a covariance below it counts as zero.
@@ -235,29 +233,19 @@ class _CovarianceRoot(torch.autograd.Function):
 def newton_schulz_features(x: Tensor, iterations: int = 5) -> Tensor:
     """``triangle(newton_schulz_sqrt(covariance(x)))`` with less work and memory.
 
-    Args:
-        x: Features ``(B, C, H, W)`` or ``(B, C, N)``.
-        iterations: Number of steps.
-
-    Returns:
-        Vectors ``(B, C * (C + 1) / 2)``.
-
-    Raises:
-        ValueError: ``x`` has neither three nor four dimensions, or ``iterations`` is
-            below 1.
+    Features ``(B, C, H, W)`` or ``(B, C, N)`` give vectors ``(B, C * (C + 1) / 2)``.
     """
     _check_iterations(iterations)
     x = flatten_positions(x)
     if needs_plain(x):
         return _plain_root(x, iterations)
-    return (_GramRoot if gram_is_cheaper(x) else _CovarianceRoot).apply(x, iterations)
+    # The N x N side takes additional products with the features.
+    gram_is_cheaper = x.size(2) < 0.9 * x.size(1)
+    return (_GramRoot if gram_is_cheaper else _CovarianceRoot).apply(x, iterations)
 
 
 class NewtonSchulz(CovarianceNormalization):
     """Module form of :func:`newton_schulz_sqrt` and :func:`newton_schulz_features`.
-
-    Args:
-        iterations: Number of steps.
 
     Raises:
         ValueError: ``iterations`` is below 1.
@@ -275,7 +263,3 @@ class NewtonSchulz(CovarianceNormalization):
     def from_features(self, x: Tensor) -> Tensor:
         """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
         return newton_schulz_features(x, self.iterations)
-
-    def extra_repr(self) -> str:
-        """Show the number of steps when the module is printed."""
-        return f'iterations={self.iterations}'

@@ -78,14 +78,8 @@ def _symmetric_index(size: int, device: torch.device) -> Tensor:
 def triangle_gradient(grad: Tensor, size: int) -> Tensor:
     """``G + G'`` for the gradient ``G`` of :func:`triangle` with respect to its input.
 
-    One gather fills both halves; the diagonal counts twice.
-
-    Args:
-        grad: Gradient of the vectors ``(B, K)``.
-        size: Number of rows ``C``.
-
-    Returns:
-        Symmetric matrices ``(B, C, C)``.
+    One gather fills both halves; the diagonal counts twice. The gradient of the vectors
+    ``(B, K)`` gives symmetric matrices ``(B, C, C)`` with ``C = size``.
     """
     index = _kept(_symmetric_index, size, grad)
     out = grad.gather(1, index.expand(grad.size(0), -1)).view(-1, size, size)

@@ -5,9 +5,11 @@ from .backbones.mobilenet_shufflenet import GCPMobileNetV2, GCPShuffleNetV2
 from .backbones.sovit import SoViT
 from .heads.linear_segmentation import LinearSegmentationHead
 from .heads.token_fusion import TokenFusionHead
-from .necks.average_pooling import GlobalAveragePooling
-from .necks.cross_covariance_pooling import MultiHeadCrossCovariancePooling
-from .necks.global_covariance_pooling import GlobalCovariancePooling
+from .necks.global_covariance_pooling import (
+    GlobalAveragePooling,
+    GlobalCovariancePooling,
+    MultiHeadCrossCovariancePooling,
+)
 from .necks.pyramid import AdaptiveChannelDropout, SecondOrderAttention
 
 __all__ = [

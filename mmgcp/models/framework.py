@@ -14,8 +14,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 
 from mmgcp.utils.config import FRAMEWORKS
-
-from .arguments import ConfigValueError
+from mmgcp.utils.errors import ConfigValueError
 
 
 class FrameworkModule(BaseModule):

@@ -5,14 +5,14 @@ The mathematics is in :mod:`mmgcp.layers`, which knows no registry.
 """
 
 import inspect
+import warnings
 from typing import Any
 
 from torch import nn
 
 from mmgcp import layers
 from mmgcp.registry import MODELS
-
-from .arguments import ConfigValueError, warn_renamed
+from mmgcp.utils.errors import ConfigValueError
 
 NORMALIZATIONS: dict[str, type[layers.CovarianceNormalization]] = {
     'NewtonSchulz': layers.NewtonSchulz,
@@ -30,11 +30,7 @@ for _name, _layer in {**NORMALIZATIONS, 'DropCov': layers.DropCov}.items():
 def build_normalization(
     cfg: dict | None, channels: int
 ) -> layers.CovarianceNormalization | None:
-    """Build a normalization of covariance matrices ``(B, channels, channels)``.
-
-    Raises:
-        ConfigValueError: The type is not registered or no normalization.
-    """
+    """Build a normalization of covariance matrices ``(B, channels, channels)``."""
     choices = (
         f'{", ".join(NORMALIZATIONS)} or None; a class of your own derives from '
         'mmgcp.layers.CovarianceNormalization'
@@ -44,14 +40,15 @@ def build_normalization(
 
 
 def build_dropout(cfg: dict | None, channels: int) -> nn.Module | None:
-    """Build the dropout in front of a covariance: DropCov or a module of one's own.
-
-    Raises:
-        ConfigValueError: The type is not registered.
-    """
+    """Build the dropout in front of a covariance: DropCov or a module of one's own."""
     old = ('AdaptiveChannelDropout', 'mmgcp.AdaptiveChannelDropout')
     if cfg is not None and cfg['type'] in old:
-        warn_renamed(f'dropout=dict(type={cfg["type"]!r}) of a neck', "'DropCov'")
+        warnings.warn(
+            f"dropout=dict(type={cfg['type']!r}) of a neck is now called 'DropCov'; "
+            'the old name goes away in the next release',
+            FutureWarning,
+            stacklevel=2,
+        )
         cfg = {**cfg, 'type': layers.DropCov}
     return _build('dropout', cfg, channels, nn.Module, "'DropCov' or None")
 

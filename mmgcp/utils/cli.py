@@ -107,12 +107,8 @@ def run_main(
 
     Args:
         main: Takes the arguments, returns the status or None for success.
-        argv: Arguments; those of the process by default.
         on_interrupt: How to go on after Ctrl-C, in front of the command.
         resume: Option that the command needs to go on, such as ``--resume``.
-
-    Raises:
-        SystemExit: Always, except for an unexpected error.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     program = os.path.basename(sys.argv[0])
@@ -144,14 +140,13 @@ def explain(error: BaseException) -> str:
     """The message of an expected error, with the way out."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition('.')[0]
-        return f'the package {package!r} is needed here. {_how_to_install(package)}'
+        extra = 'export' if package.startswith('onnx') else 'study'
+        if package in ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
+            extra = 'onedl'
+        return (
+            f'the package {package!r} is needed here. Install it with: pip install '
+            f'"mmgcp[{extra}]"'
+        )
     if isinstance(error, MemoryError):
         return 'the memory of this machine is used up. Use a smaller batch or image'
     return str(error) or type(error).__name__
-
-
-def _how_to_install(package: str) -> str:
-    if package in ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
-        return 'Install one of the stacks: pip install "mmgcp[onedl]"'
-    extra = 'export' if package.startswith('onnx') else 'study'
-    return f'Install it with: pip install "mmgcp[{extra}]"'

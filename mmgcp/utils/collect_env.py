@@ -11,15 +11,6 @@ from mmgcp.version import __version__
 from .stack import MODULES, check_stack, providers
 
 
-def operators_state() -> str:
-    """Whether mmcv was built with its compiled operators, in words."""
-    try:
-        importlib.import_module('mmcv._ext')
-    except ImportError as error:
-        return f'none: rebuild mmcv after torch with MMCV_WITH_OPS=1 ({error})'
-    return 'compiled'
-
-
 def collect_env() -> dict[str, str]:
     """Versions and origins, in the order they are worth reading."""
     devices = range(torch.cuda.device_count())
@@ -43,7 +34,12 @@ def collect_env() -> dict[str, str]:
             if p.module == module
         ]
         report[module] = ' AND '.join(found) or 'not installed'
-    report['mmcv operators'] = operators_state()
+    report['mmcv operators'] = 'compiled'
+    try:
+        importlib.import_module('mmcv._ext')
+    except ImportError as error:
+        hint = 'rebuild mmcv after torch with MMCV_WITH_OPS=1'
+        report['mmcv operators'] = f'none: {hint} ({error})'
     return report
 
 

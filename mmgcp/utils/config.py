@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,7 @@ class ConfigError(UserError):
 def load_config(
     path: str | os.PathLike[str], options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config, change it, and enter its default scope.
-
-    Raises:
-        ConfigError: The file is missing, is no config, cannot be parsed, or an
-            option does not fit into it.
-    """
+    """Read a config, change it, and enter its scope; ConfigError says what fails."""
     path = Path(path)
     if not path.exists():
         raise ConfigError(
@@ -73,11 +67,7 @@ def enter_scope(scope: str) -> None:
 
 
 def framework_of(config: Config) -> str:
-    """The framework a config belongs to, from its default scope.
-
-    Raises:
-        ConfigError: ``default_scope`` is none of the three frameworks.
-    """
+    """The framework in ``default_scope``; ConfigError when it is none of the three."""
     scope = config.get('default_scope')
     if scope not in FRAMEWORKS:
         raise ConfigError(
@@ -88,11 +78,7 @@ def framework_of(config: Config) -> str:
 
 
 def required(config: Config, key: str) -> Any:
-    """A value of a config by its dotted key.
-
-    Raises:
-        ConfigError: There is none.
-    """
+    """A value of a config by its dotted key; ConfigError when there is none."""
     value: Any = config
     for part in key.split('.'):
         value = value.get(part) if hasattr(value, 'get') else None
@@ -107,7 +93,7 @@ def required(config: Config, key: str) -> Any:
 def innermost_dataset(dataset: Any) -> Any:
     """The config of the data set inside wrappers (repeated, concatenated ...)."""
     while isinstance(dataset, dict) and 'pipeline' not in dataset:
-        inner: Sequence[Any] | Any = dataset.get('dataset') or dataset.get('datasets')
+        inner: Any = dataset.get('dataset') or dataset.get('datasets')
         if not inner:
             break
         dataset = inner[0] if isinstance(inner, list | tuple) else inner

@@ -3,16 +3,8 @@
 from .errors import UserError
 
 
-class DeviceError(UserError):
-    """The device asked for is not there."""
-
-
 def pick_device(name: str | None = None) -> str:
-    """The device asked for, or the best there is.
-
-    Raises:
-        DeviceError: It is not a device of this machine.
-    """
+    """The device asked for if this machine has it, or the best there is."""
     import torch
 
     if name is None:
@@ -20,12 +12,12 @@ def pick_device(name: str | None = None) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f'--device {name}: use cpu, cuda or cuda:0') from error
+        raise UserError(f'--device {name}: use cpu, cuda or cuda:0') from error
     if device.type == 'cuda':
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             there = f'{count} GPUs (cuda:0 to cuda:{count - 1})' if count else 'no GPU'
-            raise DeviceError(
+            raise UserError(
                 f'--device {name}: torch {torch.__version__} sees {there} on this '
                 'machine. Use --device cpu, or check the driver with nvidia-smi'
             )

@@ -16,10 +16,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside ``path`` that takes its place when all went well.
 
     Its name is always the same, so that what a killed process left is overwritten by
-    the next one.
-
-    Raises:
-        OSError: The file cannot be written, on a full disk say; names ``path``.
+    the next one. An OSError, of a full disk say, names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,11 +67,7 @@ def write_json(path: str | os.PathLike, value: Any) -> Path:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: The file is not JSON.
-    """
+    """Read a JSON file; UserError when it is none."""
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as error:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def progress() -> Any:
-    """A ``rich`` progress bar on the standard error of the first process.
+def track(items: Iterable, description: str, total: int | None = None) -> Any:
+    """Iterate with a ``rich`` progress bar on the standard error of the first process.
 
     ``MMGCP_NO_PROGRESS=1`` turns it off.
     """
@@ -14,16 +14,12 @@ def progress() -> Any:
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
-    return Progress(
+    bar = Progress(
         *Progress.get_default_columns()[:-1],
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=get_rank() != 0 or os.environ.get('MMGCP_NO_PROGRESS') == '1',
         transient=True,
     )
-
-
-def track(items: Iterable, description: str, total: int | None = None) -> Any:
-    """Iterate with a progress bar."""
-    with progress() as bar:
+    with bar:
         yield from bar.track(items, total=total, description=description)

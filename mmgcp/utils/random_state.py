@@ -13,16 +13,12 @@ import torch
 def preserved_random_state() -> Iterator[None]:
     """Restore every generator (python, numpy, torch, CUDA) on leaving."""
     python, numpy = random.getstate(), np.random.get_state()
-    cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
     try:
-        yield
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
 
 def hashed_seed(*parts: object) -> int:

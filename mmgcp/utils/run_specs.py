@@ -8,15 +8,11 @@ from .errors import UserError
 
 
 class RunSpec(NamedTuple):
-    """A run by its files; nothing is loaded yet.
-
-    ``checkpoint`` is a path, or ``'none'`` for random weights; ``label`` is the name
-    in pictures and reports.
-    """
+    """A run by its files; nothing is loaded yet."""
 
     config: str
-    checkpoint: str
-    label: str
+    checkpoint: str  # a path, or 'none' for random weights
+    label: str  # the name in pictures and reports
 
 
 def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list:
@@ -24,9 +20,6 @@ def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list
 
     A label is by default the name of the config, or of the checkpoint and its folder
     where several runs have the same config.
-
-    Raises:
-        UserError: An odd number of paths, or another number of labels.
     """
     if not pairs or len(pairs) % 2:
         raise UserError(

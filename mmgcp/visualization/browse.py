@@ -39,15 +39,10 @@ def browse(
     seed: int = 0,
     options: dict[str, Any] | None = None,
 ) -> list[Path]:
-    """Draw training samples with their annotations.
+    """Draw ``count`` training samples with their annotations, chosen by ``seed``.
 
-    Args:
-        count: Number of samples, chosen by ``seed``.
-        repeats: Draws of the augmentation of each.
-        original: Put the picture of the file in front of each.
-
-    Returns:
-        ``samples.png`` with all of them, then a file for each.
+    Augmentation is drawn ``repeats`` times for each; ``original`` puts the picture of the
+    file in front. Returns ``samples.png`` with all of them, then a file for each.
     """
     if min(count, repeats) < 1:
         raise UserError(f'--count {count} --repeats {repeats}: both are at least 1')

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgcp.engine.feature_maps import recorded_feature_maps
+from mmgcp.engine.forward import recorded_feature_maps
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json
@@ -28,10 +28,6 @@ from .predictor import Predictor
 TILE = 168
 
 
-class FeatureMapError(UserError):
-    """There are no such maps, or no such class or channel."""
-
-
 def class_score(
     predictor: Predictor, inputs: Tensor, samples: list, target: str | None
 ) -> tuple[Tensor, str, str]:
@@ -39,16 +35,14 @@ def class_score(
 
     The score of a classifier is the logit of the class. For a segmentor it is the mean
     over the pixels of the class, for a detector over its objects or its best anchors.
-
-    Returns:
-        The score, the name of the class, and what the score is the mean of.
+    The other results are the name of the class and what the score is the mean of.
     """
     classes, model = predictor.classes, predictor.model
     numbers: dict = {str(i): i for i in range(len(classes))}
     numbers |= {name: i for i, name in enumerate(classes)} | {None: None}
     if target not in numbers:
         shown = ', '.join(classes[:12]) + (' ...' if len(classes) > 12 else '')
-        raise FeatureMapError(f'--target {target}: the classes are {shown}')
+        raise UserError(f'--target {target}: the classes are {shown}')
     label = numbers[target]
     if predictor.scope == 'mmpretrain':
         logits = model(inputs, mode='tensor')[-1].flatten()
@@ -65,7 +59,7 @@ def class_score(
             label = int(labels[values.argmax()])
     found = labels == label
     if label is None or not found.any():
-        raise FeatureMapError(
+        raise UserError(
             f'the model finds no {part} of {target or "any class"} in this picture. '
             'Use another --image or --target, or show the maps alone (--no-cam)'
         )
@@ -96,18 +90,12 @@ def detections(model: Any, inputs: Tensor, samples: list) -> tuple[Tensor, Tenso
 
 @dataclass
 class Level:
-    """Feature map of one stage or pyramid level for one picture.
-
-    Attributes:
-        features: ``(C, H, W)``, the part that the picture covers.
-        stride: Pixels of the model's input for one position.
-        cam: Class-activation map ``(H, W)``, not negative, if there is one.
-    """
+    """Feature map of one stage or pyramid level for one picture."""
 
     name: str
-    features: np.ndarray
-    stride: float
-    cam: np.ndarray | None = None
+    features: np.ndarray  # (C, H, W), the part that the picture covers
+    stride: float  # pixels of the model's input for one position
+    cam: np.ndarray | None = None  # class-activation map (H, W), not negative
 
     @property
     def rms(self) -> np.ndarray:
@@ -135,9 +123,8 @@ def levels_of(
 ) -> tuple[list[Level], str, str]:
     """Pass a picture ``(H, W, 3)``, uint8 RGB, through a model and record its levels.
 
-    Returns:
-        The levels from fine to coarse; with ``cam`` also the class of the activation
-        maps and what its score is the mean of.
+    They come from fine to coarse; with ``cam`` also the class of the activation maps
+    and what its score is the mean of.
     """
     model = predictor.model
     data = model.data_preprocessor(predictor.prepare(image), False)
@@ -151,7 +138,7 @@ def levels_of(
         maps = {key: level for key, level in recorded.items() if level.dim() == 4}
     if not maps:
         kind = type(model.backbone).__name__
-        raise FeatureMapError(f'{kind} gives no (B, C, H, W) maps to show')
+        raise UserError(f'{kind} gives no (B, C, H, W) maps to show')
     gradients: Sequence[Tensor | None] = [None] * len(maps)
     if cam:
         gradients = torch.autograd.grad(score, [*maps.values()], allow_unused=True)
@@ -203,7 +190,7 @@ def sheet(
             tiles['CAM'] = overlay(resize(image, width, height, True), level.cam)
         for index in chosen:
             if not 0 <= index < count:
-                raise FeatureMapError(
+                raise UserError(
                     f'--channels {index}: {level.name} has channels 0 to {count - 1}'
                 )
             tiles[f'channel {index}'] = colored(level.features[index], 'gray')
@@ -227,9 +214,8 @@ def feature_maps(
 ) -> tuple[Path, Path]:
     """Write ``feature_maps.png`` and ``feature_maps.json`` into a folder.
 
-    Args:
-        channels: These channels of each level, or that many of the largest variance.
-        cam: Add class-activation maps, of the class ``target`` if it is given.
+    They show these ``channels`` of each level, or that many of the largest variance.
+    ``cam`` adds class-activation maps, of the class ``target`` if it is given.
     """
     picture = read_image(image)
     blocks, report = [], []

@@ -31,14 +31,9 @@ def predict(
 ) -> tuple[list[Path], list[str]]:
     """Predict a picture, every picture of a folder, or a video, and draw the results.
 
-    Args:
-        out: Folder of the results.
-        threshold: Least score of an object that is drawn.
-        with_input: Put the picture itself in front.
-        options: Overrides of every config.
-
-    Returns:
-        The files written, and a message for each picture that cannot be read.
+    ``threshold`` is the least score of an object that is drawn; ``with_input`` puts the
+    picture itself in front. Returns the files written in the folder ``out``, and a
+    message for each picture that cannot be read.
     """
     source, out = Path(source), Path(out)
     root = source if source.is_dir() else source.parent

@@ -22,11 +22,7 @@ def preprocessor_of(config: Config) -> dict[str, Any]:
 
 
 def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
-    """Names and colors of the classes of a data set, which is given by its config.
-
-    Raises:
-        ConfigError: Neither the config nor the data set's class names them.
-    """
+    """Names and colors of the classes of a data set, which is given by its config."""
     scope = framework_of(config)
     with DATASETS.switch_scope_and_registry(scope) as registry:
         kind = registry.get(dataset['type'])
@@ -49,13 +45,8 @@ def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
 class Predictor:
     """A trained model with the test pipeline of its config.
 
-    Args:
-        checkpoint: Checkpoint of the whole model, or ``'none'``.
-        trust: Build every Python object of the checkpoint.
-
-    Raises:
-        ConfigError: The config lacks a model or a test pipeline.
-        CheckpointError: The checkpoint does not fill the model.
+    Arguments and errors are those of
+    :func:`~mmgcp.weights.trained_model.load_trained_model`.
     """
 
     def __init__(
@@ -119,10 +110,8 @@ def draw_sample(
 ) -> np.ndarray:
     """Draw the predictions or the annotations of a framework's data sample.
 
-    Args:
-        image: The sample's coordinates are its pixels.
-        threshold: Objects below this score are left out.
-        least, most: Size of the drawn picture, see :func:`enlarge`.
+    The coordinates of the sample are pixels of ``image``. Objects with a score below
+    ``threshold`` are left out. For ``least`` and ``most`` see :func:`enlarge`.
     """
     kind = 'pred' if predicted else 'gt'
     original = image.shape[1]

@@ -28,11 +28,7 @@ SHUFFLENET_WIDTHS = {24: 0.5, 58: 1.0, 88: 1.5, 122: 2.0}
 
 
 def recognize(shapes: Mapping[str, Shape]) -> Encoder | None:
-    """Name and config of the encoder that tensors belong to, None for an unknown one.
-
-    Raises:
-        CheckpointError: Its sizes are those of no published encoder.
-    """
+    """Name and config of the encoder that tensors belong to, None for an unknown one."""
     shapes = {name.removeprefix('backbone.'): shape for name, shape in shapes.items()}
     if any(re.match(r'layer1\.0\.conv\d\.', name) for name in shapes):
         return _resnet(shapes)
@@ -119,9 +115,6 @@ def model_shapes(
 
     ``shapes`` are those in the checkpoint, of which the sizes of the heads are read;
     ``to`` is ``'encoder'``, ``'classifier'`` or ``'detector'``.
-
-    Raises:
-        CheckpointError: A size cannot be read, or the framework is not installed.
     """
     # mmpretrain's ResNet reads values of tensors while it is built
     device = 'cpu' if config.get('framework') == 'mmpretrain' else 'meta'

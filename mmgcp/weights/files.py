@@ -65,11 +65,7 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
 
     Downloads are kept in ``$MMGCP_CACHE``, by default in the folder of ``torch.hub``.
     The first process of each machine downloads and the others wait. When it fails, it
-    fails in every process.
-
-    Raises:
-        CheckpointError: The scheme is unknown, the download failed, or its sha256 is
-            not the pinned one.
+    fails in every process with a CheckpointError.
     """
     source = os.fspath(source)
     if '://' not in source:

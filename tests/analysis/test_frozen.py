@@ -118,7 +118,7 @@ def test_statistics_are_those_of_the_images(encoder, tmp_path):
     backbone = build_untrained(config).backbone.eval()
     backbone.load_state_dict(before)
     from mmgcp.analysis.sample import load_encoder, sample_batches
-    from mmgcp.engine.loss import prepare
+    from mmgcp.engine.forward import prepare
 
     run = load_encoder(config, path)
     sample = sample_batches(run, 'train', 8, 8, 0)

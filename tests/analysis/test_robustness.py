@@ -25,24 +25,18 @@ def table(values, metric=TOP1):
     }
 
 
-def test_mpc_is_the_mean_and_rpc_its_share():
-    found = performance_under_corruption(
-        {TOP1: 80.0}, table({'fog': {1: 60, 3: 40}, 'snow': {1: 50, 3: 10}})
-    )
-    assert found == {TOP1: {'clean': 80.0, 'mPC': 40.0, 'rPC': 0.5}}
-
-
-def test_nothing_clean_has_no_share():
-    found = performance_under_corruption({'mIoU': 0.0}, table({'fog': {1: 0}}, 'mIoU'))
-    assert found['mIoU']['rPC'] is None
-
-
-def test_what_coco_does_not_define_has_no_mean():
-    metric = 'coco/bbox_mAP_l'
-    found = performance_under_corruption(
-        {metric: -1.0}, table({'fog': {1: -1}}, metric)
-    )
-    assert found[metric] == {'clean': -1.0, 'mPC': None, 'rPC': None}
+@pytest.mark.parametrize(
+    ('clean', 'corrupted', 'mpc', 'rpc'),
+    [
+        (80.0, {'fog': {1: 60, 3: 40}, 'snow': {1: 50, 3: 10}}, 40.0, 0.5),
+        (0.0, {'fog': {1: 0}}, 0.0, None),
+        # what COCO does not define
+        (-1.0, {'fog': {1: -1}}, None, None),
+    ],
+)
+def test_mpc_is_the_mean_and_rpc_its_share(clean, corrupted, mpc, rpc):
+    found = performance_under_corruption({TOP1: clean}, table(corrupted))
+    assert found == {TOP1: {'clean': clean, 'mPC': mpc, 'rPC': rpc}}
 
 
 def alexnet(scale):

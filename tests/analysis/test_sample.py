@@ -30,11 +30,8 @@ class Payload:
         return (print, ('the payload ran',))
 
 
-def test_a_checkpoint_must_fit_and_runs_nothing(spec_of, tmp_path, capsys):
+def test_nothing_in_a_checkpoint_runs(spec_of, tmp_path, capsys):
     spec, settings = spec_of('mmpretrain'), Settings(device='cpu')
-    fits_not = Settings(device='cpu', options={'model.head.in_channels': 3})
-    with pytest.raises(UserError, match=r'mmpretrain.pth does not fit'):
-        load_run(spec, fits_not)
     path = tmp_path / 'payload.pth'
     content = torch.load(spec.checkpoint, weights_only=True)
     torch.save({**content, 'meta': {'x': Payload()}}, path)

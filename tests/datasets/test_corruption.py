@@ -11,7 +11,7 @@ from mmgcp.datasets.corruption import corrupt
 from mmgcp.utils.errors import UserError
 
 imagecorruptions = pytest.importorskip('imagecorruptions')
-PATTERN = np.random.default_rng(0).integers(0, 255, (48, 40, 3)).astype(np.uint8)
+PATTERN = np.random.default_rng(0).integers(0, 255, (34, 32, 3)).astype(np.uint8)
 
 
 def test_channels_are_taken_as_bgr():
@@ -71,7 +71,7 @@ def test_workers_order_and_batches_do_not_matter(workers):
 
 def test_wrong_input_is_refused():
     for image in (PATTERN.astype(np.float32), PATTERN[:20]):
-        with pytest.raises(UserError, match=f'{image.dtype} .{len(image)}, 40, 3'):
+        with pytest.raises(UserError, match=f'{image.dtype} .{len(image)}, 32, 3'):
             corrupt(image, 'fog', 1, 0)
     with pytest.raises(UserError, match="corruption='rain'"):
         Corrupt('rain')

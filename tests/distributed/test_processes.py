@@ -24,7 +24,6 @@ ROOT = HERE.parents[1]
 
 sys.path.insert(0, str(HERE))
 import group_work  # noqa: E402
-import launching  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason='tests of process groups on a CPU'
@@ -133,6 +132,16 @@ def test_dropout_rates_of_ranks(pair):
     assert min(own) < shared[0] < max(own)
 
 
+def command(config: Path, *words: str) -> list[str]:
+    """The command line that trains a config on two processes."""
+    return [str(ROOT / 'tools/dist_train.sh'), str(config), '2', *words]
+
+
+def environment(scenes: Path) -> dict[str, str]:
+    names = {'PYTHON': sys.executable, 'MMGCP_SCENES': str(scenes)}
+    return {**os.environ, **names, 'OMP_NUM_THREADS': '1'}
+
+
 HOOK = """
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -161,11 +170,13 @@ def test_a_dead_rank_ends_the_others_and_is_named(tmp_path):
     base = ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py'
     config.write_text(FAILING.format(base=str(base)))
     start = time.monotonic()
-    done = launching.train(
-        config,
-        scenes_of(tmp_path / 'scenes', 1),
-        *('--work-dir', str(tmp_path / 'work')),
-        PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}',
+    variables = environment(scenes_of(tmp_path / 'scenes', 1))
+    done = subprocess.run(
+        command(config, '--work-dir', str(tmp_path / 'work')),
+        env={**variables, 'PYTHONPATH': f'{ROOT}{os.pathsep}{tmp_path}'},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     # torchrun looks at its processes every 0.1 s and gives them 30 s to end.
     assert time.monotonic() - start < 120
@@ -194,14 +205,11 @@ def test_resume_after_one_rank_was_killed(tmp_path):
     data, work = scenes_of(tmp_path / 'scenes', 1), tmp_path / 'work'
     config = ROOT / 'configs/pretrain/resnet18-w8-dropcov_scenes.py'
     options = ['train_cfg.max_epochs=6', 'train_dataloader.batch_size=5']
-    command = launching.command(
-        config, *('--work-dir', str(work), '--resume', '--cfg-options', *options)
-    )
-    environment = launching.environment(data)
-    log = tmp_path / 'log'
+    options = ['--work-dir', str(work), '--resume', '--cfg-options', *options]
+    words, log = command(config, *options), tmp_path / 'log'
     with log.open('w') as file:
         first = subprocess.Popen(
-            command, env=environment, stdout=file, stderr=file, cwd=tmp_path
+            words, env=environment(data), stdout=file, stderr=file, cwd=tmp_path
         )
         while first.poll() is None and not (work / 'last_checkpoint').exists():
             time.sleep(0.01)
@@ -216,7 +224,7 @@ def test_resume_after_one_rank_was_killed(tmp_path):
     assert not (work / 'epoch_6.pth').exists()
 
     second = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=tmp_path
+        words, env=environment(data), capture_output=True, text=True, cwd=tmp_path
     )
     assert second.returncode == 0, second.stderr[-3000:]
     assert (work / 'epoch_6.pth').exists()

@@ -42,16 +42,6 @@ def test_quadratic_has_its_curvature_as_beta():
     assert result['gradient_change'] == pytest.approx([3 * e * norm for e in STEPS])
 
 
-def test_linear_model_has_a_perfectly_predictive_gradient():
-    weight = torch.randn(5, dtype=torch.float64)
-    point = torch.randn(4, 5, dtype=torch.float64)
-    result = landscape_of(lambda x: (x @ weight).sum(), point)
-    rise = 4 * float(weight.square().sum())
-    rises = [value - result['loss_at_zero'] for value in result['loss']]
-    assert result['gradient_change'] == pytest.approx([0.0] * 3, abs=1e-12)
-    assert rises == pytest.approx([e * rise for e in STEPS])
-
-
 def test_the_largest_ratio_counts():
     point = torch.full((1,), 1.0, dtype=torch.float64)
     result = landscape_of(lambda x: x.pow(4).sum() / 4, point)

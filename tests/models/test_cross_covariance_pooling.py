@@ -95,11 +95,6 @@ def test_normalizations_of_matrices_that_are_not_symmetric(kind):
     assert net.wr.weight.grad.abs().sum() > 0
 
 
-def test_the_old_name_of_the_argument():
-    with pytest.warns(FutureWarning, match='match_released_code=False'):
-        assert not neck(official=False).match_released_code
-
-
 def test_tokens_that_are_missing():
     with pytest.raises(ValueError, match=r"out_type='raw'"):
         neck()((torch.zeros(2, 12),))

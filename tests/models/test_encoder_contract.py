@@ -27,10 +27,7 @@ ENCODERS = {
         type='mmgcp.GCPMobileNetV2', widen_factor=0.25, out_indices=(1, 2, 4, 6, 7)
     ),
     'shufflenet': dict(
-        type='mmgcp.GCPShuffleNetV2',
-        widen_factor=0.5,
-        out_indices=(0, 1, 2, 3),
-        with_stem=True,
+        type='mmgcp.GCPShuffleNetV2', widen_factor=0.5, out_indices=(0, 1, 2, 3)
     ),
     'sovit': dict(
         type='mmgcp.SoViT',

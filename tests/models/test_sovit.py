@@ -81,9 +81,6 @@ def test_the_norms_that_the_authors_meant():
     assert all('.denselayer' in key and '.norm' in key for key in extra)
     # Two batch norms in each of the 3 x 6 layers, five tensors each.
     assert len(extra) == 2 * 18 * 5
-    with pytest.warns(FutureWarning, match='match_released_code=False'):
-        old = SoViT(TINY, 64, official=False)
-    assert set(old.state_dict()) == set(meant.state_dict())
 
 
 @pytest.mark.parametrize(

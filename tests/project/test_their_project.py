@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 from tiny_datasets import make_ade20k, make_coco, make_imagenet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,13 +139,9 @@ def trained(folder: Path, name: str) -> dict[str, torch.Tensor]:
 
 def official_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """A DropCov ResNet-18 as published, with random weights."""
-    network = torchvision.models.resnet18(num_classes=7)
-    del network.fc
-    network.layer_reduce = torch.nn.Conv2d(512, 64, 1, bias=False)
-    network.layer_reduce_bn = torch.nn.BatchNorm2d(64)
-    network.eca_layer = torch.nn.Module()
-    network.eca_layer.conv = torch.nn.Conv1d(1, 1, 3, bias=False)
-    network.fc = torch.nn.Linear(64 * 65 // 2, 1000)
+    from weights.networks import CovarianceResNet
+
+    network = CovarianceResNet(18, 64, 'dropcov')
     tensors = {f'module.{name}': t for name, t in network.state_dict().items()}
     torch.save(dict(epoch=99, arch='resnet18', state_dict=tensors), path)
     return tensors

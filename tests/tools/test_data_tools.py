@@ -47,18 +47,11 @@ def test_check_data_of_own_data_writes_everything_down(coco, tmp_path):
     assert run('check_data.py', 'own', data, '--allow-faults') == 0
 
 
-def test_check_data_without_data_says_so(tmp_path):
-    with pytest.raises(DataError, match='train2017: no such file or folder'):
-        run('check_data.py', 'coco', tmp_path)
-
-
 def test_make_scenes(tmp_path, capsys):
     size = '--train 2 --val 1 --test 1 --size 48 --crops 1 --eval-crops 1 --digits 5'
     run('make_scenes.py', tmp_path / 's', *size.split())
     run('make_scenes.py', tmp_path / 's', *size.split())
     assert 'already there' in capsys.readouterr().out
-    with pytest.raises(DataError, match='size=8: must be at least 32'):
-        run('make_scenes.py', tmp_path / 's', '--size', 8)
 
 
 def test_a_choice_depends_on_seed_and_names_alone():

@@ -129,16 +129,3 @@ def test_refusals_leave_no_file(kind, arguments, reason, run_tool, scenes, tmp_p
     assert done.status == 1
     assert re.search(reason, done.err)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_checkpoint_that_is_not_finite_is_refused(
-    run_tool, scenes, checkpoint_of, tmp_path
-):
-    source, out = tmp_path / 'nan.pth', tmp_path / 'model.onnx'
-    content = torch.load(checkpoint_of('gap'), weights_only=True)
-    content['state_dict']['backbone.layer1.0.conv1.weight'][0] = float('nan')
-    torch.save(content, source)
-    done = run_tool('export_onnx', CONFIGS['gap'], source, out, '--size', 48, 48)
-    assert done.status == 1
-    assert 'error: ' in done.err
-    assert not out.exists()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from mmgcp.utils.config import load_config
+from mmgcp.utils.errors import UserError
 from mmgcp.visualization import Predictor, read_image
-from mmgcp.visualization.feature_maps import FeatureMapError, Level, levels_of
+from mmgcp.visualization.feature_maps import Level, levels_of
 
 from .conftest import CONFIGS
 
@@ -28,7 +29,7 @@ def test_average_pooling_has_the_map_of_its_weights(scenes, checkpoint_of):
     positions = last.features.shape[1] * last.features.shape[2]
     expected = np.einsum('c,chw->hw', weight, last.features).clip(0) / positions
     np.testing.assert_allclose(last.cam, expected, rtol=1e-4, atol=1e-7)
-    with pytest.raises(FeatureMapError, match='--target cat: the classes are 0, 1'):
+    with pytest.raises(UserError, match='--target cat: the classes are 0, 1'):
         levels_of(predictor, image, target='cat')
 
 

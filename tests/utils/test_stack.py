@@ -1,10 +1,10 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
 from mmgcp.utils import stack
-from mmgcp.utils.collect_env import collect_env
 from mmgcp.utils.stack import Provider, check_stack
 
 
@@ -32,13 +32,7 @@ def test_mixed_stacks_are_named(installed):
 
 
 def test_report_names_versions_and_origins():
-    report = collect_env()
-    assert 'from' in report['mmengine']
-    assert report['mmcv operators'].startswith('compiled')
-
-
-def test_report_as_a_command():
     command = [sys.executable, '-m', 'mmgcp.utils.collect_env']
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert 'mmcv operators' in out
-    assert 'CUDA' in out
+    assert re.search('mmengine .* from ', out)
+    assert re.search('mmcv operators +compiled', out)

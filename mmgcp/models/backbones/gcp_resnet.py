@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.framework import FrameworkModule
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 LAST_STAGES = {
     'stride': 'strided convolution, total stride 32, as in pre-training with GAP',

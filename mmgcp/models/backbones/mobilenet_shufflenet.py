@@ -5,10 +5,7 @@ there is no choice of last stage. mmdet and mmseg have no class with the same na
 parameters: mmpretrain has to be installed beside them.
 """
 
-from typing import Any
-
 from mmengine.model import BaseModule
-from torch import Tensor
 
 from mmgcp.models.framework import FrameworkModule
 from mmgcp.registry import MODELS
@@ -75,20 +72,11 @@ class GCPShuffleNetV2(_FromMmpretrain):
     3      ``layers.3``    1024     32
     ====== =============== ======== ======
 
-    The only map of stride 4 is the max-pooled stem of 24 channels. The pooling head
-    of pre-training sees ``layers.3``.
-
-    Args:
-        with_stem: Return the max-pooled stem in front of the levels.
-        **kwargs: All arguments of mmpretrain's class, where ``out_indices`` is (3, )
-            by default.
+    The pooling head of pre-training sees ``layers.3``. All arguments are those of
+    mmpretrain's class, where ``out_indices`` is (3, ) by default.
     """
 
     framework_base = 'ShuffleNetV2'
-
-    def __init__(self, *args: Any, with_stem: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.with_stem = with_stem
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says; without one as mmpretrain does."""
@@ -103,21 +91,9 @@ class GCPShuffleNetV2(_FromMmpretrain):
         """Channels of each map that :meth:`forward` returns."""
         widths = [2 * layer[-1].branch2[-1].out_channels for layer in self.layers[:3]]
         widths.append(self.layers[3].out_channels)
-        stem = (self.conv1.out_channels,) if self.with_stem else ()
-        return stem + tuple(widths[i] for i in self.out_indices)
+        return tuple(widths[i] for i in self.out_indices)
 
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Stride of each map that :meth:`forward` returns."""
-        stem = (4,) if self.with_stem else ()
-        return stem + tuple((8, 16, 32, 32)[i] for i in self.out_indices)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images ``(B, 3, H, W)`` to the levels."""
-        x = self.maxpool(self.conv1(x))
-        outs = [x] if self.with_stem else []
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
+        return tuple((8, 16, 32, 32)[i] for i in self.out_indices)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mmgcp.models.arguments import ConfigValueError, renamed
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 from .sovit_layers import (
     TokenBlock,
@@ -69,7 +69,6 @@ class SoViT(BaseModule):
             ``i`` blocks as well, their number the final norm too, -1 nothing.
         norm_eval: Keep the batch norms of the token embedding in evaluation mode.
         with_cp: Checkpoint the blocks to save memory.
-        official: The old name of ``match_released_code``.
 
     Raises:
         ConfigValueError: An argument is unknown or out of range.
@@ -96,10 +95,8 @@ class SoViT(BaseModule):
             dict(type='TruncNormal', layer='Linear', std=0.02),
             dict(type='Constant', layer='_BatchNorm', val=1),
         ],
-        official: bool | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        match_released_code = renamed(official, match_released_code)
         self.arch = _arch(arch)
         self.embed_dims, depth = self.arch['embed_dims'], self.arch['num_layers']
         if out_type not in OUT_TYPES:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.framework import FrameworkModule
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 FUSIONS = ('sum_fc', 'concat', 'aggre_all')
 

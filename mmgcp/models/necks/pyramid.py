@@ -10,9 +10,9 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmgcp.layers import DropCov, covariance
-from mmgcp.models.arguments import ConfigValueError
 from mmgcp.models.normalizations import build_normalization
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import ConfigValueError
 
 
 class PyramidNeck(BaseModule):
@@ -20,10 +20,6 @@ class PyramidNeck(BaseModule):
 
     ``build`` makes it from the channels of the level. The modules are in a list called
     ``name``, the first part of their state-dict keys.
-
-    Raises:
-        ConfigValueError: ``levels`` names one that does not exist, or other levels
-            come than ``in_channels`` says.
     """
 
     def __init__(

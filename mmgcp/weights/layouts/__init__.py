@@ -10,11 +10,7 @@ LAYOUTS = (*published.LAYOUTS, *openmmlab.LAYOUTS)
 
 
 def detect_layout(names: Collection[str], source: str) -> Layout:
-    """The first layout whose signs are among the names of the tensors.
-
-    Raises:
-        CheckpointError: No layout fits.
-    """
+    """The first layout whose signs are among the names of the tensors."""
     for layout in LAYOUTS:
         if layout.matches(names):
             return layout

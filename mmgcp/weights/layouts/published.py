@@ -46,9 +46,7 @@ _NUMBERED_RESNET = (
         for stage in range(1, 5)
     ),
     *_conv_bn(_FEATURES, 'neck.reduction', 8),
-    (_FEATURES + r'\.((?:conv1|bn1|layer[1-4])\..+)', r'backbone.\1'),
-    (_FEATURES + r'\.layer_reduce\.weight', 'neck.reduction.conv.weight'),
-    (_FEATURES + r'\.layer_reduce_bn\.(\w+)', r'neck.reduction.bn.\1'),
+    *((rf'{_FEATURES}\.{old}', new) for old, new in (*_RESNET[:2], *_REDUCTION)),
     *_conv_bn(r'representation\.conv_dr_block', 'neck.reduction'),
     *_CLASSIFIER,
 )
