@@ -144,11 +144,15 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
                 f'it has {", ".join(ways) or "none"}'
             )
         return
-    if entry.get('protocol', 'features') != 'features':
+    protocol = entry.get('protocol')
+    if protocol not in (None, 'features', 'training-data'):
         raise StudyError(
-            f"{where}: protocol = {entry['protocol']!r} is unknown; 'features' is k-NN "
-            'and logistic regression on a frozen encoder, no protocol is a training'
+            f"{where}: protocol = {protocol!r} is unknown; 'features' is k-NN and "
+            "logistic regression on a frozen encoder, 'training-data' the pre-trained "
+            'classifier on its training images, no protocol a training'
         )
+    if protocol == 'training-data':
+        entry.setdefault('config', 'that of pre-training')
     for needed in ('config', 'metrics'):
         if not entry.get(needed):
             raise StudyError(f'{where} needs {needed!r}')

@@ -65,7 +65,8 @@ class Planner:
         for analysis in study['analyses']:
             for task in tasks:
                 self._analysis(analysis, task)
-        return self.steps
+        read = {name for step in self.steps for name in step.deps}
+        return [s for s in self.steps if s.kind != 'export' or s.name in read]
 
     def _data(self) -> None:
         own, data = self.study['own_data'], self.study['data']
@@ -136,6 +137,9 @@ class Planner:
 
     def _transfer(self, task: str, name: str, seed: int, encoder: Encoder) -> None:
         entry = self.study['tasks'][task]
+        meta = {'task': task, 'encoder': name, 'seed': seed}
+        if entry.get('protocol') == 'training-data':
+            return self._on_training_data(meta)
         file = entry['config'].format(encoder=name)
         config = self._config(file, entry.get('overrides', {}))
         if 'backbone' not in config.values.get('model', {}):
@@ -144,7 +148,6 @@ class Planner:
         backbone = {'init_cfg': None if init is None else {'_delete_': True, **init}}
         backbone.update(self.study['encoders'][name].get('backbone', {}))
         changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
-        meta = {'task': task, 'encoder': name, 'seed': seed}
         config = config.changed(changes)
         if entry.get('protocol') == 'features':
             self._features(config, deps, inputs, meta)
@@ -157,16 +160,49 @@ class Planner:
         """Plan k-NN and logistic regression on the features of a frozen encoder."""
         if not self._first:
             self._note_missing_data(config)
+        init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
+        command = ['tools/evaluate_encoder.py', init['checkpoint'], '--data']
+        self._evaluate(config, command, deps, inputs, meta)
+
+    def _on_training_data(self, meta: dict) -> None:
+        """Plan the evaluation of a pre-trained classifier on its training images."""
+        entry, seed = self.study['encoders'][meta['encoder']], meta['seed']
+        if 'pretrain' not in entry:
+            raise StudyError(
+                f'{self.study["file"]}: task {meta["task"]}: encoder {meta["encoder"]} '
+                'is not pre-trained here. Leave it out with encoders=[...] of the task'
+            )
+        name = f'pretrain/{meta["encoder"]}/seed{seed}'
+        train = next(step for step in self.steps if step.name == name)
+        config = self._config(entry['pretrain'], entry.get('overrides', {}))
+        pipeline = config.values['test_dataloader']['dataset']['pipeline']
+        images = config.values['train_dataloader']['dataset']
+        dataset = {'_delete_': True, **images, 'pipeline': pipeline, 'test_mode': True}
+        config = config.changed({'test_dataloader': {'dataset': dataset}})
+        folder = self._dir(f'{meta["task"]}/{meta["encoder"]}/seed{seed}')
+        command = ['tools/test.py', shown(folder / 'config.py'), shown(train.weights)]
+        command += ['--work-dir', shown(folder)]
+        self._evaluate(config, command, [train.name], [train.weights], meta)
+
+    def _evaluate(
+        self,
+        config: DerivedConfig,
+        command: list[str],
+        deps: list[str],
+        inputs: list[Path],
+        meta: dict,
+    ) -> None:
+        """Plan a command that writes metrics; after ``--data`` comes its config."""
         name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
         file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
-        init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
-        command = ['python', self._tool('tools/evaluate_encoder.py')]
-        command += [init['checkpoint'], '--data', shown(file), '--out', shown(result)]
+        tool, *arguments = command
+        if arguments[-1] == '--data':
+            arguments.append(shown(file))
         meta = {**meta, 'config': shown(config.base)}
         self._add(
             name,
             'evaluate',
-            command,
+            ['python', self._tool(tool), *arguments, '--out', shown(result)],
             result,
             deps=deps,
             inputs=inputs,

@@ -84,6 +84,24 @@ def test_batch_norms_are_estimated_in_the_form_of_the_task(study, tmp_path):
         plan(full, tmp_path)
 
 
+def test_classifiers_on_their_training_images(tmp_path):
+    steps, _ = plan(load_study('configs/studies/exponents.py'), tmp_path)
+    assert not any(step.kind == 'export' for step in steps)
+    by_name = {step.name: step for step in steps}
+    step = by_name['train/log/seed2']
+    assert step.deps == ['pretrain/log/seed2']
+    [text] = step.files.values()
+    dataset = step.content['test_dataloader']['dataset']
+    assert dataset['data_prefix'] == 'train'
+    assert dataset['test_mode']
+    assert 'MatrixLogarithm' in text
+    arms = {
+        str(by_name[f'pretrain/{name}/seed0'].content['model']['neck'])
+        for name in load_study('configs/studies/exponents.py')['encoders']
+    }
+    assert len(arms) == 10
+
+
 def test_seeds_processes_and_selection(study, tmp_path):
     steps, _ = plan(select(study, seeds=3, nproc=2), tmp_path)
     trained = [step for step in steps if step.kind in ('pretrain', 'transfer')]
