@@ -100,7 +100,7 @@ def study(slurm, tmp_path):
 
 def test_what_may_happen_to_a_job(study):
     run = study(
-        training(20, name='limited', kind='pretrain'),
+        training(42, name='limited', kind='pretrain'),
         training(9, name='requeued', kind='transfer'),
         training(4, 2, name='dies', kind='evaluate'),
         training(600, -1, name='stuck', kind='export'),

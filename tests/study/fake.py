@@ -83,6 +83,7 @@ def fake_steps(folder, seeds=(0, 1, 2)):
         for name, values in VALUES.items():
             meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
             meta |= {'config': 'fake_config.py', 'batch_size': 4}
+            meta['recipe'] = 'total batch 4 (1 x 4), learning rate 0.1'
             end = f'{name}/seed{seed}'
             train = ('segmentation/' + end, 'transfer', TRAIN, 'epoch_3.pth')
             steps.append(fake_step(folder, *train, values[seed], meta=meta))
