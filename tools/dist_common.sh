@@ -14,6 +14,6 @@ torchrun_with() {
     # Waiting threads that spin slow the processes beside them.
     export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
     PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}" \
-        exec "${PYTHON:-python}" -m torch.distributed.run \
+        exec "${PYTHON:-python}" "$tools/dist_run.py" \
         "${where[@]}" --nproc-per-node "$processes" "$@"
 }

@@ -10,6 +10,8 @@ if [ $# -lt 3 ]; then
     echo "usage: $0 CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2
     exit 2
 fi
+printf -v MMGCP_COMMAND '%q ' "$0" "$@"
+export MMGCP_COMMAND
 config=$1
 checkpoint=$2
 processes=$3

@@ -11,6 +11,9 @@ if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG PROCESSES [options of tools/train.py]" >&2
     exit 2
 fi
+printf -v MMGCP_COMMAND '%q ' "$0" "$@"
+case " $* " in *' --resume '*) ;; *) MMGCP_COMMAND+=--resume ;; esac
+export MMGCP_COMMAND
 config=$1
 processes=$2
 shift 2

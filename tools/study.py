@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='write the graph as JSON, and a Snakefile that reads it',
     )
     parser.add_argument(
+        '--keep',
+        choices=['last', 'report'],
+        help='when all is done, keep only the last checkpoint of each training, or none',
+    )
+    parser.add_argument(
         '--dry-run', action='store_true', help='print the graph and every command'
     )
     parser.add_argument(

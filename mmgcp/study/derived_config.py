@@ -59,6 +59,10 @@ def _read(path: Path) -> dict[str, Any]:
     return load_config(path).to_dict()
 
 
+def _batch_size(values: dict[str, Any]) -> int:
+    return (values.get('train_dataloader') or {}).get('batch_size', 1)
+
+
 class DerivedConfig:
     """The config file ``base`` with a study's changes; ``values`` is the whole."""
 
@@ -67,12 +71,54 @@ class DerivedConfig:
         self.values = _read(base) if values is None else values
         self.scope: str = self.values.get('default_scope', 'mmengine')
         #: Images per process and training step.
-        loader = self.values.get('train_dataloader') or {}
-        self.batch_size: int = loader.get('batch_size', 1)
+        self.batch_size = _batch_size(self.values)
+        scale = self.values.get('auto_scale_lr') or {}
+        #: Images per training step for which the learning rate is meant.
+        self.total_batch: int = scale.get('base_batch_size') or self.batch_size
+        self.scales_rate = bool(scale.get('enable'))
 
     def changed(self, changes: dict[str, Any]) -> 'DerivedConfig':
         """The config with nested ``changes``; ``_delete_`` works as in a config."""
         return DerivedConfig(self.base, merge(self.values, changes))
+
+    def on_processes(self, count: int) -> 'DerivedConfig':
+        """The config with its total batch divided between processes.
+
+        With ``auto_scale_lr.enable`` each process keeps its batch, and mmengine scales
+        the learning rate in proportion to the total.
+
+        Raises:
+            StudyError: The batches of the processes do not make the total batch.
+        """
+        if self.scales_rate:
+            if not self.values['auto_scale_lr'].get('base_batch_size'):
+                raise StudyError(f'{self.base}: auto_scale_lr has no base_batch_size')
+            return self
+        chosen = self.batch_size != _batch_size(_read(self.base))
+        each = self.batch_size if chosen else self.total_batch // count
+        if each * count != self.total_batch:
+            of = f' with train_dataloader.batch_size={each}' if chosen else ''
+            raise StudyError(
+                f'{self.base}: its learning rate is meant for a total batch of '
+                f'{self.total_batch}, which {count} processes{of} do not make. Change '
+                'the number of processes (nproc of the task, --nproc), or put '
+                'auto_scale_lr=dict(enable=True) into `overrides`: each process keeps '
+                'its batch, and the learning rate is scaled to the total'
+            )
+        if each == self.batch_size:
+            return self
+        return self.changed({'train_dataloader': {'batch_size': each}})
+
+    def recipe(self, count: int) -> str:
+        """Batch and learning rate of a training with a number of processes."""
+        total = self.batch_size * count
+        optimizer = (self.values.get('optim_wrapper') or {}).get('optimizer') or {}
+        rate = optimizer.get('lr', 'unknown')
+        if self.scales_rate and 'lr' in optimizer:
+            rate = f'{rate * total / self.total_batch:g}, scaled from {rate}'
+        return (
+            f'total batch {total} ({count} x {self.batch_size}), learning rate {rate}'
+        )
 
     def text(self, folder: Path) -> str:
         """Source of a config file in ``folder``: ``_base_`` and what differs."""

@@ -29,6 +29,8 @@ def print_plan(
         after = f'  after {", ".join(step.deps)}' if step.deps else ''
         say(f'\n{step.name}  [{"done" if step.name in done else "to do"}]{after}')
         say(f'    {shlex.join(launched(step.command, step.processes))}')
+        if step.kind in TRAININGS:
+            say(f'    {step.meta["recipe"]}')
         for path, text in step.files.items():
             say(f'    with {path}:')
             for line in text.splitlines():

@@ -59,7 +59,7 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
         train = data['train']
         images = train if part == 'classification' else train['images']
         count = len(file_names(images, IMAGE_SUFFIXES))
-        passes = own_data.get('epochs', _EPOCHS) * count // config.batch_size
+        passes = own_data.get('epochs', _EPOCHS) * count // config.total_batch
         short = max(_FEWEST_ITERATIONS, passes)
         if short < length:
             changes.update(shortened(config.values, length, short))

@@ -219,8 +219,9 @@ class Planner:
             self._note_missing_data(config)
         task, rest = meta['task'], f'{meta["encoder"]}/seed{meta["seed"]}'
         folder = self._dir(f'{task}/{rest}')
-        file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
+        config = config.on_processes(nproc)
+        file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
         launcher = ['--launcher', 'pytorch'] if nproc > 1 else []
         by_epoch, length = config.schedule()
         meta = {
@@ -229,6 +230,7 @@ class Planner:
             'max_epochs': length if by_epoch else None,
             'max_iters': None if by_epoch else length,
             'batch_size': config.batch_size * nproc,
+            'recipe': config.recipe(nproc),
         }
         metrics = folder / 'metrics.json'
         command = ['python', self._tool('tools/train.py'), shown(file)]

@@ -64,6 +64,7 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         report['study']['tasks'][task] = {
             'label': label,
             'config': list(dict.fromkeys(step.meta['config'] for step in trained)),
+            'recipe': list(dict.fromkeys(step.meta['recipe'] for step in trained)),
         }
         report['results'][task] = _results(study, done, task)
         report['curves'][task] = _curves(logs)

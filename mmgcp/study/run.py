@@ -12,6 +12,7 @@ from .graph import print_plan, write_graph
 from .local import LocalBackend, usable_cpus, visible_devices
 from .plan import Planner
 from .progress import Display, format_seconds
+from .pruning import prune
 from .report import result_head, result_rows, write_report
 from .resources import Resources
 from .scheduler import Backend, Scheduler, only_study_in
@@ -33,6 +34,7 @@ def run_study(
     slurm: list[str] | None = None,
     retries: int = 0,
     export_graph: str | None = None,
+    keep: str | None = None,
     **selection: Any,
 ) -> int:
     """Plan a study, run what is not done and write its report; 1 when a step failed.
@@ -77,7 +79,10 @@ def run_study(
     with only_study_in(folder):
         display = Display(steps, backend.jobs, console)
         state = Scheduler(steps, backend, display, retries).run()
-        return _finish(study, steps, [], folder, console, state)
+        status = _finish(study, steps, [], folder, console, state)
+        if keep is not None and status == 0:
+            console.print(f'{prune(steps, keep) / 1e6:.0f} MB of checkpoints removed')
+        return status
 
 
 def _finish(

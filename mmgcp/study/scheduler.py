@@ -21,7 +21,15 @@ from mmgcp.utils.files import read_json, write_json, write_text
 from .local import LocalBackend, LocalJob
 from .progress import Display, format_seconds, last_lines
 from .slurm import SlurmBackend, SlurmJob
-from .step import Step, StudyError, digest, fingerprint, hash_steps, launched
+from .step import (
+    Step,
+    StudyError,
+    digest,
+    fingerprint,
+    hash_steps,
+    launched,
+    removed_mark,
+)
 
 #: A disk with less is full: no checkpoint fits.
 _LEAST_BYTES = 50e6
@@ -57,8 +65,6 @@ class Scheduler:
 
         When it is interrupted it ends the steps that run.
         """
-        # SIGTERM ends the study like Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with self.display.bars:
             try:
                 self._start_ready()
@@ -98,6 +104,11 @@ class Scheduler:
                 self._set(step, 'done', 'before', step.record()['seconds'])
 
     def _start(self, step: Step) -> None:
+        for path in step.inputs:
+            if removed_mark(path).is_file() and not path.exists():
+                text = f'{path} was removed by --keep report. To make it again, '
+                text += f'delete {removed_mark(path)}'
+                return self._set(step, 'failed', text)
         inputs = {str(path): fingerprint(path)['sha256'] for path in step.inputs}
         key = digest([self.hashes[step.name], inputs])
         history = step.history()

@@ -36,8 +36,21 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def removed_mark(path: Path) -> Path:
+    """The file that stands for one that ``--keep report`` removed."""
+    return path.with_name(path.name + '.removed')
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists, or was removed when nothing needed it any more."""
+    return path.exists() or removed_mark(path).is_file()
+
+
 def fingerprint(path: str | Path, known: dict | None = None) -> dict:
     """Hash of a file; one that is ``known`` holds while size and time are the same."""
+    mark = removed_mark(Path(path))
+    if mark.is_file() and not os.path.exists(path):
+        return read_json(mark)
     stat = os.stat(path)
     found = {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}
     if known and all(known.get(key) == value for key, value in found.items()):
@@ -104,11 +117,12 @@ class Step:
     def is_done(self, expected_hash: str) -> bool:
         """Whether result and record exist and nothing it depends on changed."""
         record = self.record()
-        if record.get('hash') != expected_hash or not self.result.exists():
+        made = [path for path in (self.result, self.weights) if path]
+        if record.get('hash') != expected_hash or not all(map(is_there, made)):
             return False
         for path in self.inputs:
             before = record['inputs'].get(str(path))
-            if before is None or not path.is_file():
+            if before is None or not is_there(path):
                 return False
             if fingerprint(path, before)['sha256'] != before['sha256']:
                 return False

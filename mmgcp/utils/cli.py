@@ -122,6 +122,8 @@ def run_main(
         command = shlex.join(['python', sys.argv[0], *given, *more])
         message = f'interrupted. {on_interrupt}: {command}'
         status = INTERRUPTED
+        if not alone:  # what started the processes says it, once
+            sys.exit(status)
     except EXPECTED as error:
         if '--debug' in given:
             traceback.print_exc()

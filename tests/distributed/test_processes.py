@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -198,6 +199,35 @@ def rank_process(rank: int, work: Path) -> int | None:
         if f'RANK={rank}'.encode() in environment and str(work).encode() in command:
             return int(process.name)
     return None
+
+
+def test_ctrl_c_is_one_line(tmp_path):
+    """The terminal sends the signal to the whole group, once."""
+    data, log = scenes_of(tmp_path / 'scenes', 1), tmp_path / 'log'
+    config = ROOT / 'configs/pretrain/resnet18-w8-gap_scenes.py'
+    options = ['train_cfg.max_epochs=1000', 'train_dataloader.batch_size=5']
+    options += ['default_hooks.checkpoint.interval=1000']
+    words = command(
+        config, *('--work-dir', str(tmp_path / 'w'), '--cfg-options', *options)
+    )
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            words,
+            env=environment(data),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while process.poll() is None and 'Epoch(train)' not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        before = log.read_text()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 130, log.read_text()
+    after = log.read_text().removeprefix(before).splitlines()
+    said = f'dist_train.sh: interrupted. Go on with: {shlex.join(words)} --resume'
+    assert [line for line in after if 'Epoch(train)' not in line] == [said]
 
 
 @pytest.mark.skipif(not Path('/proc/self/environ').exists(), reason='needs Linux')

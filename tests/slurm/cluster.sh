@@ -4,7 +4,7 @@
 #
 #   cluster.sh start DIR    prints nothing; DIR/slurm.conf is the configuration
 #   cluster.sh stop DIR
-#   cluster.sh revive DIR   starts the daemon of n2 again
+#   cluster.sh revive DIR   starts the daemon of n2 again and lets jobs run there
 #
 # Needs slurmctld, slurmd and munged (Debian: slurm-wlm, munge) and root, because slurmd
 # starts jobs as their users.
@@ -57,11 +57,17 @@ EOF
     slurmctld -i
     slurmd -N n1
     slurmd -N n2
-    for _ in $(seq 60); do
-        [ "$(sinfo -h -N -o %T 2>/dev/null | grep -c idle)" = 2 ] && return 0
+    wait_for 2
+}
+
+wait_for() {
+    for _ in $(seq 120); do
+        [ "$(sinfo -h -N -o %t 2>/dev/null | grep -cE '^(idle|mix|alloc)$')" -ge "$1" ] && return 0
+        [ "$command" = start ] || scontrol update NodeName=n2 State=RESUME 2>/dev/null || true
         sleep 0.5
     done
     echo "slurmd did not come up; see the logs in $dir" >&2
+    sinfo -N -l >&2
     tail -n 5 "$dir"/slurm*.log >&2
     return 1
 }
@@ -69,6 +75,7 @@ EOF
 revive() {
     export SLURM_CONF=$dir/slurm.conf
     slurmd -N n2
+    wait_for 2
 }
 
 stop() {

@@ -48,11 +48,19 @@ class Study:
         while not path.exists() or not re.search(text, path.read_text()):
             if self.process.poll() is not None:
                 pytest.fail(f'{path} did not appear:\n{self.process.stdout.read()}')
-            assert time.monotonic() < deadline, f'{path} did not appear'
+            if time.monotonic() > deadline:
+                self.finish(0)
             time.sleep(0.1)
 
     def finish(self, timeout=150):
-        output, _ = self.process.communicate(timeout=timeout)
+        try:
+            output, _ = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            shown = [self.slurm('squeue'), self.slurm('sinfo', '-N', '-l')]
+            shown += [f'{s.log}:\n{s.log.read_text()}' for s in self.steps]
+            self.process.kill()
+            output, _ = self.process.communicate()
+            pytest.fail('\n'.join([f'not done in {timeout} s:', output, *shown]))
         return self.process.returncode, output
 
     def slurm(self, *command):
@@ -92,13 +100,13 @@ def study(slurm, tmp_path):
 
 def test_what_may_happen_to_a_job(study):
     run = study(
-        training(40, name='limited', kind='pretrain'),
-        training(12, name='requeued', kind='transfer'),
-        training(6, 4, name='dies', kind='evaluate'),
+        training(42, name='limited', kind='pretrain'),
+        training(9, name='requeued', kind='transfer'),
+        training(4, 2, name='dies', kind='evaluate'),
         training(600, -1, name='stuck', kind='export'),
         training(600, -1, name='cancelled', kind='analysis'),
         training(1, name='after', deps=['cancelled']),
-        options=['pretrain:timeout_min=1', 'pretrain:signal_delay_s=40'],
+        options=['pretrain:timeout_min=1', 'pretrain:signal_delay_s=50'],
         retries=1,
     )
     limited, requeued, dies, stuck, cancelled, _ = run.steps
@@ -122,7 +130,7 @@ def test_what_may_happen_to_a_job(study):
         assert starts[1][0] >= least
     # A step that died is resumed by another job.
     assert 'dies: done' in output
-    assert [count for count, _ in run.starts(dies)] == [0, 4]
+    assert [count for count, _ in run.starts(dies)] == [0, 2]
     assert 'died on purpose' in run.attempts(dies)[0]['problem']
     # Others fail, and say why.
     assert 'no checkpoint was written in two attempts' in output
@@ -132,7 +140,7 @@ def test_what_may_happen_to_a_job(study):
 
 
 def test_killed_study_finds_its_job_again(study):
-    run = study(training(12), training(1, name='after', deps=['train']))
+    run = study(training(8), training(1, name='after', deps=['train']))
     step, after = run.steps
     run.until(step.work_dir / 'starts')
     os.kill(run.process.pid, signal.SIGKILL)
@@ -200,16 +208,16 @@ def test_training_on_two_nodes_is_that_of_one(study, slurm, tmp_path):
 
 
 def test_a_node_dies_and_the_retry_resumes(study, slurm):
-    run = study(training(12, processes=2), options=['nodes=2'], retries=1)
+    run = study(training(10, processes=2), options=['nodes=2'], retries=1)
     [step] = run.steps
     run.until(step.work_dir / 'last_checkpoint', '3')
-    log = (step.work_dir / 'log.txt').read_text()
     kill_n2(slurm, int((step.work_dir / 'node-n2').read_text().split()[0]))
-    killed = time.monotonic()
-    run.until(step.work_dir / 'attempts.json', '"ended"')
-    assert time.monotonic() - killed < 45, log
-    script = Path(__file__).with_name('cluster.sh')
-    folder = Path(slurm['SLURM_CONF']).parent
+    # Until Slurm notices, it would start the next job there. DOWN ends this job.
+    down = ('scontrol', 'update', 'NodeName=n2', 'Reason=dead')
+    run.slurm(*down, 'State=DRAIN')
+    run.until(step.job_file, '"status": 1', timeout=45)
+    run.slurm(*down, 'State=DOWN')
+    script, folder = HERE / 'cluster.sh', Path(slurm['SLURM_CONF']).parent
     subprocess.run(['bash', script, 'revive', folder], check=True)
     status, output = run.finish()
     assert status == 0, output

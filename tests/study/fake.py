@@ -79,6 +79,7 @@ def fake_steps(folder, seeds=(0, 1, 2)):
         for name, values in VALUES.items():
             meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
             meta |= {'config': 'fake_config.py', 'batch_size': 4, 'metrics': ['mIoU']}
+            meta['recipe'] = 'total batch 4 (1 x 4), learning rate 0.1'
             name = f'segmentation/{name}/seed{seed}'
             train = (name, 'transfer', TRAIN, 'metrics.json', values[seed])
             weights = folder / 'steps' / name / 'epoch_3.pth'

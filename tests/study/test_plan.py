@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from rich.console import Console
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.derived_config import DerivedConfig
-from mmgcp.study.graph import accelerator_hours
+from mmgcp.study.graph import accelerator_hours, print_plan
 from mmgcp.study.plan import Planner
 from mmgcp.study.run import run_study
 from mmgcp.study.step import Step, StudyError, hash_steps, launched
@@ -110,8 +111,9 @@ def test_seeds_processes_and_selection(study, tmp_path):
     assert len({step.name for step in trained}) == 3 * arms * tasks
     for step in trained:
         assert step.content['randomness']['seed'] == step.meta['seed']
-        batch = step.content['train_dataloader']['batch_size']
-        assert step.meta['batch_size'] == 2 * batch
+        batch = step.content['auto_scale_lr']['base_batch_size']
+        assert step.meta['batch_size'] == batch
+        assert step.content['train_dataloader']['batch_size'] == batch / 2
     line = shlex.join(launched(step.command, step.processes))
     assert '-m torch.distributed.run --standalone --nproc_per_node=2' in line
     assert line.endswith('--launcher pytorch')
@@ -120,6 +122,61 @@ def test_seeds_processes_and_selection(study, tmp_path):
     same = {name for name, value in part.items() if everything[name] == value}
     changed = {name.split('/')[0] for name in part if name not in same}
     assert changed == {'pictures', 'costs'}
+
+
+@pytest.mark.parametrize(
+    ('processes', 'scales', 'batch', 'recipe'),
+    [
+        (1, False, 16, 'total batch 16 (1 x 16), learning rate 0.02'),
+        (8, False, 2, 'total batch 16 (8 x 2), learning rate 0.02'),
+        # 0.02 * 32 / 16: 16 processes keep the 2 images of the config.
+        (16, True, 2, 'total batch 32 (16 x 2), learning rate 0.04, scaled from 0.02'),
+    ],
+)
+def test_total_batch_is_that_of_the_learning_rate(
+    tmp_path, capsys, processes, scales, batch, recipe
+):
+    study = select(load_study(FULL_SIZE), seeds=1, nproc=processes)
+    study['tasks'] = {'mask_rcnn': study['tasks']['mask_rcnn']}
+    study['tasks']['mask_rcnn']['overrides'] = {'auto_scale_lr': {'enable': scales}}
+    steps, _ = plan(study, tmp_path)
+    trained = [step for step in steps if step.kind == 'transfer']
+    for step in trained:
+        assert step.content['train_dataloader']['batch_size'] == batch
+        assert step.meta['recipe'] == recipe
+    print_plan(study, steps, [], Console(soft_wrap=True))
+    assert capsys.readouterr().out.count(recipe) == len(trained)
+
+
+@pytest.mark.parametrize(
+    ('processes', 'overrides', 'message'),
+    [
+        (3, {}, 'total batch of 16, which 3 processes do not make'),
+        (32, {}, 'total batch of 16, which 32 processes do not make'),
+        (
+            8,
+            {'train_dataloader': {'batch_size': 4}},
+            r'16, which 8 processes with train_dataloader.batch_size=4 do not make',
+        ),
+        (8, {'auto_scale_lr': {'_delete_': True, 'enable': True}}, 'no base_batch'),
+    ],
+)
+def test_batches_that_do_not_fit_the_learning_rate(
+    tmp_path, processes, overrides, message
+):
+    study = load_study(FULL_SIZE)
+    study['tasks']['mask_rcnn'].update(nproc=processes, overrides=overrides)
+    with pytest.raises(StudyError, match=f'mask-rcnn_r50-gap.*{message}'):
+        plan(study, tmp_path)
+
+
+def test_every_config_of_a_study_names_its_batch():
+    for kind in ('pretrain', 'detection', 'segmentation'):
+        for file in sorted((ROOT / 'configs' / kind).glob('*.py')):
+            config = DerivedConfig(file)
+            assert config.values['auto_scale_lr']['base_batch_size'], file
+            if file.stem.endswith('_scenes'):  # on one process as they are
+                assert config.on_processes(1) is config, file
 
 
 def test_analyses_become_steps(study, tmp_path):

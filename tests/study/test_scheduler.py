@@ -16,11 +16,13 @@ import pytest
 
 from mmgcp.study.local import LocalBackend
 from mmgcp.study.progress import Display
+from mmgcp.study.pruning import prune
 from mmgcp.study.scheduler import Scheduler, only_study_in
 from mmgcp.study.step import StudyError, hash_steps
 
 from .fake import fake_step
 from .fake import run_steps as run
+from .sleeping import overhead, planning
 
 COUNT = textwrap.dedent("""
     import os, pathlib, sys, time
@@ -163,6 +165,50 @@ def test_metrics_that_say_nothing_fail_the_step(tmp_path, measured, message):
     assert not step.record_file.exists()
 
 
+def test_checkpoints_that_nothing_needs_are_removed(tmp_path):
+    code = textwrap.dedent("""
+        import pathlib, sys
+        folder = pathlib.Path(sys.argv[1])
+        with open(folder / 'runs', 'a') as file:
+            file.write('x')
+        for name in ('epoch_1.pth', 'epoch_2.pth', 'last_checkpoint'):
+            (folder / name).write_text('12345')
+    """)
+    train = fake_step(tmp_path, 'train', 'fake', code, 'epoch_2.pth')
+    train.resume_mark = train.work_dir / 'last_checkpoint'
+
+    def steps(value='1'):
+        test = fake_step(tmp_path, 'test', 'fake', COUNT, 'out.txt', value)
+        test.deps, test.inputs = ['train'], [train.result]
+        return [train, test]
+
+    run(steps(), tmp_path)
+    assert prune(steps(), 'last') == 5
+    assert [f.name for f in train.work_dir.glob('*.pth')] == ['epoch_2.pth']
+    assert prune(steps(), 'report') == 5
+    assert not train.result.exists()
+    # Everything still counts as done, but nothing can be made of what is gone.
+    state, text = run(steps(), tmp_path)
+    assert state == {'train': 'done', 'test': 'done'}
+    assert text.count('done before') == 2
+    assert prune(steps(), 'report') == 0
+    state, text = run(steps('2'), tmp_path)
+    assert state == {'train': 'done', 'test': 'failed'}
+    mark = train.work_dir / 'epoch_2.pth.removed'
+    assert f'removed by --keep report. To make it again, delete {mark}' in text
+    mark.unlink()
+    assert set(run(steps('2'), tmp_path)[0].values()) == {'done'}
+    assert (train.work_dir / 'runs').read_text() == 'xx'
+
+
+@pytest.mark.once
+def test_the_engine_costs_little(tmp_path):
+    number, seconds = planning(tmp_path, 300)
+    assert number >= 200
+    assert seconds < 10
+    assert overhead(tmp_path, 30)[1] < 0.2  # CPU time: not that of what runs beside
+
+
 def test_costs_are_measured_alone(tmp_path):
     code = textwrap.dedent("""
         import sys, time
@@ -209,6 +255,13 @@ class Driven:
             env={**os.environ, 'PYTHONPATH': paths},
         )
 
+    def await_end_of_child(self):
+        """SIGTERM kills the study; the system then ends its steps."""
+        deadline = time.monotonic() + 10
+        while not self.child_is_gone():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def child_is_gone(self):
         try:
             stat = Path(f'/proc/{self.child}/stat').read_text()
@@ -243,7 +296,7 @@ def test_interrupt_ends_the_steps_and_frees_the_folder(tmp_path, number):
     os.kill(driven.process.pid, number)
     driven.process.communicate(timeout=30)
     assert driven.process.returncode != 0
-    assert driven.child_is_gone()
+    driven.await_end_of_child()
     one, two, _ = chain(tmp_path)
     assert one.record()['attempts'] == 1
     assert not two.record_file.exists()

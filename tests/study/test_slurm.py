@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from mmgcp.study import slurm
 from mmgcp.study.progress import Display
 from mmgcp.study.resources import Resources
 from mmgcp.study.scheduler import Scheduler
@@ -14,6 +15,8 @@ from mmgcp.study.step import StudyError
 from .fake import fake_steps
 
 pytest.importorskip('submitit')
+
+from submitit import SlurmJob
 
 
 def run(steps, folder, **options):
@@ -34,6 +37,24 @@ def test_steps_run_as_jobs(tmp_path):
     assert 'broken on purpose' in steps[2].log.read_text()
     # Done is done, whichever way it ran.
     assert run(steps, tmp_path) == state
+
+
+def test_folder_that_the_nodes_do_not_see(tmp_path, monkeypatch):
+    """The queue no longer has the job, and neither log nor record were written."""
+    answers = {'squeue': '', 'scontrol': 'JobId=7 JobState=FAILED Reason=None'}
+    monkeypatch.setattr(slurm, '_answer', lambda name, *rest: answers[name])
+    backend = SlurmBackend(tmp_path, tmp_path, Resources({}), 1)
+    backend.look_seconds = 0.0
+    [step] = fake_steps(tmp_path, seeds=[0])[:1]
+    job = backend.attach(step, 'job 7')
+    assert job is None  # a later study submits it again
+    job = slurm.SlurmJob(backend, step, SlurmJob(backend.folder, '7'))
+    assert job.poll() is None  # a queue that is asked once may be late
+    assert job.poll() == 1
+    assert job.problem == (
+        'job 7 ended without a result (FAILED) and wrote nothing: '
+        f'do the nodes see {backend.folder}?'
+    )
 
 
 def test_unknown_option_is_named(tmp_path):

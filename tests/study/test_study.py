@@ -20,6 +20,7 @@ _here = dict(num_workers=0, persistent_workers=False)
 _short = dict(
     train_cfg=dict(max_epochs=1, val_interval=1),
     train_dataloader=dict(batch_size=2, **_here),
+    auto_scale_lr=dict(base_batch_size=2),
     val_dataloader=_here,
     test_dataloader=_here,
 )
