@@ -25,7 +25,7 @@ def strong_and_weak(batch, channels, size, **kwargs):
     """Channels of different strength, whose rate is neither 0 nor 1."""
     scale = torch.linspace(-2, 2, channels).exp().view(1, channels, 1, 1)
     x = features(batch, channels, size, size, **kwargs)
-    return x * scale.to(x.dtype)
+    return x * scale.to(x)
 
 
 def test_rate_has_a_limit_and_no_gradient():
@@ -127,11 +127,11 @@ def test_rate_does_not_depend_on_the_scale(scale):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_half_precision_and_autocast(dtype):
+def test_half_precision_and_autocast(dtype, device):
     dropout = module(32)
     x = strong_and_weak(2, 32, 4, dtype=dtype) * 20
-    skip_without_autocast(dtype)
-    with torch.autocast('cpu', dtype=dtype):
+    skip_without_autocast(device, dtype)
+    with torch.autocast(device, dtype=dtype):
         out = dropout(x)
         rate = dropout.rate(x)
     assert out.dtype == dtype

@@ -79,9 +79,9 @@ def test_attention_leaves_the_identity_by_training():
 
 
 @pytest.mark.parametrize('kind', ['SecondOrderAttention', 'AdaptiveChannelDropout'])
-def test_autocast(kind):
+def test_autocast(kind, device):
     net = build(kind).train()
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         outs = net(tuple(x.bfloat16() for x in levels()))
     assert all(out.dtype == torch.bfloat16 for out in outs)
     assert all(torch.isfinite(out).all() for out in outs)
