@@ -57,9 +57,8 @@ def test_maps_have_no_class_token():
     expected = reference(net, some_tokens(), True)
     np.testing.assert_allclose(vector.detach().cpu().numpy(), expected, atol=1e-12)
     net.pool_cls_token = True
-    np.testing.assert_allclose(
-        net((some_tokens(),))[1].detach().cpu().numpy(), expected, atol=1e-12
-    )
+    vector = net((some_tokens(),))[1]
+    np.testing.assert_allclose(vector.detach().cpu().numpy(), expected, atol=1e-12)
 
 
 def test_the_released_code_drops_whole_tokens():
