@@ -280,10 +280,11 @@ def test_the_type_of_mixed_precision_needs_mixed_precision(tmp_path):
     ('dtype', 'scale'), [('float16', 'dynamic'), ('bfloat16', 1.0)]
 )
 def test_mixed_precision_scales_the_loss_of_float16(monkeypatch, dtype, scale):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
     cfg = tools.load_config(PRETRAIN)
-    tools._set_amp(cfg, dtype)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, 'is_available', lambda: True)
+        patched.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+        tools._set_amp(cfg, dtype)
     wrapper = cfg.optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper'
     assert (wrapper.dtype, wrapper.loss_scale) == (dtype, scale)
