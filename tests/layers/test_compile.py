@@ -51,6 +51,25 @@ def test_under_autocast(name, device):
     assert relative(out, expected) < 1e-2
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'newton_schulz_5',
+        'dropcov',
+        *(pytest.param(name, marks=pytest.mark.gpu) for name in sorted(NORMALIZATIONS)),
+    ],
+)
+def test_a_second_batch_size_is_not_compiled_again(name, device):
+    torch._dynamo.reset()
+    backend = 'inductor' if device == 'cuda' else 'aot_eager'
+    module = pooling(name, 8)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=backend)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for batch in (3, 5):  # other than height and width
+            x = features(batch, 8, 4, 4, dtype=torch.float32).requires_grad_()
+            compiled(x).sum().backward()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     'MMGCP_TEST_INDUCTOR' not in os.environ,
