@@ -130,7 +130,7 @@ class GCPRunner(Runner):
             ModelConfigError: A part that is to be compiled is not there.
         """
         if self.cfg.get('channels_last'):
-            model = model.to(memory_format=torch.channels_last)
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for part in ('backbone', 'neck'):
             self._compile(model, part)
         on_cpu = get_device() == 'cpu'

@@ -44,7 +44,7 @@ def train(config, work_dir, *options, processes=0, gpu=True, epochs=1):
         command += ['-m', 'torch.distributed.run', '--standalone']
         command += ['--nproc-per-node', str(processes)]
         options += ('--launcher', 'pytorch')
-    settings = [f'train_cfg.max_epochs={epochs}', 'train_dataloader.batch_size=2']
+    settings = [f'train_cfg.max_epochs={epochs}', 'train_dataloader.batch_size=8']
     if config is HEADS['dropcov']:
         settings.append('model.neck.dropout.sync_rate=True')
     command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir, *options]
@@ -57,7 +57,7 @@ def train(config, work_dir, *options, processes=0, gpu=True, epochs=1):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     path = Path(work_dir, f'epoch_{epochs}.pth')
     tensors = torch.load(path, map_location='cpu', weights_only=False)['state_dict']
     assert all(value.isfinite().all() for value in tensors.values())
