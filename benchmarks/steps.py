@@ -53,7 +53,11 @@ class Steps:
         """A new model, with the random weights of its constructors."""
         init_default_scope(self.scope)
         torch.manual_seed(0)
-        return MODELS.build(self.config.model).to(self.device)
+        model = self.config.model.copy()
+        # As the Runner does: mean and deviation, classes of mixed labels.
+        if self.config.get('data_preprocessor'):
+            model.setdefault('data_preprocessor', self.config.data_preprocessor)
+        return MODELS.build(model).to(self.device)
 
     def _training_step(self, model: nn.Module) -> Callable[[dict], object]:
         model.train()

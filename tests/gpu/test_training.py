@@ -44,7 +44,7 @@ def train(config, work_dir, *options, processes=0, gpu=True, epochs=1):
         command += ['-m', 'torch.distributed.run', '--standalone']
         command += ['--nproc-per-node', str(processes)]
         options += ('--launcher', 'pytorch')
-    settings = [f'train_cfg.max_epochs={epochs}', 'train_dataloader.batch_size=8']
+    settings = [f'train_cfg.max_epochs={epochs}', 'train_dataloader.batch_size=3']
     if config is HEADS['dropcov']:
         settings.append('model.neck.dropout.sync_rate=True')
     command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir, *options]
