@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument('--rounds', type=int, default=15, help='rounds that count')
     common.add_argument('--warmup', type=int, default=3, help='rounds that do not')
     common.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
-    common.add_argument('--device', help='cpu, the default, or cuda', default='cpu')
+    common.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     common.add_argument('--no-memory', action='store_true', help='skip peak memory')
     common.add_argument('--json', metavar='FILE', help='write everything measured')
     common.add_argument(

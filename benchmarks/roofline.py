@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from .timing import clock, kernels
@@ -19,8 +19,8 @@ class Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
-        read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        written = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        read = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        written = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
         if not function.is_view and 'view' not in function.__name__:
             self.total += sum(t.numel() * t.element_size() for t in read + written)
         return out
