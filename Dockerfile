@@ -1,6 +1,7 @@
 # GPU image. Not built by this project's own checks: they have no container engine.
 #   docker build -t mmgcp .
 #   docker run --gpus all --shm-size 8g -v /data:/opt/project/data mmgcp make study
+#   docker run --gpus all --shm-size 8g -v /data/report:/opt/project/work_dirs mmgcp make gpu-report
 FROM nvidia/cuda:12.8.1-cudnn-devel-ubuntu22.04
 
 ENV DEBIAN_FRONTEND=noninteractive \

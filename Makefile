@@ -1,5 +1,7 @@
 # make study   set-up, then the cross-task study on embedded images, with its report
 # make test    set-up, then all tests          (make test STACK=openmmlab: second stack)
+# make test-gpu    set-up, then the tests of layers, models and weights on a GPU
+# make gpu-report  tests, benchmarks and a short study on a GPU, with a report
 # make lint    set-up, then ruff and mypy
 # make docs    set-up, then the pages, in docs/_build
 # make pins    writes the versions that set-up installs, requirements/*.txt, anew
@@ -21,10 +23,10 @@ FOLDER := $(or $(VENV),$(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK)))
 RUN := $(FOLDER)/bin/python
 ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3 || command -v python))
 
-.PHONY: help setup study test test-slurm lint docs pins clean
+.PHONY: help setup study test test-slurm test-gpu gpu-report lint docs pins clean
 
 help:
-	@sed -n '1,11s/^# \{0,1\}//p' Makefile
+	@sed -n '1,13s/^# \{0,1\}//p' Makefile
 
 setup:
 	@test -n "$(ANY_PYTHON)" || { echo "No python3 on PATH; install Python 3.10 to 3.12."; exit 1; }
@@ -40,6 +42,14 @@ test: setup
 
 test-slurm: setup
 	@"$(RUN)" -m pytest tests/slurm $(ARGS)
+
+# One process: several would share the memory of the GPU.
+test-gpu: setup
+	@"$(RUN)" -m pytest --device cuda $(ON_GPU) $(ARGS)
+ON_GPU = tests/layers tests/models tests/weights tests/gpu
+
+gpu-report:
+	@"$(ANY_PYTHON)" tools/gpu_check.py $(ARGS)
 
 lint: EXTRAS = dev
 lint: setup

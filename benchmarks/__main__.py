@@ -1,6 +1,7 @@
 """Measure speed and memory, always against something in the same process."""
 
 import argparse
+import itertools
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.device import pick_device
 from mmgcp.utils.files import write_json
 
-from .report import machine, table
+from .report import gpu_state, machine, table
 from .timing import Variant, measure, most_expensive
 
 HEADS = [
@@ -22,6 +23,7 @@ TASKS = [
     'configs/segmentation/upernet_r18-w8_scenes.py',
 ]
 STAGES = ['stride', 'maxpool', 'native']
+PRECISIONS = ['fp32', 'tf32', 'bf16']
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument('--rounds', type=int, default=15, help='rounds that count')
     common.add_argument('--warmup', type=int, default=3, help='rounds that do not')
     common.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
-    common.add_argument('--device', help='cpu, the default, or cuda', default='cpu')
+    common.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     common.add_argument('--no-memory', action='store_true', help='skip peak memory')
     common.add_argument('--json', metavar='FILE', help='write everything measured')
     common.add_argument(
@@ -55,7 +57,19 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument('--iterations', type=int, default=5, help='Newton-Schulz steps')
     one.add_argument('--compile', action='store_true', help='add compiled variants')
-    one.add_argument('--tf32', action='store_true', help='allow TF32 on a GPU')
+    one.add_argument('--graph', action='store_true', help='add CUDA graphs')
+    one.add_argument(
+        '--precision',
+        nargs='+',
+        choices=PRECISIONS,
+        default=['fp32'],
+        help='of products',
+    )
+    one.add_argument(
+        '--roofline',
+        action='store_true',
+        help='add costs and the distance to the floor',
+    )
 
     one = add('encoders', 'ResNet per last stage, inference and training')
     one.add_argument('--depth', type=int, default=50)
@@ -90,12 +104,19 @@ def parser() -> argparse.ArgumentParser:
 def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
     """Title and variants of each table."""
     if args.kind == 'pooling':
-        from .pooling import SHAPES, pooling_variants
+        from .pooling import LARGE, SHAPES, pooling_variants
 
-        for shape in args.shape or SHAPES:
+        large = [] if args.device == 'cpu' else LARGE
+        for shape, kind in itertools.product(
+            args.shape or SHAPES + large, args.precision
+        ):
+            torch.backends.cuda.matmul.allow_tf32 = kind == 'tf32'
+            dtype = torch.bfloat16 if kind == 'bf16' else torch.float32
+            how = (args.iterations, args.device, dtype, args.compile, args.graph)
+            title = f'pooling {tuple(shape)}, {args.iterations} steps'
             yield (
-                f'pooling {tuple(shape)}, {args.iterations} steps',
-                pooling_variants(shape, args.iterations, args.device, args.compile),
+                title if kind == 'fp32' else f'{title}, {kind}',
+                pooling_variants(tuple(shape), *how),
             )
         return
     if args.kind == 'encoders':
@@ -133,6 +154,19 @@ def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
         yield f'{args.kind}, {config.name}', variants
 
 
+def _add_costs(
+    rows: list[dict], variants: list[Variant], device: str, half: bool
+) -> None:
+    from .roofline import roofline
+
+    dtype = torch.bfloat16 if half else torch.float32
+    steps = {variant.name: variant.step for variant in variants}
+    for row in rows:
+        name = row['name'].removesuffix(' compiled').removesuffix(' graph')
+        run, time = steps[row['name']], row['milliseconds']
+        row.update(roofline(steps[name], run, time, device, dtype))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, save."""
     top = parser()
@@ -141,8 +175,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         top.error('--rounds must be at least 1 and --warmup at least 0')
     args.device = pick_device(args.device)
     torch.set_num_threads(args.threads)
-    if getattr(args, 'tf32', False):
-        torch.backends.cuda.matmul.allow_tf32 = True
+    if args.device == 'cpu' and (
+        getattr(args, 'graph', False) or 'tf32' in getattr(args, 'precision', ())
+    ):
+        top.error('--graph and --precision tf32 need --device cuda')
     info = machine(args.device)
     print(' | '.join(f'{name}: {value}' for name, value in info.items()))
     tables = []
@@ -150,11 +186,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = measure(
             variants, args.rounds, args.warmup, args.device, not args.no_memory
         )
+        if getattr(args, 'roofline', False):
+            _add_costs(rows, variants, args.device, title.endswith('bf16'))
         tables.append({'title': title, 'rows': rows})
         print(f'\n{title}\n{table(rows)}', flush=True)
+        if args.kind == 'throughput':
+            from .steps import largest_share
+
+            print(largest_share(rows), flush=True)
         for variant in variants if args.profile else []:
             costs = most_expensive(variant.step, args.profile)
             print(f'\n{variant.name}\n{costs}', flush=True)
+    if args.device == 'cuda':
+        info['state at the end'] = gpu_state()
+        print(f'\nat the end: {info["state at the end"]}')
     if args.json:
         command = shlex.join(['python', '-m', 'benchmarks', *(argv or sys.argv[1:])])
         report = {'command': command, 'machine': info, 'groups': tables}

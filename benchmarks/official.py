@@ -23,7 +23,8 @@ class OfficialCovariance(torch.autograd.Function):
         n = height * width
         x = x.reshape(batch, channels, n)
         # Built in float32 whatever the dtype of x, as published.
-        centering = torch.full((n, n), -1.0 / n / n) + torch.eye(n) / n
+        eye = torch.eye(n, device=x.device)
+        centering = eye / n - 1.0 / n / n
         centering = centering.view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
         ctx.save_for_backward(x, centering)
         ctx.spatial = (height, width)
@@ -42,11 +43,18 @@ class OfficialSquareRoot(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, steps):
         batch, n = x.shape[:2]
-        eye3 = 3.0 * torch.eye(n).view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
+        eye3 = 3.0 * torch.eye(n, device=x.device).view(1, n, n).repeat(
+            batch, 1, 1
+        ).type(x.dtype)
         trace = (1.0 / 3.0) * x.mul(eye3).sum(dim=1).sum(dim=1)
         a = x.div(trace.view(batch, 1, 1).expand_as(x))
-        ys = torch.zeros(batch, steps, n, n, dtype=x.dtype)
-        zs = torch.eye(n).view(1, 1, n, n).repeat(batch, steps, 1, 1).type(x.dtype)
+        ys = torch.zeros(batch, steps, n, n, dtype=x.dtype, device=x.device)
+        zs = (
+            torch.eye(n, device=x.device)
+            .view(1, 1, n, n)
+            .repeat(batch, steps, 1, 1)
+            .type(x.dtype)
+        )
         if steps < 2:
             last = 0.5 * (eye3 - a)
             root = a.bmm(last)
@@ -70,7 +78,9 @@ class OfficialSquareRoot(torch.autograd.Function):
         x, a, root, trace, ys, zs = ctx.saved_tensors
         steps = ctx.steps
         batch, n = x.shape[:2]
-        eye3 = 3.0 * torch.eye(n).view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
+        eye3 = 3.0 * torch.eye(n, device=x.device).view(1, n, n).repeat(
+            batch, 1, 1
+        ).type(x.dtype)
         post = grad * torch.sqrt(trace).view(batch, 1, 1).expand_as(x)
         compensation = (grad * root).sum(dim=1).sum(dim=1).div(2 * torch.sqrt(trace))
         if steps < 2:
@@ -93,7 +103,7 @@ class OfficialSquareRoot(torch.autograd.Function):
         inner = (da * x).sum(dim=1).sum(dim=1)
         for i in range(batch):
             out[i] += (compensation[i] - inner[i] / (trace[i] * trace[i])) * torch.ones(
-                n, dtype=x.dtype
+                n, dtype=x.dtype, device=x.device
             ).diag()
         return out, None
 
@@ -105,7 +115,7 @@ class OfficialTriangle(torch.autograd.Function):
     def forward(ctx, x):
         batch, n = x.shape[:2]
         flat = x.reshape(batch, n * n)
-        index = torch.ones(n, n).triu().reshape(n * n).nonzero()
+        index = torch.ones(n, n, device=x.device).triu().reshape(n * n).nonzero()
         ctx.save_for_backward(x, index)
         return flat[:, index]
 
@@ -113,7 +123,7 @@ class OfficialTriangle(torch.autograd.Function):
     def backward(ctx, grad):
         x, index = ctx.saved_tensors
         batch, n = x.shape[:2]
-        out = torch.zeros(batch, n * n, dtype=x.dtype)
+        out = torch.zeros(batch, n * n, dtype=x.dtype, device=x.device)
         out[:, index] = grad
         return out.reshape(batch, n, n)
 

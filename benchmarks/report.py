@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 
 import torch
@@ -32,8 +34,19 @@ def machine(device: str = 'cpu') -> dict:
     if device == 'cuda':
         info['gpu'] = torch.cuda.get_device_name()
         info['cuda'] = torch.version.cuda
-        info['tf32'] = torch.backends.cuda.matmul.allow_tf32
+        info['state'] = gpu_state()
     return info
+
+
+def gpu_state() -> str:
+    """Clocks, temperature and power of the GPU, which its speed depends on."""
+    query = '--query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw'
+    command = ['nvidia-smi', query, '--format=csv,noheader']
+    if not shutil.which('nvidia-smi'):
+        return 'no nvidia-smi'
+    done = subprocess.run(command, capture_output=True, text=True)
+    core, memory, degrees, power = done.stdout.splitlines()[0].split(', ')
+    return f'{core}, memory {memory}, {degrees} degrees, {power}'
 
 
 def _cells(row: dict) -> dict[str, str]:
@@ -48,6 +61,11 @@ def _cells(row: dict) -> dict[str, str]:
         ratio = row['peak_ratio']
         cells['peak MiB'] = f'{row["peak_mib"]:.1f}'
         cells['peak ratio'] = '' if ratio is None else f'{ratio:.2f}'
+    if 'over_floor' in row:
+        cells['GFLOP'] = f'{row["gflop"]:.2f}'
+        cells['MB'] = f'{row["mbyte"]:.0f}'
+        cells['kernels'] = str(row['kernels'])
+        cells['x floor'] = f'{row["over_floor"]:.1f}'
     if 'images_per_second' in row:
         cells['images/s'] = f'{row["images_per_second"]:.1f}'
     return cells

@@ -53,7 +53,11 @@ class Steps:
         """A new model, with the random weights of its constructors."""
         init_default_scope(self.scope)
         torch.manual_seed(0)
-        return MODELS.build(self.config.model).to(self.device)
+        model = self.config.model.copy()
+        # As the Runner does: mean and deviation, classes of mixed labels.
+        if self.config.get('data_preprocessor'):
+            model.setdefault('data_preprocessor', self.config.data_preprocessor)
+        return MODELS.build(model).to(self.device)
 
     def _training_step(self, model: nn.Module) -> Callable[[dict], object]:
         model.train()
@@ -109,7 +113,7 @@ class Steps:
         return Variant(self.name, step, baseline, self.batch)
 
     def with_loading(self) -> list[Variant]:
-        """The training step on one fixed batch, loading alone, and both in turn.
+        """The training step on one fixed batch, its parts, loading, and both in turn.
 
         The loader runs without workers: its time is then what one core spends on it.
         """
@@ -119,14 +123,40 @@ class Steps:
         loading.pop('prefetch_factor', None)
         loader = Runner.build_dataloader(loading, seed=0)
         batches = itertools.chain.from_iterable(itertools.repeat(loader))
-        step, fixed = self._training_step(self.model()), next(batches)
-        return [
-            Variant('step', lambda: step(fixed), 'step', self.batch),
-            Variant('loading', lambda: next(batches), 'step', self.batch),
-            Variant(
-                'loading and step', lambda: step(next(batches)), 'step', self.batch
-            ),
-        ]
+        model = self.model()
+        step, fixed = self._training_step(model), next(batches)
+
+        def copy():
+            return model.data_preprocessor(fixed, True)
+
+        ready = copy()
+
+        def forward():
+            return model.parse_losses(model(**ready, mode='loss'))[0]
+
+        def backward():
+            forward().backward()
+            model.zero_grad()
+
+        functions = {
+            'step': lambda: step(fixed),
+            'copy': copy,
+            'forward': forward,
+            'forward, backward': backward,
+            'loading': lambda: next(batches),
+            'loading and step': lambda: step(next(batches)),
+        }
+        return [Variant(n, f, 'step', self.batch) for n, f in functions.items()]
+
+
+def largest_share(rows: list[dict]) -> str:
+    """Which part of the steps of :meth:`Steps.with_loading` takes most, and how much."""
+    time = {row['name']: row['milliseconds'] for row in rows}
+    parts = {name: time[name] for name in ('loading', 'copy', 'forward')}
+    parts['backward'] = time['forward, backward'] - time['forward']
+    parts['optimizer'] = time['step'] - time['forward, backward'] - time['copy']
+    name = max(parts, key=lambda part: parts[part])
+    return f'most of it: {name}, {parts[name] / sum(parts.values()):.0%}'
 
 
 def _crop(config: Config) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.profiler import DeviceType, ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgcp.utils.progress import track
 
@@ -38,6 +39,7 @@ def clock(device: str) -> Callable[[Callable], float]:
         return time.perf_counter() - start
 
     def on_gpu(step):
+        cache.zero_()  # what the round before left in the L2 cache
         begin = torch.cuda.Event(enable_timing=True)
         end = torch.cuda.Event(enable_timing=True)
         begin.record()
@@ -46,7 +48,12 @@ def clock(device: str) -> Callable[[Callable], float]:
         end.synchronize()
         return begin.elapsed_time(end) / 1e3
 
-    return on_gpu if device == 'cuda' else on_cpu
+    if device == 'cpu':
+        return on_cpu
+    about = torch.cuda.get_device_properties(device)
+    size = 2 * getattr(about, 'L2_cache_size', 2**26)
+    cache = torch.empty(size, dtype=torch.int8, device=device)
+    return on_gpu
 
 
 def peak_bytes(step: Callable, device: str = 'cpu') -> int:
@@ -73,6 +80,40 @@ def peak_bytes(step: Callable, device: str = 'cpu') -> int:
         held += event.nbytes()
         peak = max(peak, held)
     return peak
+
+
+def kernels(step: Callable, device: str) -> int:
+    """Kernels that a step launches on a GPU, or operators that it calls on a CPU."""
+    if device == 'cpu':
+        with _Operators() as counted:
+            step()
+        return counted.number
+    with profile(activities=[ProfilerActivity.CUDA]) as run:
+        step()
+        torch.cuda.synchronize()
+    return sum(event.device_type == DeviceType.CUDA for event in run.events())
+
+
+class _Operators(TorchDispatchMode):
+    number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += 1
+        return function(*args, **(kwargs or {}))
+
+
+def graphed(step: Callable) -> Callable:
+    """The kernels of a step as one CUDA graph; the step itself is run three times."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def most_expensive(step: Callable, number: int) -> str:

@@ -23,6 +23,43 @@ import pytest  # noqa: E402
 TOOLS = Path(__file__).parents[1] / 'tools'
 
 
+def pytest_addoption(parser):
+    text = 'where layers, models and weights are tested: cpu (the default) or cuda'
+    parser.addoption('--device', choices=('cpu', 'cuda'), default='cpu', help=text)
+
+
+def pytest_configure(config):
+    if config.getoption('--device') != 'cpu':
+        from mmgcp.utils.device import DeviceError, pick_device
+
+        try:
+            pick_device(config.getoption('--device'))
+        except DeviceError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption('--device') == 'cpu':
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='needs a GPU: --device cuda'))
+
+
+@pytest.fixture
+def device(request):
+    """Where the test computes: what is made without naming a device is made there."""
+    name = request.config.getoption('--device')
+    if name == 'cpu':
+        yield name
+        return
+    import torch
+
+    # Convolutions in TF32 agree to three digits only.
+    exact = dict(enabled=True, deterministic=True, allow_tf32=False)
+    with torch.device(name), torch.backends.cudnn.flags(**exact):
+        yield name
+
+
 @pytest.fixture(autouse=True)
 def _same_start():
     import torch
@@ -38,6 +75,8 @@ def forget_runners():
 
     Two Runners of one config in one second would share them.
     """
+    if 'mmengine' not in sys.modules:  # the layers need torch alone
+        return
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer

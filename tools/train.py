@@ -24,6 +24,11 @@ def main(argv=None) -> None:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
+        '--amp-dtype',
+        choices=['float16', 'bfloat16'],
+        help='of --amp; that of the config, or float16, by default',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate to the total batch size',

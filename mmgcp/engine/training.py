@@ -84,7 +84,7 @@ def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
     )
 
 
-def _set_amp(cfg: Config) -> None:
+def _set_amp(cfg: Config, dtype: str | None) -> None:
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
@@ -94,8 +94,15 @@ def _set_amp(cfg: Config) -> None:
         )
     if not torch.cuda.is_available():
         raise UsageError('--amp needs a GPU, and torch sees none. Leave it out')
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
+    dtype = dtype or wrapper.get('dtype') or 'float16'
+    if dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
+        raise UsageError(
+            f'--amp-dtype bfloat16: {torch.cuda.get_device_name()} does not compute in '
+            'it. Use float16'
+        )
+    wrapper.type, wrapper.dtype = 'AmpOptimWrapper', dtype
+    # bfloat16 has the range of float32: a scaled loss would gain nothing.
+    wrapper.setdefault('loss_scale', 1.0 if dtype == 'bfloat16' else 'dynamic')
 
 
 def _set_auto_scale_lr(cfg: Config, config: str | os.PathLike) -> None:
@@ -151,6 +158,7 @@ def train(
     work_dir: str | None = None,
     resume: str | None = None,
     amp: bool = False,
+    amp_dtype: str | None = None,
     auto_scale_lr: bool = False,
     cfg_options: Mapping | None = None,
     launcher: str = 'none',
@@ -163,8 +171,9 @@ def train(
         work_dir: Folder of logs and checkpoints.
         resume: ``'auto'`` for the last checkpoint in ``work_dir`` (from the start
             when there is none), or the path of a checkpoint.
-        amp: Train in mixed precision: float16 with loss scaling, or
-            ``optim_wrapper.dtype`` of the config.
+        amp: Train in mixed precision.
+        amp_dtype: ``'float16'`` (with loss scaling) or ``'bfloat16'``;
+            ``optim_wrapper.dtype`` of the config, or float16, by default.
         auto_scale_lr: Scale the learning rate to the total batch size.
         cfg_options: Overrides, by dotted key.
         launcher: See :func:`~mmgcp.engine.distributed.join_group`.
@@ -180,7 +189,9 @@ def train(
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     if amp:
-        _set_amp(cfg)
+        _set_amp(cfg, amp_dtype)
+    elif amp_dtype:
+        raise UsageError(f'--amp-dtype {amp_dtype} is for --amp. Add it')
     if auto_scale_lr:
         _set_auto_scale_lr(cfg, config)
     if resume == 'auto':

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from benchmarks import __main__ as command
 from benchmarks import timing
 from benchmarks.pooling import pooling_variants
-from benchmarks.report import table
+from benchmarks.report import gpu_state, table
 from mmgcp.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +119,28 @@ def test_pooling(measured, capsys):
     assert 'Self CPU' in shown
 
 
+def test_costs_of_half_precision(measured):
+    words = 'pooling --shape 2 16 3 3 --precision fp32 bf16 --roofline --no-memory'
+    single, half = measured(words)['groups']
+    assert half['title'] == f'{single["title"]}, bf16'
+    costs = {row['name']: row for row in single['rows']}
+    # Products of 16 x 9 with 9 x 16: two forward, official, and one here.
+    assert costs['dropcov']['gflop'] < costs['dropcov official']['gflop']
+    for row in single['rows'] + half['rows']:
+        assert min(row['gflop'], row['mbyte'], row['kernels']) > 0
+        assert row['over_floor'] == row['milliseconds'] / row['floor_milliseconds']
+
+
+def test_the_state_of_a_gpu(monkeypatch, tmp_path):
+    """What nvidia-smi answers has this form; the values are made up."""
+    tool = tmp_path / 'nvidia-smi'
+    tool.write_text('#!/bin/sh\necho "1980 MHz, 2619 MHz, 34, 118.52 W"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    found = gpu_state()
+    assert found == '1980 MHz, memory 2619 MHz, 34 degrees, 118.52 W'
+
+
 def test_encoders(measured):
     pytest.importorskip('mmpretrain')
     report = measured('encoders --depth 18 --batch 2 --size 48 --also onednn')
@@ -173,7 +195,7 @@ def test_pretraining_steps(measured):
 @pytest.mark.parametrize(
     ('framework', 'config'), [('mmdet', DETECTOR), ('mmseg', SEGMENTOR)]
 )
-def test_dense_steps(framework, config, measured, scenes):
+def test_dense_steps(framework, config, measured, scenes, capsys):
     pytest.importorskip(framework)
     common = f'--config {config} --batch 2 --no-memory'
     report = measured(f'transfer-step {common} --size 64 --last-stage stride native')
@@ -181,8 +203,11 @@ def test_dense_steps(framework, config, measured, scenes):
     assert names(group) == ['last_stage=stride', 'last_stage=native']
     (group,) = measured(f'prediction {common} --size 64')['groups']
     assert group['title'] == f'prediction, {framework}'
+    capsys.readouterr()
     (group,) = measured(f'throughput {common}')['groups']
-    assert names(group) == ['step', 'loading', 'loading and step']
+    parts = ['step', 'copy', 'forward', 'forward, backward', 'loading']
+    assert names(group) == [*parts, 'loading and step']
+    assert re.search(r'^most of it: \w+, \d+%$', capsys.readouterr().out, re.M)
     assert all(row['images_per_second'] > 0 for row in group['rows'])
 
 
@@ -190,6 +215,9 @@ def test_wrong_options_are_refused(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         command.main(['pooling', '--rounds', '0'])
     assert '--rounds must be at least 1' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main(['pooling', '--graph'])
+    assert 'need --device cuda' in capsys.readouterr().err
     with pytest.raises(SystemExit, match='1'):
         command.run_main(command.main, ['prediction', '--config', 'configs/none.py'])
     assert 'configs/none.py' in capsys.readouterr().err

@@ -22,7 +22,7 @@ from mmgcp.datasets.checking import DataError
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.engine import training as tools
 from mmgcp.engine.hooks import NotFiniteError
-from mmgcp.engine.runner import GCPRunner
+from mmgcp.engine.runner import GCPRunner, ModelConfigError
 from mmgcp.utils.config import ConfigError
 from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 
@@ -66,13 +66,19 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     """Every run in a process of its own: what ran before in this one may differ."""
     options = ['train_cfg.max_epochs=4', 'train_dataloader.batch_size=8']
+    if torch.cuda.is_available():
+        options.append('randomness.deterministic=True')
 
     def start(work_dir: Path, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, ROOT / 'tools/train.py', PRETRAIN]
         command += ['--work-dir', work_dir, *arguments, '--cfg-options', *options]
         return subprocess.Popen(
             [str(word) for word in command],
-            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+            env={
+                **os.environ,
+                'PYTHONPATH': str(ROOT),
+                'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -176,10 +182,11 @@ def test_fine_tuning_may_start_from_part_of_a_model(tmp_path, gap_checkpoint):
     assert torch.equal(start[name], end[name])
 
 
-def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):
+@pytest.mark.parametrize('part', ['backbone', 'neck'])
+def test_a_compiled_part_keeps_its_keys_and_figures(tmp_path, part):
     found = []
     for compiled in (None, {'backend': 'eager'}):
-        options = {'train_dataloader.batch_size': 30, 'compile_backbone': compiled}
+        options = {'train_dataloader.batch_size': 30, f'compile_{part}': compiled}
         folder = tmp_path / str(bool(compiled))
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
@@ -190,6 +197,26 @@ def test_a_compiled_backbone_keeps_its_keys_and_figures(tmp_path):
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
         assert torch.allclose(value, found[1][name], atol=1e-6), name
+
+
+def test_channels_last_changes_the_layout_alone(tmp_path):
+    models = []
+    for last in (False, True):
+        cfg = tools.load_config(PRETRAIN, {'channels_last': last})
+        cfg.work_dir, cfg.launcher = str(tmp_path / str(last)), 'none'
+        models.append(tools.build_runner(cfg).model.cpu().eval())
+        models[-1].load_state_dict(models[0].state_dict())
+    x = torch.rand(2, 3, 48, 48)
+    plain, last = (model.backbone(x)[0] for model in models)
+    assert plain.is_contiguous()
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_a_neck_that_is_not_there_is_not_compiled(tmp_path):
+    options = {'compile_neck': True}
+    with pytest.raises(ModelConfigError, match='the model has no neck'):
+        tools.train(SEGMENT, str(tmp_path), cfg_options=options)
 
 
 def test_detection_and_pictures(tmp_path, forget_runners):
@@ -234,8 +261,9 @@ ENCODER_FILE = {'model.backbone.init_cfg': [dict(type='PretrainedEncoder')]}
         ({'auto_scale_lr': None}, {'auto_scale_lr': True}, 'base_batch_size'),
         ({'model.backbone.type': 'GCPResNet'}, {}, r"write type='mmgcp\.GCPResNet'"),
         (ENCODER_FILE, {}, r"write type='mmgcp\.PretrainedEncoder'"),
+        ({}, {'amp_dtype': 'bfloat16'}, 'is for --amp'),
         pytest.param(
-            *({}, {'amp': True}, '--amp needs a GPU'),
+            *({}, {'amp': True, 'amp_dtype': 'bfloat16'}, '--amp needs a GPU'),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason='with a GPU'),
         ),
     ],
@@ -243,6 +271,20 @@ ENCODER_FILE = {'model.backbone.init_cfg': [dict(type='PretrainedEncoder')]}
 def test_usage_that_cannot_work(tmp_path, options, arguments, message):
     with pytest.raises(tools.UsageError, match=message):
         tools.train(PRETRAIN, str(tmp_path), cfg_options=options, **arguments)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'scale'), [('float16', 'dynamic'), ('bfloat16', 1.0)]
+)
+def test_mixed_precision_scales_the_loss_of_float16(monkeypatch, dtype, scale):
+    cfg = tools.load_config(PRETRAIN)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, 'is_available', lambda: True)
+        patched.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+        tools._set_amp(cfg, dtype)
+    wrapper = cfg.optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert (wrapper.dtype, wrapper.loss_scale) == (dtype, scale)
 
 
 class Payload:

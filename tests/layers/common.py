@@ -3,53 +3,52 @@
 import pytest
 import torch
 
-from mmgcp.models.necks.global_covariance_pooling import GlobalCovariancePooling
+from mmgcp import layers
 
-# Every normalization by its config, small enough for gradcheck.
-CONFIGS = {
-    'newton_schulz_5': dict(type='NewtonSchulz', iterations=5),
-    'newton_schulz_2': dict(type='NewtonSchulz', iterations=2),
-    'power_0.5': dict(type='MatrixPower', alpha=0.5),
-    'power_0.7': dict(type='MatrixPower', alpha=0.7),
+# Every normalization for a number of channels, small enough for gradcheck.
+NORMALIZATIONS = {
+    'newton_schulz_5': lambda channels: layers.NewtonSchulz(5),
+    'newton_schulz_2': lambda channels: layers.NewtonSchulz(2),
+    'power_0.5': lambda channels: layers.MatrixPower(0.5),
+    'power_0.7': lambda channels: layers.MatrixPower(0.7),
     # eps well above rounding, which finite differences divide by 1e-6
-    'logarithm': dict(type='MatrixLogarithm', eps=0.05),
-    'elementwise': dict(type='ElementwisePower'),
-    'elementwise_no_l2': dict(type='ElementwisePower', alpha=0.3, l2=False),
-    'scale': dict(type='ScaleNorm'),
-    'scale_learnable': dict(type='ScaleNorm', learnable=True),
-    'layer_norm': dict(type='LayerNorm'),
-    'svpn': dict(type='svPN'),
-    'svpn_2_values': dict(type='svPN', iterations=2, values=2),
-    'svpn_fixed': dict(type='svPN', learnable=False),
+    'logarithm': lambda channels: layers.MatrixLogarithm(0.05),
+    'elementwise': lambda channels: layers.ElementwisePower(),
+    'elementwise_no_l2': lambda channels: layers.ElementwisePower(0.3, l2=False),
+    'scale': layers.ScaleNorm,
+    'scale_learnable': lambda channels: layers.ScaleNorm(channels, learnable=True),
+    'layer_norm': layers.CovarianceLayerNorm,
+    'svpn': layers.SVPN,
+    'svpn_2_values': lambda channels: layers.SVPN(channels, iterations=2, values=2),
+    'svpn_fixed': lambda channels: layers.SVPN(channels, learnable=False),
 }
 
 
 class Pooling(torch.nn.Module):
     """What a pooling neck does behind its reduction: (B, C, H, W) to (B, K)."""
 
-    def __init__(self, channels, normalization=None, dropout=None):
+    def __init__(self, normalization=None, dropout=None):
         super().__init__()
-        self.neck = GlobalCovariancePooling(
-            channels, channels, normalization=normalization, dropout=dropout
-        )
-        del self.neck.reduction
+        self.normalization, self.dropout = normalization, dropout
 
     def forward(self, x):
-        return self.neck.pool(x)
+        if self.normalization is None:
+            return layers.covariance_vector(self.dropout(x))
+        return self.normalization.from_features(x)
 
 
-def pooling(name, channels):
-    """The pooling with a normalization of :data:`CONFIGS`, or with DropCov."""
+def pooling(name, channels, **dropout):
+    """The pooling with one of :data:`NORMALIZATIONS`, or with DropCov."""
     if name == 'dropcov':
-        return Pooling(channels, dropout=dict(type='DropCov'))
-    return Pooling(channels, CONFIGS[name])
+        return Pooling(dropout=layers.DropCov(channels, **dropout))
+    return Pooling(NORMALIZATIONS[name](channels))
 
 
 def features(*shape, dtype=torch.float64, seed=0):
     """Rectified features, as they leave the reduction of a network."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(*shape, generator=generator, dtype=torch.float64)
-    return x.relu().to(dtype)
+    x = torch.randn(*shape, generator=generator, dtype=torch.float64, device='cpu')
+    return x.relu().to(here(), dtype)
 
 
 def value_and_gradient(function, x, seed=1):
@@ -57,8 +56,11 @@ def value_and_gradient(function, x, seed=1):
     x = x.detach().clone().requires_grad_()
     out = function(x)
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(out.shape, generator=generator, dtype=torch.float64)
-    (grad,) = torch.autograd.grad((out.double() * weight).sum(), x)
+    weight = torch.randn(
+        out.shape, generator=generator, dtype=torch.float64, device='cpu'
+    )
+    out.backward(weight.to(out))
+    grad = x.grad
     return out.detach(), grad
 
 
@@ -67,10 +69,15 @@ def relative(a, b):
     return ((a.double() - b.double()).norm() / b.double().norm()).item()
 
 
-def skip_without_autocast(dtype):
+def here():
+    """The device of tensors that name none."""
+    return torch.empty(0).device
+
+
+def skip_without_autocast(device, dtype):
     """Older versions of torch have no float16 autocast on the CPU."""
     try:
-        with torch.autocast('cpu', dtype=dtype):
+        with torch.autocast(device, dtype=dtype):
             pass
     except RuntimeError as error:
         pytest.skip(str(error))

@@ -13,8 +13,8 @@ from .common import features, relative
 
 def test_covariance_equals_numpy():
     x = features(3, 5, 4, 3)
-    expected = np.stack([np.cov(m, bias=True) for m in x.flatten(2).numpy()])
-    assert np.abs(layers.covariance(x).numpy() - expected).max() < 1e-10
+    expected = np.stack([np.cov(m, bias=True) for m in x.flatten(2).cpu().numpy()])
+    assert np.abs(layers.covariance(x).cpu().numpy() - expected).max() < 1e-10
 
 
 @pytest.mark.parametrize('size', [1, 2, 5])
@@ -60,12 +60,12 @@ def test_multi_head_equals_loops(center):
     assert out.shape == (2, 3, 4, 2)
     for b in range(2):
         for h in range(3):
-            q, k = query[b, h].numpy(), key[b, h].numpy()
+            q, k = query[b, h].cpu().numpy(), key[b, h].cpu().numpy()
             if center == 'channel':
                 q, k = q - q.mean(0), k - k.mean(0)
             elif center == 'scalar':
                 q, k = q - q.mean(), k - k.mean()
-            assert np.abs(out[b, h].numpy() - q.T @ k / 5).max() < 1e-10
+            assert np.abs(out[b, h].cpu().numpy() - q.T @ k / 5).max() < 1e-10
     assert gradcheck(
         lambda q, k: layers.multi_head_cross_covariance(q, k, center),
         (query[:1, :1].requires_grad_(), key[:1, :1].requires_grad_()),

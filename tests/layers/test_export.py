@@ -7,14 +7,16 @@ import torch
 
 from mmgcp import layers
 
-from .common import CONFIGS, features, pooling, relative
+from .common import NORMALIZATIONS, features, pooling, relative
 
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 
 # ONNX has no eigendecomposition, which rules the exact functions out.
 EXPORTABLE = [
-    name for name in sorted(CONFIGS) if not name.startswith(('power', 'logarithm'))
+    name
+    for name in sorted(NORMALIZATIONS)
+    if not name.startswith(('power', 'logarithm'))
 ]
 
 
@@ -46,20 +48,20 @@ def test_round_trip(name):
     session = export(module, features(2, 6, 4, 4, dtype=torch.float32))
     for batch in (2, 3):
         x = features(batch, 6, 4, 4, dtype=torch.float32, seed=5)
-        (out,) = session.run(None, {'x': x.numpy()})
+        (out,) = session.run(None, {'x': x.cpu().numpy()})
         with torch.no_grad():
-            assert relative(torch.from_numpy(out), module(x)) < 1e-5
+            assert relative(torch.from_numpy(out).to(x.device), module(x)) < 1e-5
 
 
 def test_dropcov_leaves_nothing_in_the_graph():
     with_dropout = pooling('dropcov', 6)
     x = features(2, 6, 4, 4, dtype=torch.float32)
     session = export(with_dropout, x)
-    (out,) = session.run(None, {'x': x.numpy()})
+    (out,) = session.run(None, {'x': x.cpu().numpy()})
     with torch.no_grad():
         expected = layers.covariance_vector(x)
         assert torch.equal(with_dropout(x), expected)
-    assert relative(torch.from_numpy(out), expected) < 1e-6
+    assert relative(torch.from_numpy(out).to(x.device), expected) < 1e-6
 
 
 @pytest.mark.parametrize('name', ['newton_schulz_5', 'dropcov'])

@@ -6,7 +6,7 @@ import torch
 from benchmarks import official
 from mmgcp import layers
 
-from .common import Pooling, features, relative, value_and_gradient
+from .common import Pooling, features, pooling, relative, value_and_gradient
 
 # The published centering matrix is float32 even in float64.
 FLOAT32_CENTERING = 2e-6
@@ -19,7 +19,7 @@ def test_isqrt_is_the_published_layer(steps, shape):
     value, grad = value_and_gradient(
         lambda x: official.official_isqrt(x, steps).squeeze(2), x
     )
-    neck = Pooling(shape[1], dict(type='NewtonSchulz', iterations=steps)).double()
+    neck = Pooling(layers.NewtonSchulz(steps))
 
     def plain(x):
         return layers.triangle(layers.newton_schulz_sqrt(layers.covariance(x), steps))
@@ -81,9 +81,9 @@ def test_dropcov_with_the_same_mask():
     """At a rate of 0 both are the same function of features and weights."""
     x = features(2, 16, 4, 4) + torch.rand(2, 1, 4, 4).double() * 5
     theirs = official.OfficialDropCov().double()
-    ours = Pooling(16, dropout=dict(type='DropCov')).double()
-    ours.neck.dropout.importance.weight.data.copy_(theirs.conv.weight.data)
-    assert ours.neck.dropout.rate(x) == 0
+    ours = pooling('dropcov', 16).double()
+    ours.dropout.importance.weight.data.copy_(theirs.conv.weight.data)
+    assert ours.dropout.rate(x) == 0
     value, grad = value_and_gradient(lambda x: theirs(x).squeeze(2), x)
     mine, my_grad = value_and_gradient(ours, x)
     assert relative(mine, value) < 1e-5

@@ -15,3 +15,8 @@ def framework(request, in_scope):
     pytest.importorskip(f'{request.param}.models')
     with in_scope(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def _on_the_device(device):
+    """Every test of this folder runs on the device of ``--device``."""

@@ -14,14 +14,14 @@ def neck(released=True, **kwargs):
     return MODELS.build(cfg).double()
 
 
-TOKENS = torch.randn(
-    2, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-)
+def some_tokens():
+    torch.manual_seed(0)
+    return torch.randn(2, 8, 12, dtype=torch.float64)
 
 
 def reference(net, tokens, released):
     """The vectors, entry by entry."""
-    projected = (tokens @ net.wr.weight.T).detach().numpy()
+    projected = (tokens @ net.wr.weight.T).detach().cpu().numpy()
     vectors = []
     for sample in projected:
         entries = []
@@ -42,22 +42,23 @@ def reference(net, tokens, released):
 @pytest.mark.parametrize('released', [True, False])
 def test_against_loops(released):
     net = neck(released=released).eval()
-    cls_token, vector = net((TOKENS,))
-    assert torch.equal(cls_token, TOKENS[:, 0])
+    cls_token, vector = net((some_tokens(),))
+    assert torch.equal(cls_token, some_tokens()[:, 0])
     assert vector.shape == (2, net.out_channels) == (2, 18)
-    expected = reference(net, TOKENS[:, 1:], released)
-    np.testing.assert_allclose(vector.detach().numpy(), expected, atol=1e-12)
+    expected = reference(net, some_tokens()[:, 1:], released)
+    np.testing.assert_allclose(vector.detach().cpu().numpy(), expected, atol=1e-12)
 
 
 def test_maps_have_no_class_token():
     net = neck().eval()
-    maps = TOKENS.transpose(1, 2).reshape(2, 12, 4, 2)
+    maps = some_tokens().transpose(1, 2).reshape(2, 12, 4, 2)
     cls_token, vector = net((torch.zeros(1), maps))
-    torch.testing.assert_close(cls_token, TOKENS.mean(1))
-    expected = reference(net, TOKENS, True)
-    np.testing.assert_allclose(vector.detach().numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(cls_token, some_tokens().mean(1))
+    expected = reference(net, some_tokens(), True)
+    np.testing.assert_allclose(vector.detach().cpu().numpy(), expected, atol=1e-12)
     net.pool_cls_token = True
-    np.testing.assert_allclose(net((TOKENS,))[1].detach().numpy(), expected, atol=1e-12)
+    vector = net((some_tokens(),))[1]
+    np.testing.assert_allclose(vector.detach().cpu().numpy(), expected, atol=1e-12)
 
 
 def test_the_released_code_drops_whole_tokens():
@@ -77,8 +78,8 @@ def test_the_released_code_drops_whole_tokens():
 
 def test_what_is_meant_drops_whole_channels():
     net = neck(released=False, drop_rate=0.4, element_drop_rate=0)
-    expected = net.eval()((TOKENS,))[1].view(2, 2, 3, 3)
-    found = net.train()((TOKENS,))[1].view(2, 2, 3, 3)
+    expected = net.eval()((some_tokens(),))[1].view(2, 2, 3, 3)
+    found = net.train()((some_tokens(),))[1].view(2, 2, 3, 3)
     ratio = found / expected * 0.6**2
     kept = ratio.diagonal(dim1=2, dim2=3).round()
     assert 0 < kept.mean() < 1
@@ -89,7 +90,7 @@ def test_what_is_meant_drops_whole_channels():
 @pytest.mark.parametrize('kind', ['svPN', 'ScaleNorm', 'LayerNorm', 'ElementwisePower'])
 def test_normalizations_of_matrices_that_are_not_symmetric(kind):
     net = neck(normalization=dict(type=kind)).train()
-    vector = net((TOKENS,))[1]
+    vector = net((some_tokens(),))[1]
     vector.square().sum().backward()
     assert torch.isfinite(net.wr.weight.grad).all()
     assert net.wr.weight.grad.abs().sum() > 0

@@ -14,7 +14,6 @@ from mmgcp.utils.config import FRAMEWORKS
 from mmgcp.utils.errors import UserError
 
 NARROW = dict(depth=18, base_channels=4, stem_channels=4, out_indices=(0, 1, 2, 3))
-IMAGE = torch.randn(2, 3, 65, 96, generator=torch.Generator().manual_seed(0))
 
 
 def stock(framework, type='ResNet', **kwargs):
@@ -26,9 +25,14 @@ def own(framework, **kwargs):
     return stock(framework, 'mmgcp.GCPResNet', **kwargs)
 
 
+def image():
+    torch.manual_seed(0)
+    return torch.randn(2, 3, 65, 96)
+
+
 def run(net, mode=False):
     net.train(mode)
-    return net(IMAGE)
+    return net(image())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_the_last_stage_alone_changes(framework, depth):
     nets = {s: own(framework, last_stage=s, depth=depth).eval() for s in STRIDES}
     for net in nets.values():
         net.load_state_dict(nets['stride'].state_dict(), strict=True)
-    maps = {name: net(IMAGE) for name, net in nets.items()}
+    maps = {name: net(image()) for name, net in nets.items()}
     for name, strides in STRIDES.items():
         assert nets[name].out_strides == strides
         for x, stride, channels in zip(
@@ -78,7 +82,7 @@ def test_the_last_stage_alone_changes(framework, depth):
 def test_without_the_pooling_of_the_stem_maps_are_twice_as_large(framework):
     net = own(framework, last_stage='native', stem_pool=False).eval()
     assert net.out_strides == (2, 4, 8, 8)
-    assert [x.shape[2:] for x in net(IMAGE)] == [(33, 48), (17, 24), (9, 12), (9, 12)]
+    assert [x.shape[2:] for x in net(image())] == [(33, 48), (17, 24), (9, 12), (9, 12)]
     published = own(framework, last_stage='native')
     assert list(net.state_dict()) == list(published.state_dict())
 
@@ -100,15 +104,15 @@ def test_plugins_and_deformable_convolution(in_scope, scope):
     with in_scope(scope):
         net = own(scope, last_stage='maxpool', **settings).eval()
         assert list(net.state_dict()) == list(stock(scope, **settings).state_dict())
-        assert net(IMAGE)[3].shape[-2:] == (3, 3)
+        assert net(image())[3].shape[-2:] == (3, 3)
 
 
 def test_copies_and_pickles(framework):
     net = own(framework, last_stage='maxpool').eval()
-    expected = net(IMAGE)
+    expected = net(image())
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert type(other) is type(net)
-        assert all(map(torch.equal, expected, other(IMAGE)))
+        assert all(map(torch.equal, expected, other(image())))
 
 
 class Doubled(GCPResNet):
@@ -131,7 +135,7 @@ def test_subclass_in_a_scope_of_its_own(framework):
     theirs = import_module(f'{framework}.models').ResNet
     assert isinstance(net, GCPResNet)
     assert isinstance(net, theirs)
-    for a, b in zip(net(IMAGE), plain(IMAGE), strict=True):
+    for a, b in zip(net(image()), plain(image()), strict=True):
         assert torch.equal(a, 2 * b)
     assert isinstance(pickle.loads(pickle.dumps(net)), Doubled)
 

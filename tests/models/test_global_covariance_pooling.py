@@ -18,7 +18,7 @@ def neck(**kwargs):
 
 def reference(net, x, root):
     """The pooled vectors, step by step in numpy."""
-    features = net.reduction(x).detach().double().flatten(2).numpy()
+    features = net.reduction(x).detach().double().flatten(2).cpu().numpy()
     rows, columns = np.triu_indices(6)
     vectors = []
     for sample in features:
@@ -42,7 +42,7 @@ def test_against_numpy(normalization, root, size):
     (vector,) = net((torch.zeros(3, 4, 9, 9), x))
     assert vector.shape == (3, net.out_channels)
     np.testing.assert_allclose(
-        vector.detach().numpy(), reference(net, x, root), atol=1e-7
+        vector.detach().cpu().numpy(), reference(net, x, root), atol=1e-7
     )
 
 

@@ -5,6 +5,8 @@ and Newton-Schulz iteration as loops over matrices. Each returns its last featur
 and the logits.
 """
 
+from functools import partial
+
 import torch
 import torchvision
 from torch import nn
@@ -12,18 +14,19 @@ from torch import nn
 
 def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
     """Random weights and statistics, as after training; evaluation mode."""
-    generator = torch.Generator().manual_seed(seed)
+    source = dict(generator=torch.Generator().manual_seed(seed), device='cpu')
+    rand, randn = partial(torch.rand, **source), partial(torch.randn, **source)
     for name, tensor in network.state_dict().items():
         if name.endswith('num_batches_tracked'):
             tensor.fill_(7)
         elif name.endswith('running_var'):
-            tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+            tensor.copy_(0.5 + rand(tensor.shape))
         elif name.endswith(('running_mean', 'bias')):
-            tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+            tensor.copy_(0.1 * randn(tensor.shape))
         elif tensor.dim() == 1:
-            tensor.copy_(0.8 + 0.4 * torch.rand(tensor.shape, generator=generator))
+            tensor.copy_(0.8 + 0.4 * rand(tensor.shape))
         else:
-            noise = torch.randn(tensor.shape, generator=generator)
+            noise = randn(tensor.shape)
             tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
     return network.eval()
 

@@ -107,6 +107,7 @@ def _classifier(backbone, neck, width):
         return MODELS.build(dict(cfg, head=head))
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize(('layout', 'build', 'save', 'backbone', 'neck'), CASES)
 def test_features_and_logits_are_those_of_the_source(
     tmp_path, layout, build, save, backbone, neck

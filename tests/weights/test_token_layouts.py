@@ -38,6 +38,7 @@ def _timm_file(path, weights, averaged):
     torch.save(dict(content, state_dict_ema=averaged), path)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize(('groups', 'head'), [(3, 'dropcov'), (2, 'mgcrp')])
 def test_tokens_and_logits_are_those_of_the_source(tmp_path, groups, head):
     source = randomize(TokenNet(**TINY, groups=groups))

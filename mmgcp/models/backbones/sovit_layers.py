@@ -144,7 +144,7 @@ def interpolate_positions(
     if size == grid:
         return positions
     first, patches = positions[:, :1], positions[:, 1:]
-    patches = patches.transpose(1, 2).unflatten(2, grid).float()
+    patches = patches.transpose(1, 2).reshape(1, -1, *grid).float()
     patches = F.interpolate(patches, size, mode='bicubic', align_corners=False)
     return torch.cat([first, patches.flatten(2).transpose(1, 2).to(first)], 1)
 
