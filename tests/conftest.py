@@ -30,11 +30,12 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption('--device') != 'cpu':
-        from mmgcp.utils.device import DeviceError, pick_device
+        from mmgcp.utils.device import pick_device
+        from mmgcp.utils.errors import UserError
 
         try:
             pick_device(config.getoption('--device'))
-        except DeviceError as error:
+        except UserError as error:
             raise pytest.UsageError(str(error)) from error
 
 
