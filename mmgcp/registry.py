@@ -37,5 +37,10 @@ HOOKS = _node('hook', mmengine.HOOKS, 'mmgcp.engine')
 PARAM_SCHEDULERS = _node(
     'parameter scheduler', mmengine.PARAM_SCHEDULERS, 'mmgcp.engine'
 )
+OPTIM_WRAPPER_CONSTRUCTORS = _node(
+    'optimizer wrapper constructor',
+    mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
+    'mmgcp.engine',
+)
 # A runner builds its visualizer first, so this one explains default_scope='mmgcp'.
 VISUALIZERS = _node('visualizer', mmengine.VISUALIZERS)

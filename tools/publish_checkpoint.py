@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Strip a checkpoint of its training state and name it by the sha256 of the file."""
+"""Strip a checkpoint of its training state; name it by its sha256; write its card."""
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 
@@ -8,7 +8,10 @@ def main(argv=None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('src', help='checkpoint of a training run; it is never changed')
     parser.add_argument(
-        'dst', nargs='?', help='NAME.pth gives NAME-<8 digits>.pth; beside SRC'
+        'dst',
+        nargs='?',
+        help='NAME.safetensors gives NAME-<8 digits>.safetensors and a model card '
+        'NAME-<8 digits>.md; NAME.pth works too; beside SRC by default',
     )
     parser.add_argument(
         '--trust',

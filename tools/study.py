@@ -57,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--report-only', action='store_true', help='report what is done, run nothing'
     )
+    parser.add_argument(
+        '--track',
+        metavar='TRACKER',
+        help='send the curves of all steps to tensorboard, wandb or mlflow',
+    )
     add_cfg_options(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)

@@ -7,6 +7,7 @@ from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,
     add_launcher_option,
+    add_track_option,
     add_trust_option,
     run_main,
 )
@@ -20,6 +21,7 @@ def main(argv=None) -> None:
     parser.add_argument('--out', metavar='JSON', help='file for the metrics')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     add_cfg_options(parser)
+    add_track_option(parser)
     add_trust_option(parser)
     add_launcher_option(parser)
     options = vars(parser.parse_args(argv))

@@ -7,6 +7,7 @@ from mmgcp.utils.cli import (
     ArgumentParser,
     add_cfg_options,
     add_launcher_option,
+    add_track_option,
     add_trust_option,
     run_main,
 )
@@ -39,6 +40,7 @@ def main(argv=None) -> None:
         help='evaluate the trained model on the test data, and write the metrics here',
     )
     add_cfg_options(parser)
+    add_track_option(parser)
     add_trust_option(parser)
     add_launcher_option(parser)
     options = vars(parser.parse_args(argv))

@@ -29,6 +29,7 @@ from mmgcp.utils.files import write_json
 
 from .distributed import join_group
 from .runner import GCPRunner
+from .tracking import add_tracker
 
 #: Types that are found by their scope only. Left out are a name that mmpretrain has as
 #: well, and the old name of DropCov, which a pooling neck takes without scope.
@@ -164,6 +165,7 @@ def train(
     launcher: str = 'none',
     trust: bool = False,
     test_out: str | None = None,
+    track: str | None = None,
 ) -> nn.Module:
     """Train the model of a config.
 
@@ -180,6 +182,7 @@ def train(
         trust: Build every Python object of a checkpoint, not only tensors.
         test_out: JSON file for the metrics of the trained model on the test data; None
             does not evaluate it.
+        track: ``'tensorboard'``, ``'wandb'`` or ``'mlflow'``, see :func:`add_tracker`.
 
     Raises:
         UsageError: An option does not fit the config.
@@ -188,6 +191,7 @@ def train(
     cfg = load_config(config, cfg_options)
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
+    add_tracker(cfg, track)
     if amp:
         _set_amp(cfg, amp_dtype)
     elif amp_dtype:
@@ -221,6 +225,7 @@ def evaluate(
     cfg_options: Mapping | None = None,
     launcher: str = 'none',
     trust: bool = False,
+    track: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on the test data set of a config.
 
@@ -234,6 +239,7 @@ def evaluate(
     cfg = load_config(config, cfg_options)
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
+    add_tracker(cfg, track)
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
         raise UsageError(f'{checkpoint}: no such checkpoint')
     cfg.load_from, cfg.resume = checkpoint, False

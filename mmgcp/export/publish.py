@@ -5,10 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.files import write_text
 from mmgcp.version import __version__
 from mmgcp.weights.files import file_sha256, save_atomically
-from mmgcp.weights.reading import model_tensors, read_checkpoint
+from mmgcp.weights.reading import SAFETENSORS, model_tensors, read_checkpoint
+
+from .model_card import model_card
 
 
 def publish_checkpoint(
@@ -16,27 +21,30 @@ def publish_checkpoint(
 ) -> tuple[Path, dict[str, str]]:
     """Keep the tensors of a model and strings about them; drop the training state.
 
-    Any ``weights_only`` reader opens the result. A run with ``EMAHook`` stores its
-    averaged weights as the weights of the model: these are kept.
+    Nothing in the result can run code. ``NAME.md`` beside it is its model card. A run
+    with ``EMAHook`` stores its averaged weights as the weights of the model: these are
+    kept.
 
     Args:
         src: Checkpoint of a training run. It is never changed.
-        dst: File to write, ``NAME.pth`` giving ``NAME-<8 digits of its sha256>.pth``;
-            beside the source by default.
+        dst: File to write, ``NAME.safetensors`` or ``NAME.pth``; eight digits of its
+            sha256 go into the name. By default safetensors, beside the source.
         trust: Build every Python object of the source.
 
     Returns:
-        The file, and what to print of it: ``sha256``, the number of ``tensors``, and
-        what of the source was ``dropped``.
+        The file, and what to print of it: its ``card`` and ``sha256``, the number of
+        ``tensors``, and what of the source was ``dropped``.
     """
     src = Path(src).expanduser()
     dst = Path(dst).expanduser() if dst is not None else src
-    if dst.suffix not in ('.pth', '.pt'):
-        raise UserError(f'{dst}: end the name in .pth')
+    if dst == src:
+        dst = src.with_suffix(SAFETENSORS)
+    if dst.suffix not in (SAFETENSORS, '.pth', '.pt'):
+        raise UserError(f'{dst}: end the name in .safetensors or .pth')
     content = read_checkpoint(src, trust=trust)
     # a clone each: a view would bring along the storage that it is a part of
     tensors = {
-        name: tensor.detach().clone().contiguous()
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in model_tensors(content, f'{src}').items()
     }
     meta = {
@@ -49,6 +57,7 @@ def publish_checkpoint(
     path, digest = save_atomically(
         {'state_dict': tensors, 'meta': meta}, dst, hash_name=True
     )
+    write_text(path.with_suffix('.md'), model_card(path.name, digest, meta))
     dropped = [
         str(name)
         for name in content
@@ -56,7 +65,13 @@ def publish_checkpoint(
         and str(name).removeprefix('module.') not in tensors
     ]
     shown = ', '.join(dropped) or 'nothing'
-    return path, {'sha256': digest, 'tensors': str(len(tensors)), 'dropped': shown}
+    card = str(path.with_suffix('.md'))
+    return path, {
+        'card': card,
+        'sha256': digest,
+        'tensors': str(len(tensors)),
+        'dropped': shown,
+    }
 
 
 def described(meta: Any) -> dict[str, str]:

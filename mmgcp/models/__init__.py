@@ -1,6 +1,7 @@
 """Registered modules: backbones, necks and heads."""
 
 from .backbones.gcp_resnet import GCPResNet
+from .backbones.library_encoders import HuggingFaceEncoder, TimmEncoder
 from .backbones.mobilenet_shufflenet import GCPMobileNetV2, GCPShuffleNetV2
 from .backbones.sovit import SoViT
 from .heads.linear_segmentation import LinearSegmentationHead
@@ -11,6 +12,7 @@ from .necks.global_covariance_pooling import (
     MultiHeadCrossCovariancePooling,
 )
 from .necks.pyramid import AdaptiveChannelDropout, SecondOrderAttention
+from .necks.simple_feature_pyramid import SimpleFeaturePyramid
 
 __all__ = [
     'AdaptiveChannelDropout',
@@ -19,9 +21,12 @@ __all__ = [
     'GCPShuffleNetV2',
     'GlobalAveragePooling',
     'GlobalCovariancePooling',
+    'HuggingFaceEncoder',
     'LinearSegmentationHead',
     'MultiHeadCrossCovariancePooling',
     'SecondOrderAttention',
+    'SimpleFeaturePyramid',
     'SoViT',
+    'TimmEncoder',
     'TokenFusionHead',
 ]

@@ -1,10 +1,13 @@
 """A study from its configuration file to its report."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from mmgcp.engine.tracking import VARIABLE, check_tracker
 
 from .config import load_study, select
 from .derived_config import shown
@@ -35,6 +38,7 @@ def run_study(
     retries: int = 0,
     export_graph: str | None = None,
     keep: str | None = None,
+    track: str | None = None,
     **selection: Any,
 ) -> int:
     """Plan a study, run what is not done and write its report; 1 when a step failed.
@@ -46,6 +50,9 @@ def run_study(
     if jobs is not None and jobs < 1:
         raise StudyError(f'--jobs {jobs}: at least one job is needed')
     folder = Path(shown(work_dir or study['work_dir']))
+    if track is not None:
+        # Not an option of each step: a finished one would be done again.
+        os.environ[VARIABLE] = f'{check_tracker(track)}:{folder}'
     planner = Planner(study, folder, root)
     steps = planner.plan()
     resources = Resources(study['resources'], slurm or [])

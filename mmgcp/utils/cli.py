@@ -70,6 +70,15 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='cpu, cuda or cuda:0; the GPU if there is one')
 
 
+def add_track_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--track``; see :func:`mmgcp.engine.tracking.add_tracker`."""
+    parser.add_argument(
+        '--track',
+        metavar='TRACKER',
+        help='send the curves to tensorboard, wandb or mlflow',
+    )
+
+
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust``; see :func:`mmgcp.weights.reading.read_checkpoint`."""
     parser.add_argument(

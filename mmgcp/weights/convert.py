@@ -44,7 +44,7 @@ def convert_checkpoint(
 
     Args:
         src: The checkpoint. It is never changed.
-        dst: File to write.
+        dst: File to write, in ``.safetensors`` or as ``torch.save`` does.
         to: ``'encoder'`` writes bare backbone names, ``'classifier'`` a model of
             mmpretrain, ``'detector'`` a model of mmdet 3.x.
         ema: Take the averaged weights of a timm checkpoint.
@@ -88,7 +88,10 @@ def convert_checkpoint(
     if to == 'encoder':
         names = {name: name.removeprefix('backbone.') for name in tensors}
     # a slice or a view would be saved with all of what it is a part of
-    tensors = {names.get(n, n): t.detach().clone() for n, t in tensors.items()}
+    tensors = {
+        names.get(n, n): t.detach().clone(memory_format=torch.contiguous_format)
+        for n, t in tensors.items()
+    }
     meta = {
         **layout.meta,
         **settings,

@@ -2,20 +2,25 @@
 
 import hashlib
 import io
+import json
 import os
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.logging import print_log
 
 from ..utils.files import replacing
 from .errors import CheckpointError
+
+HUB = 'hf-hub:'
 
 
 def file_sha256(path: str | Path) -> str:
@@ -32,21 +37,36 @@ def save_atomically(
 ) -> tuple[Path, str]:
     """``torch.save`` that leaves either the whole file or none.
 
+    A name in ``.safetensors`` writes ``state_dict``, with ``meta`` in the header.
     ``hash_name`` puts the first eight digits of the sha256 of the file into its name,
     as ``torch.hub`` expects it. Returns path and sha256.
     """
     path = Path(path).expanduser()
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    if path.suffix == '.safetensors':
+        data = _safetensors(content['state_dict'], content['meta'])
+    else:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
     if hash_name:
         path = path.with_name(f'{path.stem}-{digest[:8]}{path.suffix}')
     try:
         with replacing(path) as part:
-            part.write_bytes(buffer.getbuffer())
+            part.write_bytes(data)
     except OSError as error:
         raise CheckpointError(f'{path} cannot be written: {error.strerror}') from error
     return path, digest
+
+
+def _safetensors(tensors: Mapping, meta: Mapping[str, str]) -> bytes:
+    data = safetensors.torch.save(dict(tensors), dict(meta))
+    # The library writes the metadata in random order: sorted, equal content has one
+    # digest. Tensors start at a multiple of eight bytes.
+    start = 8 + int.from_bytes(data[:8], 'little')
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True).encode()
+    header += b' ' * (-len(header) % 8)
+    return len(header).to_bytes(8, 'little') + header + data[start:]
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
@@ -68,6 +88,8 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
     fails in every process with a CheckpointError.
     """
     source = os.fspath(source)
+    if source.startswith(HUB):
+        return _from_hub(source)
     if '://' not in source:
         return Path(source).expanduser()
     parts = urllib.parse.urlsplit(source)
@@ -98,6 +120,20 @@ def local_file(source: str | os.PathLike[str], sha256: str | None = None) -> Pat
     if failures:
         raise CheckpointError(failures[0])
     return target
+
+
+def _from_hub(source: str) -> Path:
+    name = source.removeprefix(HUB)
+    page = f'https://huggingface.co/{name}/resolve/main/model.safetensors'
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(name, 'model.safetensors'))
+    except (ImportError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f'{source} cannot be fetched from the hub ({str(error).splitlines()[0]}). '
+            f'Download {page} where there is a network, and give its path'
+        ) from error
 
 
 def _download(url: str, target: Path, sha256: str | None) -> None:

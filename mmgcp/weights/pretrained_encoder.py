@@ -33,10 +33,12 @@ class PretrainedEncoder:
     encoder was trained on, and leaves that as ``encoder_meta`` at the backbone.
 
     Args:
-        checkpoint: Path, ``file://`` or http(s) address of a file written by
-            ``tools/convert_checkpoint.py`` or of a model of mmpretrain, of which
-            the part under ``backbone.`` is taken. Downloads are cached in
-            ``$MMGCP_CACHE``, by default in the folder of ``torch.hub``.
+        checkpoint: Path, ``file://`` or http(s) address, or ``hf-hub:OWNER/NAME``, of
+            a file written by ``tools/convert_checkpoint.py`` or of a model of
+            mmpretrain, of which the part under ``backbone.`` is taken;
+            ``mmgcp.TimmEncoder`` and ``mmgcp.HuggingFaceEncoder`` take files of their
+            libraries. Downloads are cached in ``$MMGCP_CACHE``, by default in the
+            folder of ``torch.hub``, and those of the hub in its own cache.
         sha256: Digest of the file, or at least its first 8 digits.
         allow_missing: Names of tensors, or patterns with ``*``, that may stay as the
             constructor made them.
@@ -69,7 +71,9 @@ class PretrainedEncoder:
         digest = check_sha256(path, self.sha256)
         content = read_checkpoint(path)
         own = module.state_dict()
-        tensors = fitting_names(encoder_tensors(content, str(path)), own)
+        tensors = encoder_tensors(content, str(path))
+        adapt = getattr(module, 'own_names', None)  # of encoders of other libraries
+        tensors = adapt(tensors) if adapt else fitting_names(tensors, own)
         shared = own.keys() & tensors.keys()
         kept = {
             name: tensor

@@ -21,6 +21,7 @@ from .errors import CheckpointError, UntrustedCheckpointError, first_names
 
 #: More than any model here has. A few stored bytes can stand for a huge tensor.
 MAX_BYTES = 8 * 1024**3
+SAFETENSORS = '.safetensors'
 
 
 def _dtype(name: str, *flags: bool) -> np.dtype:
@@ -146,6 +147,7 @@ def _check_zip(path: Path) -> None:
 def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     """Read a checkpoint to the CPU without running code from it.
 
+    A file named ``.safetensors`` gives ``state_dict`` and, from its header, ``meta``.
     Plain weights are read with ``weights_only=True``. Training state beside them
     (mmengine's message hub, arrays of numpy, the arguments of timm) is read by an
     unpickler with a list of allowed types, so that a run can be resumed from it.
@@ -159,6 +161,8 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     """
     path = Path(path).expanduser()
     check_checkpoint(path)
+    if path.suffix == SAFETENSORS:
+        return _read_safetensors(path)
     try:
         if trust:
             return torch.load(path, map_location='cpu', weights_only=False)
@@ -178,6 +182,20 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
         raise CheckpointError(
             f'{path} cannot be read as a PyTorch checkpoint; it is truncated, damaged '
             f'or something else ({type(error).__name__}: {str(error)[:200]})'
+        ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, dict]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework='pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {'state_dict': tensors, 'meta': dict(file.metadata() or {})}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path}: its header does not describe a whole safetensors file ({error}): '
+            'it is truncated, damaged or something else; download or copy it again'
         ) from error
 
 

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmgcp.registry import MODELS
 from mmgcp.utils.config import FRAMEWORKS
+from mmgcp.utils.errors import ConfigValueError
 
 ENCODERS = {
     **{
@@ -35,13 +36,26 @@ ENCODERS = {
         img_size=64,
         out_type='featmap',
     ),
+    'timm': dict(type='mmgcp.TimmEncoder', model='test_resnet'),
+    'hf': dict(
+        type='mmgcp.HuggingFaceEncoder',
+        model=dict(
+            model_type='resnet',
+            embedding_size=8,
+            hidden_sizes=[8, 8, 16, 16],
+            depths=[1, 1, 1, 1],
+        ),
+    ),
 }
+LIBRARIES = dict(timm='timm', hf='transformers')
 #: Most of each that ``frozen_stages`` can freeze, and what it never does.
 FREEZABLE = {
     'resnet': (4, ()),
     'mobilenet': (7, ('conv2.',)),
     'shufflenet': (3, ('layers.3.',)),
     'sovit': (4, ('norm.',)),
+    'timm': (4, ()),
+    'hf': (4, ()),
 }
 # The others are the same class in all three.
 CASES = [
@@ -66,6 +80,7 @@ def build(case, in_scope):
     """Builds the encoder as a config of the framework does."""
     framework, name = case
     pytest.importorskip(f'{framework}.models')
+    pytest.importorskip(LIBRARIES.get(name, 'torch'))
     registry = import_module(f'{framework}.registry').MODELS
 
     def build(**kwargs):
@@ -131,7 +146,11 @@ def test_norm_eval(build, norm_eval):
     assert all(unchanged) if norm_eval else not any(unchanged)
 
 
-def test_checkpointing_changes_nothing(build):
+def test_checkpointing_changes_nothing(build, name):
+    if name == 'hf':
+        with pytest.raises(ConfigValueError, match='with_cp'):
+            build(with_cp=True)
+        return
     results = []
     for net in (build(), build(with_cp=True)):
         x = image(64, 64).requires_grad_()

@@ -69,8 +69,8 @@ def tensors():
     }
 
 
-@pytest.fixture
-def encoder_file(tmp_path, tensors):
+@pytest.fixture(params=['pth', 'safetensors'])
+def encoder_file(request, tmp_path, tensors):
     meta = dict(
         pooling_head='dropcov',
         last_stage='native',
@@ -79,7 +79,7 @@ def encoder_file(tmp_path, tensors):
         to_rgb='true',
     )
     content = {'state_dict': tensors, 'meta': meta}
-    return save_atomically(content, tmp_path / 'an encoder.pth')[0]
+    return save_atomically(content, tmp_path / f'an encoder.{request.param}')[0]
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.optim.scheduler import OneCycleLR
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mmgcp.weights.convert import convert_checkpoint
 from mmgcp.weights.errors import CheckpointError, UntrustedCheckpointError
+from mmgcp.weights.files import save_atomically
 from mmgcp.weights.reading import model_tensors, read_checkpoint
 
 WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3), 'a.steps': torch.tensor(7)}
@@ -139,6 +141,11 @@ def _truncated(path, zipped=True):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def _cut_safetensors(path):
+    save_atomically({'state_dict': WEIGHTS, 'meta': {}}, path)
+    path.write_bytes(path.read_bytes()[:-4])
+
+
 def _flipped(path):
     torch.save({'a': torch.arange(1000.0)}, path)
     content = bytearray(path.read_bytes())
@@ -162,10 +169,13 @@ def _flipped(path):
         (lambda path: path.write_bytes(b'\x00\x01 noise' * 40), 'cannot be read'),
         (lambda path: path.write_bytes(b'version https://git-lfs.x'), 'git-lfs'),
         (lambda path: path.mkdir(), 'not a regular file'),
+        (_cut_safetensors, 'header.*truncated'),
+        (lambda path: path.write_bytes(b'\x02' + b'\0' * 7 + b'{]'), 'header.*damaged'),
     ],
 )
 def test_what_is_no_checkpoint(tmp_path, make, reason):
-    path = tmp_path / 'file.pth'
+    broken_header = reason.startswith('header')
+    path = tmp_path / ('file.safetensors' if broken_header else 'file.pth')
     make(path)
     with pytest.raises(CheckpointError, match=reason) as error:
         read_checkpoint(path)
@@ -187,6 +197,22 @@ def test_only_named_finite_tensors_pass(tmp_path, content, reason):
     torch.save(content, tmp_path / 'w.pth')
     with pytest.raises(CheckpointError, match=reason):
         model_tensors(read_checkpoint(tmp_path / 'w.pth'), 'w.pth')
+
+
+def test_safetensors_hold_what_was_saved(tmp_path):
+    weights = {**WEIGHTS, 'turned': torch.rand(3, 2).t().contiguous()}
+    meta = {'pooling_head': 'isqrt', 'classes': '["ä"]'}
+    path, digest = save_atomically(
+        {'state_dict': weights, 'meta': meta}, tmp_path / 'w.safetensors', True
+    )
+    assert digest[:8] in path.name
+    for content in (read_checkpoint(path)['state_dict'], load_file(path)):
+        assert content.keys() == weights.keys()
+        assert all(torch.equal(content[name], weights[name]) for name in weights)
+    assert read_checkpoint(path)['meta'] == meta
+    # a file of another library has no metadata
+    save_file(weights, tmp_path / 'theirs.safetensors')
+    assert read_checkpoint(tmp_path / 'theirs.safetensors')['meta'] == {}
 
 
 def test_wrappers_and_averages():

@@ -83,6 +83,11 @@ class GCPResNet(FrameworkModule):
             _pool_first(self.layer4)
 
     @property
+    def layer_names(self) -> list[str]:
+        """Names of the stages, from the first to the last."""
+        return list(self.res_layers)
+
+    @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each map that :meth:`forward` returns."""
         last = self.num_stages - 1

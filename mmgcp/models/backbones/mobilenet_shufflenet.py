@@ -45,6 +45,11 @@ class GCPMobileNetV2(_FromMmpretrain):
     framework_base = 'MobileNetV2'
 
     @property
+    def layer_names(self) -> list[str]:
+        """Names of the stages, from the first to the last."""
+        return list(self.layers)
+
+    @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each map that :meth:`forward` returns."""
         widths = [getattr(self, n)[-1].conv[-1].out_channels for n in self.layers[:7]]
@@ -85,6 +90,11 @@ class GCPShuffleNetV2(_FromMmpretrain):
             BaseModule.init_weights(self)
         else:
             super().init_weights()
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the stages, from the first to the last."""
+        return [f'layers.{i}' for i in range(len(self.layers))]
 
     @property
     def out_channels(self) -> tuple[int, ...]:

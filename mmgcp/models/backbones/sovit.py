@@ -142,6 +142,11 @@ class SoViT(BaseModule):
         self._freeze_stages()
 
     @property
+    def layer_names(self) -> list[str]:
+        """Names of the blocks, from the first to the last."""
+        return [f'blocks.{i}' for i in range(len(self.blocks))]
+
+    @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each output."""
         return (self.embed_dims,) * len(self.out_indices)

@@ -10,6 +10,8 @@ from mmgcp.models.normalizations import build_dropout, build_normalization
 from mmgcp.registry import MODELS
 from mmgcp.utils.errors import ConfigValueError
 
+from .last_map import last_map
+
 
 @MODELS.register_module()
 class GlobalCovariancePooling(BaseModule):
@@ -76,14 +78,11 @@ class GlobalCovariancePooling(BaseModule):
         return self.reduced_channels * (self.reduced_channels + 1) // 2
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Map the last map ``(B, in_channels, H, W)`` to vectors ``(B, K)``."""
-        x = inputs[-1] if isinstance(inputs, (tuple, list)) else inputs
-        if x.shape[1] != self.in_channels:
-            raise ConfigValueError(
-                f'mmgcp.GlobalCovariancePooling: in_channels={self.in_channels}, but '
-                f'the last map of the encoder has {x.shape[1]} channels: set '
-                f'neck.in_channels={x.shape[1]}'
-            )
+        """Map the last map ``(B, in_channels, H, W)`` to vectors ``(B, K)``.
+
+        Of tokens ``(B, 1 + N, in_channels)`` all but the first are positions.
+        """
+        x = last_map('GlobalCovariancePooling', inputs, self.in_channels)
         return (self.pool(self.reduction(x)),)
 
     def pool(self, x: Tensor) -> Tensor:
@@ -101,7 +100,8 @@ class GlobalCovariancePooling(BaseModule):
 class GlobalAveragePooling(nn.Module):
     """Average pooling of the last map, then a dropout of the vector's entries.
 
-    The published MobileNetV2 drops a fifth of them; mmpretrain's neck and head cannot.
+    Of tokens those behind the class token. The published MobileNetV2 drops a fifth of
+    the entries; mmpretrain's neck and head cannot.
     """
 
     def __init__(self, drop_rate: float = 0.0) -> None:
@@ -109,8 +109,8 @@ class GlobalAveragePooling(nn.Module):
         self.dropout = nn.Dropout(drop_rate)
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Map the last map ``(B, C, H, W)`` to vectors ``(B, C)``."""
-        x = inputs[-1] if isinstance(inputs, tuple | list) else inputs
+        """Map the last map ``(B, C, H, W)``, or tokens, to vectors ``(B, C)``."""
+        x = last_map('GlobalAveragePooling', inputs)
         return (self.dropout(x.mean((2, 3))),)
 
 

@@ -1,0 +1,13 @@
+# The recipe of the DropCov transformers, on 7 x 7 positions. No paper has this row.
+_base_ = './convnext-tiny-gap_8xb128_in1k.py'
+
+model = dict(
+    neck=dict(
+        _delete_=True,
+        type='mmgcp.GlobalCovariancePooling',
+        in_channels=768,
+        reduced_channels=128,
+        dropout=dict(type='DropCov'),
+    ),
+    head=dict(in_channels=8256),
+)

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/efficientnet-b0-gap.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_resnet_lrnorm.py',
+    '../_base_/default_runtime_cls.py',
+]
