@@ -52,6 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--report-only', action='store_true', help='report what is done, run nothing'
     )
+    parser.add_argument(
+        '--power',
+        action='store_true',
+        help='after a pilot: print how many seeds the study needs, run nothing',
+    )
+    parser.add_argument(
+        '--record',
+        metavar='FILE.json',
+        help='write the values and the design of a finished study, run nothing',
+    )
     add_cfg_options(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)
