@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgcp.study import record
+from mmgcp.study import derived_config, record
 from mmgcp.study.config import load_study, select
 from mmgcp.study.plan import Planner
 from mmgcp.study.power import POWER_HEAD, power_rows
@@ -50,9 +50,8 @@ def test_a_record_holds_values_and_no_place(finished, tmp_path):
 
 def test_an_unfinished_study_is_not_recorded(finished, tmp_path):
     folder, steps = finished
-    steps = [*steps, *fake_steps(folder / 'other', seeds=[0])]
     with pytest.raises(StudyError, match=r'fake\.py is not finished: .* is not run'):
-        write((folder, steps), tmp_path / 'fake.json')
+        write((folder, fake_steps(folder / 'other')), tmp_path / 'fake.json')
     with pytest.raises(StudyError, match=r'give the name of a \.json file'):
         write(finished, tmp_path / 'fake.txt')
     assert not list(tmp_path.iterdir())
@@ -131,6 +130,13 @@ def design(tmp_path, text='', folder='w', **selection):
     return record.study_hash(study, steps, folder, ROOT), hash_steps(steps)
 
 
+@pytest.fixture
+def _configs_read_again():
+    yield
+    derived_config._read.cache_clear()
+
+
+@pytest.mark.usefixtures('_configs_read_again')
 def test_hash_is_that_of_the_design(tmp_path, monkeypatch):
     asked = design(tmp_path, "primary = ['segmentation/mIoU']")
     for text in (
@@ -145,7 +151,9 @@ def test_hash_is_that_of_the_design(tmp_path, monkeypatch):
         assert changed[1] == asked[1]
     again = design(tmp_path, "primary = ['segmentation/mIoU']", folder='elsewhere')
     assert again[0] == asked[0]
+    # Another place of the data; configs are read once in a process.
     monkeypatch.setenv('MMGCP_SCENES', str(tmp_path / 'scenes'))
+    derived_config._read.cache_clear()
     assert design(tmp_path, "primary = ['segmentation/mIoU']")[0] == asked[0]
     shorter = (
         'tasks = dict(segmentation=dict(overrides=dict(train_cfg=dict(max_epochs=3))))'
