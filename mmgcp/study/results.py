@@ -147,32 +147,33 @@ def _convergence(
     metric, label = next(iter(metrics_of(study, task).items()))
     if metric not in curves:
         return {}
-    curve = {
-        name: {seed: list(zip(*points, strict=True)) for seed, points in seeds.items()}
+    curve: dict[str, dict[int, Any]] = {
+        name: {seed: tuple(zip(*points, strict=True)) for seed, points in seeds.items()}
         for name, seeds in curves[metric].items()
     }
-    ends = {
-        s: values[-1] for s, (_, values) in curve.get(study['baseline'], {}).items()
-    }
-    reached: dict[str, dict[int, float | None]] = {
-        name: {s: matching_step(*seeds[s], ends[s]) for s in seeds if s in ends}
-        for name, seeds in curve.items()
-    }
-    baseline = study['encoders'].get(study['baseline'], {}).get('label', 'the baseline')
-    unit = 'epoch' if by_epoch else 'iteration'
-    return {
+    tables = {
         CONVERGENCE: {
             'label': f'mean height of the validation curve, {label}',
             'encoders': {
                 name: {seed: area_under(*points) for seed, points in seeds.items()}
                 for name, seeds in curve.items()
             },
-        },
-        MATCHING: {
-            'label': f'first {unit} that reaches the end of the curve of {baseline}',
-            'encoders': reached,
-        },
+        }
     }
+    ends = {
+        s: values[-1] for s, (_, values) in curve.get(study['baseline'], {}).items()
+    }
+    if ends:
+        unit = 'epoch' if by_epoch else 'iteration'
+        baseline = study['encoders'][study['baseline']].get('label', study['baseline'])
+        tables[MATCHING] = {
+            'label': f'first {unit} that reaches the end of the curve of {baseline}',
+            'encoders': {
+                name: {s: matching_step(*seeds[s], ends[s]) for s in seeds if s in ends}
+                for name, seeds in curve.items()
+            },
+        }
+    return tables
 
 
 def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict]:
@@ -206,13 +207,13 @@ def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict
     for table, pair, found in compared:
         if table['primary']:
             found = next(corrected)
-        names = (design['encoders'][name] for name in pair.values())
+        one, two = (design['encoders'][name] for name in pair.values())
         table['comparisons'].append(
             {
                 **pair,
                 **asdict(found),
                 'verdict': found.verdict,
-                'sentence': found.sentence(*names, table['label']),
+                'sentence': found.sentence(one, two, table['label']),
             }
         )
     return tables

@@ -155,6 +155,7 @@ def test_encoder_files_are_looked_at_before_anything_trains(tmp_path):
     text = f"""
 _base_ = {str(SCENES)!r}
 encoders = dict(_delete_=True, gap=dict(checkpoint={str(file)!r}))
+contrasts = []
 """
     assert planned(tmp_path, text)[1] == [f'{file}: encoder file of gap']
     file.write_bytes(b'PK' + bytes(100))
