@@ -169,7 +169,11 @@ def _convergence(
         tables[MATCHING] = {
             'label': f'first {unit} that reaches the end of the curve of {baseline}',
             'encoders': {
-                name: {s: matching_step(*seeds[s], ends[s]) for s in seeds if s in ends}
+                name: {
+                    seed: matching_step(steps, values, ends[seed])
+                    for seed, (steps, values) in seeds.items()
+                    if seed in ends
+                }
                 for name, seeds in curve.items()
             },
         }
