@@ -89,7 +89,7 @@ def write_record(
         'configs_sha256': {
             step.name: digest(_portable(step.content, places))
             for step in steps
-            if step.content is not None and step.meta['seed'] == study['seeds'][0]
+            if step.content is not None and step.meta.get('seed') == study['seeds'][0]
         },
         'commands': {
             step.name: trace['command']
