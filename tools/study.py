@@ -62,6 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='TRACKER',
         help='send the curves of all steps to tensorboard, wandb or mlflow',
     )
+    parser.add_argument(
+        '--power',
+        action='store_true',
+        help='after a pilot: print how many seeds the study needs, run nothing',
+    )
+    parser.add_argument(
+        '--record',
+        metavar='FILE.json',
+        help='write the values and the design of a finished study, run nothing',
+    )
     add_cfg_options(parser)
     options = vars(parser.parse_args(argv))
     options.pop('debug', None)

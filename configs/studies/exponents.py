@@ -4,6 +4,7 @@ title = 'Normalizations of the covariance, on scenes'
 work_dir = 'work_dirs/studies/exponents'
 baseline = 'none'
 seeds = [0, 1, 2]
+# Pre-training itself is the task; no end-point is primary.
 
 _scenes = '{{$MMGCP_SCENES:data/scenes}}'
 data = dict(

@@ -6,6 +6,8 @@ title = 'GCP pre-training on ImageNet: COCO and ADE20K, ResNet-50'
 work_dir = 'work_dirs/studies/imagenet_coco_ade20k'
 baseline = 'gap'
 seeds = [0, 1, 2]
+primary = ['faster_rcnn/coco/bbox_mAP', 'mask_rcnn/coco/segm_mAP', 'sem_fpn/mIoU']
+margin = 0.5
 
 # What to download and where it goes: docs/convert.md
 encoders = {

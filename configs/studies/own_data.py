@@ -6,6 +6,9 @@ title = 'GCP pre-training on my data'
 work_dir = 'work_dirs/studies/own_data'
 baseline = 'gap'
 seeds = [0, 1, 2]
+# What decides; of differences below the margin, in points, you would not care.
+primary = ['detection/coco/bbox_mAP', 'segmentation/mIoU']
+margin = 1.0
 
 _root = 'data/own'
 own_data = dict(

@@ -5,6 +5,17 @@ work_dir = 'work_dirs/studies/photographs'
 baseline = 'gap'
 seeds = [0, 1, 2]
 
+# Decided before anything ran; see "Reading the tables" in docs/studies.md.
+primary = ['cells/coco/bbox_mAP', 'streets/mIoU']
+margin = 1.0
+contrasts = [
+    ['isqrt', 'gap'],
+    ['dropcov', 'gap'],
+    ['gap-native', 'gap'],
+    ['isqrt', 'gap-native'],
+    ['dropcov', 'gap-native'],
+]
+
 # The encoders of the study on scenes, pre-trained on photographs: 8 x 8 positions for
 # 32 channels. `gap-native` differs from `gap` in the last stage of pre-training, and
 # from `isqrt` and `dropcov` in the pooling alone.

@@ -5,6 +5,19 @@ work_dir = 'work_dirs/studies/scenes'
 baseline = 'gap'
 seeds = [0, 1, 2]
 
+# Decided before anything ran; see "Reading the tables" in docs/studies.md.
+primary = ['detection/coco/bbox_mAP', 'segmentation/mIoU']
+margin = 1.0
+# The first is what published comparisons show: pooling and last stage together. The
+# others take them apart.
+contrasts = [
+    ['isqrt', 'gap'],
+    ['dropcov', 'gap'],
+    ['gap-native', 'gap'],
+    ['isqrt', 'gap-native'],
+    ['dropcov', 'gap-native'],
+]
+
 _scenes = '{{$MMGCP_SCENES:data/scenes}}'
 data = dict(
     command=['tools/make_scenes.py', _scenes, '--seed', '0'],

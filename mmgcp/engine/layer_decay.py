@@ -5,9 +5,9 @@ from typing import Any
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
-from mmgcp.models.layer_depth import layer_depths
 from mmgcp.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmgcp.utils.errors import UserError
+from mmgcp.utils.layer_depth import layer_depths
 
 PREFIX = 'backbone.'
 

@@ -1,5 +1,6 @@
 """Read and check a study's configuration file."""
 
+import math
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -7,15 +8,20 @@ from typing import Any
 
 from mmgcp.utils.config import load_config
 
+from .plan import PRETRAIN, metrics_of
 from .step import StudyError
 
 #: Key, type and value when a study does not give it (None: see ``load_study``).
-_KEYS: dict[str, tuple[type, Any]] = {
+_KEYS: dict[str, tuple[Any, Any]] = {
     'name': (str, None),
     'title': (str, None),
     'work_dir': (str, None),
     'baseline': (str, None),
     'seeds': (list, [0]),
+    'primary': (list, []),
+    'margin': ((int, float, dict), {}),
+    'comparison': (str, 'paired'),
+    'contrasts': (list, []),
     'data': (dict, {}),
     'encoders': (dict, {}),
     'recalibrate': (dict, {}),
@@ -42,8 +48,12 @@ _ENTRY_KEYS = {
         'nproc',
         'encoders',
         'protocol',
+        'lr',
     ),
 }
+#: The end-point of a task beside its metrics: the mean height of the validation curve.
+CONVERGENCE = 'convergence'
+_COMPARISONS = ('paired', 'welch')
 ANALYSES = (
     'landscape',
     'curvature',
@@ -101,11 +111,41 @@ def select(
         if names is not None:
             _check_names(f'--{key}', f'name for {study["file"]}', names, study[key])
             study[key] = {n: entry for n, entry in study[key].items() if n in names}
+    measured = end_points(study)
+    study['primary'] = [point for point in study['primary'] if point in measured]
+    study['contrasts'] = [
+        pair for pair in study['contrasts'] if set(pair) <= set(study['encoders'])
+    ]
     if analyses is not None:
         study['analyses'] = list(ANALYSES) if analyses == ['all'] else list(analyses)
         _check_names('--analyses', 'analysis', study['analyses'], ANALYSES)
     study['nproc'] = nproc or study['nproc']
     return study
+
+
+def end_points(study: dict[str, Any]) -> list[str]:
+    """What the study measures, as ``task/metric``."""
+    tasks = list(study['tasks'])
+    if any('pretrain' in entry for entry in study['encoders'].values()):
+        tasks.insert(0, PRETRAIN)
+    return [
+        f'{task}/{metric}'
+        for task in tasks
+        for metric in (*metrics_of(study, task), CONVERGENCE)
+    ]
+
+
+def margin_of(study: dict[str, Any], end_point: str) -> float | None:
+    """The equivalence margin of an end-point, if the study has one."""
+    margin = study['margin']
+    return margin.get(end_point) if isinstance(margin, dict) else margin
+
+
+def contrasts(study: dict[str, Any]) -> list[list[str]]:
+    """Pairs to compare; by default every encoder with the baseline."""
+    baseline, encoders = study['baseline'], study['encoders']
+    everything = [[name, baseline] for name in encoders if name != baseline]
+    return study['contrasts'] or (everything if baseline in encoders else [])
 
 
 def _check(study: dict[str, Any], path: Path) -> None:
@@ -128,6 +168,25 @@ def _check(study: dict[str, Any], path: Path) -> None:
     _check_names(
         f'{path}: recalibrate', 'key', study['recalibrate'], ('images', 'config')
     )
+    _check_statistics(study, str(path))
+
+
+def _check_statistics(study: dict[str, Any], path: str) -> None:
+    measured, margin = end_points(study), study['margin']
+    _check_names(f'{path}: primary', 'end-point', study['primary'], measured)
+    _check_names(f'{path}: comparison', 'kind', [study['comparison']], _COMPARISONS)
+    if isinstance(margin, dict):
+        _check_names(f'{path}: margin', 'end-point', margin, measured)
+    for value in margin.values() if isinstance(margin, dict) else [margin]:
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise StudyError(
+                f'{path}: margin = {value!r} must be a positive number: differences '
+                'between minus and plus it count as equal'
+            )
+    for pair in study['contrasts']:
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise StudyError(f'{path}: contrasts: {pair} must name two encoders')
+        _check_names(f'{path}: contrasts', 'encoder', pair, study['encoders'])
 
 
 def _check_entry(where: str, key: str, entry: Any) -> None:
@@ -156,6 +215,14 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
     for needed in ('config', 'metrics'):
         if not entry.get(needed):
             raise StudyError(f'{where} needs {needed!r}')
+    rates = entry.get('lr', [1.0])
+    good = isinstance(rates, list) and all(
+        isinstance(rate, int | float) and rate > 0 for rate in rates
+    )
+    if not good or not rates or len(set(rates)) < len(rates):
+        raise StudyError(
+            f'{where}.lr = {rates!r} must be a list of different positive numbers'
+        )
 
 
 def _check_names(

@@ -151,8 +151,10 @@ class Planner:
         config = config.changed(changes)
         if entry.get('protocol') == 'features':
             self._features(config, deps, inputs, meta)
-        else:
+        elif 'lr' not in entry:
             self._train(config, deps, inputs, meta)
+        for rate in entry.get('lr', []):
+            self._train(_at_rate(config, rate), deps, inputs, {**meta, 'lr': rate})
 
     def _features(
         self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
@@ -218,6 +220,8 @@ class Planner:
         if not self._first:
             self._note_missing_data(config)
         task, rest = meta['task'], f'{meta["encoder"]}/seed{meta["seed"]}'
+        if 'lr' in meta:
+            rest += f'/lr{meta["lr"]:g}'
         folder = self._dir(f'{task}/{rest}')
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
         config = config.on_processes(nproc)
@@ -286,6 +290,9 @@ class Planner:
         seeds = self.study['seeds'][:1] if first_seed else self.study['seeds']
         trained = [step for step in self.steps if step.kind in TRAININGS]
         trained = [step for step in trained if step.meta['task'] == task]
+        # Which rate is best is known when all have run; these show the first.
+        first_rate = self.study['tasks'].get(task, {}).get('lr', [None])[0]
+        trained = [step for step in trained if step.meta.get('lr') == first_rate]
         return [step for step in trained if step.meta['seed'] in seeds]
 
     def _add(
@@ -352,6 +359,17 @@ def metrics_of(study: dict[str, Any], task: str) -> dict[str, str]:
         found = (e['metrics'] for e in study['encoders'].values() if 'metrics' in e)
         return next(found, _PRETRAIN_METRICS)
     return study['tasks'][task]['metrics']
+
+
+def _at_rate(config: DerivedConfig, rate: float) -> DerivedConfig:
+    """The config with another learning rate, which validation will judge."""
+    for key in ('optim_wrapper.optimizer', 'val_dataloader'):
+        part: Any = config.values
+        for name in key.split('.'):
+            part = (part or {}).get(name)
+        if not part:
+            raise StudyError(f'{config.base}: a task with lr=[...] needs {key}')
+    return config.changed({'optim_wrapper': {'optimizer': {'lr': rate}}})
 
 
 def _init(file: str | Path) -> dict[str, str]:

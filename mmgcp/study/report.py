@@ -3,11 +3,13 @@
 import base64
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from mmgcp.analysis.output import figure, save_figure
+from mmgcp.analysis.statistics import MOST_SEEDS, summarize
 from mmgcp.utils.files import replacing, write_json, write_text
 
 from .progress import format_seconds
@@ -29,6 +31,27 @@ COST_HEAD = [
     'training as run (images/s)',
     'wall time of training',
 ]
+RESULT_HEAD = ['encoder', 'mean', '95 % interval', 'spread over seeds', 'seeds']
+COMPARISON_HEAD = [
+    'comparison',
+    'difference',
+    '95 % interval',
+    'p',
+    'p (Holm)',
+    'what can be said',
+    'effect size',
+    'p (TOST)',
+    'found with 80 % power',
+    'seeds needed',
+]
+_ONE_SEED = 'unknown: one seed'
+_SAYS = {
+    'higher': 'higher',
+    'lower': 'lower',
+    'equivalent': 'equivalent within ±{margin:g}',
+    'not shown': 'no difference shown',
+    'unknown': 'unknown',
+}
 
 
 def write_report(
@@ -75,21 +98,12 @@ def _copy(source: Path, folder: Path, task: str, name: str | None = None) -> str
 
 def render(report: dict[str, Any], folder: Path, name: str) -> str:
     """Fill the template ``report.md`` or ``report.html``; the page holds its pictures."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=name.endswith('.html'),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     study = report['study']
-    return environment.get_template(name).render(
+    return fill(
+        name,
         report=report,
         study=study,
-        result_head=result_head(study),
-        result_rows=lambda table: result_rows(table, study),
+        sentences=sentences(report['results']),
         cost_head=COST_HEAD,
         cost_rows=lambda task: _cost_rows(report, task),
         seconds=format_seconds,
@@ -100,44 +114,81 @@ def render(report: dict[str, Any], folder: Path, name: str) -> str:
     )
 
 
+def fill(name: str, **content: Any) -> str:
+    """Fill one of the templates, all of which know the tables of results."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=name.endswith('.html'),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name).render(
+        result_head=RESULT_HEAD,
+        result_rows=result_rows,
+        comparison_head=COMPARISON_HEAD,
+        comparison_rows=comparison_rows,
+        **content,
+    )
+
+
 def _data_uri(kind: str, content: bytes) -> str:
     return f'data:{kind};base64,{base64.b64encode(content).decode()}'
-
-
-def result_head(study: dict) -> list[str]:
-    """Columns of :func:`result_rows`."""
-    return [
-        'encoder',
-        'mean',
-        'spread over seeds',
-        f'difference to {study["baseline"]}',
-        '95 % interval',
-        'what can be said',
-        'seeds',
-    ]
 
 
 def result_rows(table: dict, study: dict) -> list[list[str]]:
     """Rows of a result table, one for each encoder."""
     rows = []
     for name, row in table['encoders'].items():
-        spread = 'unknown: one seed'
-        if row['spread'] is not None:
-            spread = f'{row["spread"]:.2f}'
-        difference = row['difference']
-        if name == study['baseline']:
-            compared = ['baseline', '', '']
-        elif difference is None:
-            compared = ['unknown', 'unknown', 'the baseline has no result']
-        else:
-            interval = 'unknown: one seed'
-            if difference['interval'] is not None:
-                low, high = difference['interval']
-                interval = f'[{low:+.2f}, {high:+.2f}]'
-            compared = [f'{difference["mean"]:+.2f}', interval, difference['verdict']]
-        label, seeds = study['encoders'][name], str(len(row['values']))
-        rows.append([label, f'{row["mean"]:.2f}', spread, *compared, seeds])
+        values = list(row['values'].values())
+        never = values.count(None)
+        mean, interval, spread = f'never with {never} seeds', '', ''
+        if not never:
+            mean, interval, spread = f'{row["mean"]:.2f}', _ONE_SEED, _ONE_SEED
+        if row['interval'] is not None:
+            low, high = row['interval']
+            interval, spread = f'[{low:.2f}, {high:.2f}]', f'{row["spread"]:.2f}'
+        label = study['encoders'][name]
+        rows.append([label, mean, interval, spread, str(len(values))])
     return rows
+
+
+def comparison_rows(table: dict, study: dict) -> list[list[str]]:
+    """Rows of a table of comparisons; what there is not is a dash."""
+    rows = []
+    for found in table['comparisons']:
+        names = [study['encoders'][found[key]] for key in ('encoder', 'reference')]
+        cells = [' − '.join(names), f'{found["mean"]:+.2f}']
+        if found['interval'] is None:
+            cells.append(_ONE_SEED if found['seeds'] < 2 else 'unknown: no spread')
+            rows.append(cells + ['-'] * (len(COMPARISON_HEAD) - len(cells)))
+            continue
+        low, high = found['interval']
+        cells += [f'[{low:+.2f}, {high:+.2f}]', _p_value(found['p'])]
+        cells += [_p_value(found['p_adjusted'])]
+        cells += [_SAYS[found['verdict']].format(**found), f'{found["effect"]:+.2f}']
+        cells += [_p_value(found['p_equivalence']), f'{found["detectable"]:.2f}']
+        rows.append([*cells, str(found['seeds_needed'] or f'> {MOST_SEEDS}')])
+    return rows
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return '-'
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'
+
+
+def sentences(results: dict[str, dict]) -> list[str]:
+    """One for each comparison of each primary end-point."""
+    return [
+        found['sentence']
+        for tables in results.values()
+        for table in tables.values()
+        if table['primary']
+        for found in table['comparisons']
+    ]
 
 
 def _cost_rows(report: dict, task: str) -> list[list[str]]:
@@ -155,10 +206,20 @@ def _cost_rows(report: dict, task: str) -> list[list[str]]:
             cells.append('-' if value is None else format(value / unit, form))
         speeds = [r['images_per_second'] for r in runs if r['images_per_second']]
         walls = [run['wall_seconds'] for run in runs]
-        cells.append(f'{fmean(speeds):.1f}' if speeds else '-')
-        cells.append(format_seconds(fmean(walls)) if walls else '-')
+        cells.append(_mean_of(speeds, '{:.1f}'.format))
+        cells.append(_mean_of(walls, format_seconds))
         rows.append(cells)
     return rows
+
+
+def _mean_of(numbers: list[float], form: Callable[[float], str]) -> str:
+    """Mean over seeds and its interval."""
+    if not numbers:
+        return '-'
+    found = summarize(dict(enumerate(numbers)))
+    if found.interval is None:
+        return form(found.mean)
+    return f'{form(found.mean)} [{", ".join(map(form, found.interval))}]'
 
 
 def _draw_figures(report: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -186,13 +247,18 @@ def _draw_bars(tables: list[dict], study: dict, path: Path) -> None:
     canvas, axes = figure(columns=len(tables))
     for axis, table in zip(axes[0], tables, strict=True):
         for index, (name, row) in enumerate(table['encoders'].items()):
-            axis.bar(index, row['mean'], color=_color(study, name), alpha=0.75)
-            values = list(row['values'].values())
+            color, mean = _color(study, name), row['mean']
+            values = [value for value in row['values'].values() if value is not None]
             axis.plot([index] * len(values), values, 'k.', markersize=5)
+            if mean is not None:
+                axis.bar(index, mean, color=color, alpha=0.75)
+            if row['interval'] is not None:
+                half = row['interval'][1] - mean
+                axis.errorbar(index, mean, half, color='k', capsize=4)
         names = [study['encoders'][name] for name in table['encoders']]
         axis.set_xticks(range(len(names)), names, rotation=20, ha='right')
         axis.set_title(table['label'], fontsize=10)
-    axes[0][0].set_ylabel('mean (bar) and each seed (dot)')
+    axes[0][0].set_ylabel('mean, 95 % interval, each seed (dot)')
     save_figure(canvas, path)
 
 

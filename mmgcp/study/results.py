@@ -2,19 +2,24 @@
 
 import contextlib
 import shlex
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+from mmgcp.analysis.convergence import area_under, matching_step
+from mmgcp.analysis.statistics import Comparison, adjusted, compare, summarize
 from mmgcp.engine.training_log import TrainingLogError, read_training_log
 from mmgcp.utils.collect_env import collect_env
 from mmgcp.utils.files import read_json
 
+from .config import CONVERGENCE, contrasts, margin_of
 from .derived_config import shown
 from .plan import PRETRAIN, metrics_of, task_names
-from .statistics import paired_difference, summarize
 from .step import TRAININGS, Step, hash_steps, launched
 
 _NO_METRICS = ('time', 'data_time', 'step', 'memory')
+#: Key of the table that tells when an encoder reaches the end of the baseline's curve.
+MATCHING = 'matching'
 
 
 def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
@@ -30,8 +35,13 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
             'name': study['name'],
             'title': study['title'],
             'config': study['file'],
+            'hash': study['hash'],
             'baseline': study['baseline'],
             'seeds': study['seeds'],
+            'primary': study['primary'],
+            'margin': study['margin'],
+            'comparison': study['comparison'],
+            'contrasts': contrasts(study),
             'encoders': {n: e.get('label', n) for n, e in study['encoders'].items()},
             'tasks': {},
         },
@@ -47,29 +57,66 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         'reference_tables': study['reference_tables'],
         'steps': [_trace(step, step in done) for step in steps],
         'environment': collect_env(),
-        'notes': [
-            'Tables: the test data of each config. '
-            'Curves and pictures: its validation data.'
-        ],
+        'notes': _notes(study),
     }
     for step in done:
         if step.kind in ('costs', 'pictures'):
             report[step.kind][step.meta['task']] = read_json(step.result)
+    values = {}
     for task in task_names(study, steps):
         trained = [s for s in steps if s.kind in TRAININGS and s.meta['task'] == task]
+        measured = [s for s in steps if 'metrics' in s.meta and s.meta['task'] == task]
         logs = [(step, _log(step)) for step in trained if step in done]
+        rates = _choose_rates(logs, next(iter(metrics_of(study, task))))
+        logs = [(step, log) for step, log in logs if _is_chosen(step, rates)]
         label = 'pre-training'
         if task != PRETRAIN:
             label = study['tasks'][task].get('label', task)
         report['study']['tasks'][task] = {
             'label': label,
-            'config': list(dict.fromkeys(step.meta['config'] for step in trained)),
+            'config': list(dict.fromkeys(step.meta['config'] for step in measured)),
             'recipe': list(dict.fromkeys(step.meta['recipe'] for step in trained)),
+            'rates': rates,
         }
-        report['results'][task] = _results(study, done, task)
         report['curves'][task] = _curves(logs)
         report['training'][task] = _training(logs)
+        tested = [step for step in done if _is_chosen(step, rates)]
+        values[task] = _values(study, tested, task)
+        by_epoch = any(step.meta.get('max_epochs') for step in trained)
+        values[task] |= _convergence(study, report['curves'][task], task, by_epoch)
+    report['results'] = tables_of(values, report['study'])
     return report
+
+
+def _notes(study: dict[str, Any]) -> list[str]:
+    """What the reader of every table has to know."""
+    notes = [
+        'Tables: the test data of each config. Curves, what is said about convergence, '
+        'and pictures: its validation data.'
+    ]
+    about: dict[str, list[str]] = {}
+    for name, entry in study['encoders'].items():
+        source = 'fine-tuning only, because the encoder is a given file'
+        if 'pretrain' in entry:
+            source = 'the seeds of pre-training and transfer together'
+        elif 'init_cfg' in entry and entry['init_cfg'] is None:
+            source = 'the seeds of initialization and training'
+        about.setdefault(source, []).append(entry.get('label', name))
+    for source, names in about.items():
+        notes.append(f'Intervals of {", ".join(names)} are about {source}.')
+    paired = study['comparison'] == 'paired'
+    notes.append(
+        f'Comparisons are {"paired by seed" if paired else "of two groups (Welch)"}. '
+        + (
+            f'Primary end-points: {", ".join(study["primary"])}; their p values are '
+            'adjusted by Holm over all comparisons of all of them. '
+            'Other comparisons are exploratory.'
+            if study['primary']
+            else 'The study names no primary end-point: no p value is adjusted for the '
+            'number of comparisons.'
+        )
+    )
+    return notes
 
 
 def scale_of(metric: str) -> float:
@@ -77,8 +124,8 @@ def scale_of(metric: str) -> float:
     return 100.0 if metric.startswith('coco/') else 1.0
 
 
-def _results(study: dict[str, Any], done: list[Step], task: str) -> dict[str, dict]:
-    """Table of each metric: encoders with mean, spread, difference to the baseline."""
+def _values(study: dict[str, Any], done: list[Step], task: str) -> dict[str, dict]:
+    """Each metric of a task on test data, by encoder and seed."""
     tables = {}
     evaluations = [
         (step.meta['encoder'], step.meta['seed'], read_json(step.result))
@@ -90,15 +137,127 @@ def _results(study: dict[str, Any], done: list[Step], task: str) -> dict[str, di
         for encoder, seed, measured in evaluations:
             if measured.get(metric) is not None:
                 values[encoder][seed] = measured[metric] * scale_of(metric)
-        baseline = values.get(study['baseline'], {})
-        rows = {}
-        for name, by_seed in values.items():
-            if by_seed:
-                compared = name != study['baseline']
-                difference = paired_difference(by_seed, baseline) if compared else None
-                rows[name] = {**summarize(by_seed), 'difference': difference}
-        tables[metric] = {'label': label, 'encoders': rows}
+        tables[metric] = {'label': label, 'encoders': values}
     return tables
+
+
+def _convergence(
+    study: dict[str, Any], curves: dict[str, dict], task: str, by_epoch: bool
+) -> dict[str, dict]:
+    """Mean height of the validation curve of a task's first metric, and when it first
+    reaches what the baseline of the same seed ends with, by encoder and seed."""
+    metric, label = next(iter(metrics_of(study, task).items()))
+    if metric not in curves:
+        return {}
+    curve: dict[str, dict[int, Any]] = {
+        name: {seed: tuple(zip(*points, strict=True)) for seed, points in seeds.items()}
+        for name, seeds in curves[metric].items()
+    }
+    tables = {
+        CONVERGENCE: {
+            'label': f'mean height of the validation curve, {label}',
+            'encoders': {
+                name: {seed: area_under(*points) for seed, points in seeds.items()}
+                for name, seeds in curve.items()
+            },
+        }
+    }
+    ends = {
+        s: values[-1] for s, (_, values) in curve.get(study['baseline'], {}).items()
+    }
+    if ends:
+        unit = 'epoch' if by_epoch else 'iteration'
+        baseline = study['encoders'][study['baseline']].get('label', study['baseline'])
+        tables[MATCHING] = {
+            'label': f'first {unit} that reaches the end of the curve of {baseline}',
+            'encoders': {
+                name: {
+                    seed: matching_step(steps, values, ends[seed])
+                    for seed, (steps, values) in seeds.items()
+                    if seed in ends
+                }
+                for name, seeds in curve.items()
+            },
+        }
+    return tables
+
+
+def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict]:
+    """Summaries and comparisons of what was measured.
+
+    Args:
+        values: By task and metric: ``label``, and by encoder and seed the ``encoders``.
+            None is a curve that never gets where it should; it has no mean.
+        design: The part ``study`` of a report or record.
+    """
+    tables: dict[str, dict] = {}
+    compared: list[tuple[dict, dict[str, str], Comparison]] = []
+    for task, metrics in values.items():
+        for metric, entry in metrics.items():
+            point, rows = f'{task}/{metric}', entry['encoders']
+            table = {
+                'label': entry['label'],
+                'primary': point in design['primary'],
+                'encoders': {n: _summary(row) for n, row in rows.items() if row},
+                'comparisons': [],
+            }
+            tables.setdefault(task, {})[metric] = table
+            paired, margin = design['comparison'] == 'paired', margin_of(design, point)
+            for one, two in design['contrasts'] if metric != MATCHING else []:
+                found = compare(rows.get(one, {}), rows.get(two, {}), paired, margin)
+                if found:
+                    pair = {'encoder': one, 'reference': two}
+                    compared.append((table, pair, found))
+    primary = [found for table, _, found in compared if table['primary']]
+    corrected = iter(adjusted(primary))
+    for table, pair, found in compared:
+        if table['primary']:
+            found = next(corrected)
+        one, two = (design['encoders'][name] for name in pair.values())
+        table['comparisons'].append(
+            {
+                **pair,
+                **asdict(found),
+                'verdict': found.verdict,
+                'sentence': found.sentence(one, two, table['label']),
+            }
+        )
+    return tables
+
+
+def _summary(row: dict[int, float | None]) -> dict[str, Any]:
+    known = {seed: value for seed, value in row.items() if value is not None}
+    if len(known) == len(row):
+        return asdict(summarize(known))
+    return {'values': row, 'mean': None, 'spread': None, 'interval': None}
+
+
+def _choose_rates(logs: list[tuple[Step, list[dict]]], metric: str) -> dict[str, dict]:
+    """Of a task with several learning rates the best one of each encoder.
+
+    Chosen by the final validation value, mean over seeds; test data have no say.
+    """
+    ends: dict[str, dict[float, list[float]]] = {}
+    for step, log in logs:
+        curve = {r['step']: r[metric] for r in log if 'loss' not in r and metric in r}
+        if 'lr' in step.meta and curve:
+            rates = ends.setdefault(step.meta['encoder'], {})
+            end = curve[max(curve)] * scale_of(metric)
+            rates.setdefault(step.meta['lr'], []).append(end)
+    means = {
+        encoder: {rate: fmean(values) for rate, values in rates.items()}
+        for encoder, rates in ends.items()
+    }
+    return {
+        encoder: {'chosen': max(rates, key=rates.__getitem__), 'validation': rates}
+        for encoder, rates in means.items()
+    }
+
+
+def _is_chosen(step: Step, rates: dict[str, dict]) -> bool:
+    """Whether a step has the learning rate of its encoder, or there is no choice."""
+    chosen = rates.get(step.meta.get('encoder', ''), {})
+    return step.meta.get('lr') == chosen.get('chosen')
 
 
 def _log(step: Step) -> list[dict]:

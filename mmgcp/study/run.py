@@ -14,10 +14,20 @@ from .derived_config import shown
 from .graph import print_plan, write_graph
 from .local import LocalBackend, usable_cpus, visible_devices
 from .plan import Planner
+from .power import POWER_HEAD, power_rows
 from .progress import Display, format_seconds
 from .pruning import prune
-from .report import result_head, result_rows, write_report
+from .record import study_hash, write_record
+from .report import (
+    COMPARISON_HEAD,
+    RESULT_HEAD,
+    comparison_rows,
+    result_rows,
+    sentences,
+    write_report,
+)
 from .resources import Resources
+from .results import collect
 from .scheduler import Backend, Scheduler, only_study_in
 from .slurm import SlurmBackend
 from .step import Step, StudyError
@@ -34,6 +44,8 @@ def run_study(
     jobs: int | None = None,
     dry_run: bool = False,
     report_only: bool = False,
+    power: bool = False,
+    record: str | None = None,
     slurm: list[str] | None = None,
     retries: int = 0,
     export_graph: str | None = None,
@@ -55,6 +67,7 @@ def run_study(
         os.environ[VARIABLE] = f'{check_tracker(track)}:{folder}'
     planner = Planner(study, folder, root)
     steps = planner.plan()
+    study['hash'] = study_hash(study, steps, folder, root)
     resources = Resources(study['resources'], slurm or [])
     console = Console(soft_wrap=True)
     if export_graph is not None:
@@ -62,6 +75,17 @@ def run_study(
         return 0
     if dry_run:
         print_plan(study, steps, planner.missing, console)
+        return 0
+    if power:
+        _table(
+            'Seeds for 80 % power',
+            POWER_HEAD,
+            power_rows(collect(study, steps), steps),
+            console,
+        )
+        return 0
+    if record is not None:
+        write_record(study, collect(study, steps), steps, folder, root, Path(record))
         return 0
     if report_only:
         with only_study_in(folder):
@@ -106,13 +130,13 @@ def _finish(
         for entry in tables.values():
             if entry['encoders']:
                 title = f'{report["study"]["tasks"][task]["label"]}: {entry["label"]}'
-                table = Table(title=title, title_justify='left', box=None)
-                # Not the verdict: it says in words what the interval says.
-                for head in result_head(report['study'])[:5]:
-                    table.add_column(head, justify='right' if table.columns else 'left')
-                for row in result_rows(entry, report['study']):
-                    table.add_row(*row[:5])
-                console.print(table)
+                rows = result_rows(entry, report['study'])
+                _table(title, RESULT_HEAD, rows, console)
+                if entry['comparisons']:
+                    rows = comparison_rows(entry, report['study'])
+                    _table('', COMPARISON_HEAD[:6], rows, console)
+    for text in sentences(report['results']):
+        console.print(text, markup=False, highlight=False)
     took = sum(step['seconds'] or 0.0 for step in report['steps'])
     console.print(
         f'{format_seconds(took)} of steps. Report: {folder / "report.html"} '
@@ -128,3 +152,13 @@ def _finish(
     if skipped:
         console.print(f'not run because of that: {", ".join(skipped)}', markup=False)
     return 1 if 'failed' in state.values() else 0
+
+
+def _table(title: str, head: list[str], rows: list[list[str]], to: Console) -> None:
+    """Print a table with as many columns as ``head`` has."""
+    table = Table(title=title or None, title_justify='left', box=None)
+    for column in head:
+        table.add_column(column, justify='right' if table.columns else 'left')
+    for row in rows:
+        table.add_row(*row[: len(head)])
+    to.print(table)

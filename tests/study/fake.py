@@ -1,6 +1,7 @@
 """A study whose steps are tiny Python commands with known results."""
 
 import io
+import itertools
 import textwrap
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from mmgcp.study.step import Step
 
 TRAIN = textwrap.dedent("""
     import json, pathlib, sys
-    folder, level = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+    folder, level, tested = pathlib.Path(sys.argv[1]), *map(float, sys.argv[2:])
     logs = folder / '20260101_000000' / 'vis_data'
     logs.mkdir(parents=True, exist_ok=True)
     with open(logs / 'scalars.json', 'w') as file:
@@ -20,8 +21,8 @@ TRAIN = textwrap.dedent("""
             train = {'loss': 1 / step, 'time': 0.5, 'epoch': step, 'step': 10 * step}
             file.write(json.dumps(train) + '\\n')
             file.write(json.dumps({'mIoU': level * step / 3, 'step': step}) + '\\n')
-    (folder / 'epoch_3.pth').write_text(str(level))
-    (folder / 'metrics.json').write_text(json.dumps({'mIoU': level}))
+    (folder / 'epoch_3.pth').write_text(str(tested))
+    (folder / 'metrics.json').write_text(json.dumps({'mIoU': tested}))
 """)
 PICTURES = textwrap.dedent("""
     import json, pathlib, sys
@@ -56,8 +57,14 @@ def fake_study(seeds=(0, 1, 2)):
         'name': 'fake',
         'title': 'A study <of> numbers',
         'file': 'fake.py',
+        'hash': 'ab' * 32,
         'baseline': 'gap',
         'seeds': list(seeds),
+        'primary': ['segmentation/mIoU'],
+        'margin': {'segmentation/mIoU': 5},
+        'comparison': 'paired',
+        'contrasts': [],
+        'data': {},
         'encoders': {name: {'label': name.upper()} for name in VALUES},
         'tasks': tasks,
         'reference_tables': [{**published, 'rows': [['R50', 1]]}],
@@ -73,17 +80,21 @@ def fake_step(folder, name, kind, code, result, *arguments, deps=(), **settings)
     )
 
 
-def fake_steps(folder, seeds=(0, 1, 2)):
+def fake_steps(folder, seeds=(0, 1, 2), rates=(None,)):
+    """With rates, the better one on validation data is the worse one on test data."""
     steps = []
-    for seed in seeds:
-        for name, values in VALUES.items():
-            meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
-            meta |= {'config': 'fake_config.py', 'batch_size': 4, 'metrics': ['mIoU']}
-            meta['recipe'] = 'total batch 4 (1 x 4), learning rate 0.1'
-            name = f'segmentation/{name}/seed{seed}'
-            train = (name, 'transfer', TRAIN, 'metrics.json', values[seed])
-            weights = folder / 'steps' / name / 'epoch_3.pth'
-            steps.append(fake_step(folder, *train, meta=meta, weights=weights))
+    for seed, (name, values), rate in itertools.product(seeds, VALUES.items(), rates):
+        meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
+        meta |= {'config': 'fake_config.py', 'batch_size': 4, 'max_epochs': 3}
+        meta |= {'recipe': 'total batch 4 (1 x 4), learning rate 0.1'}
+        meta['metrics'] = ['mIoU']
+        name, factor = f'segmentation/{name}/seed{seed}', 1
+        if rate is not None:
+            meta['lr'], name, factor = rate, f'{name}/lr{rate}', rate
+        train = (name, 'transfer', TRAIN, 'metrics.json')
+        levels = values[seed] * factor, values[seed] / factor
+        weights = folder / 'steps' / name / 'epoch_3.pth'
+        steps.append(fake_step(folder, *train, *levels, meta=meta, weights=weights))
     return steps
 
 

@@ -179,6 +179,18 @@ def test_every_config_of_a_study_names_its_batch():
                 assert config.on_processes(1) is config, file
 
 
+def test_learning_rates_become_trainings(study, tmp_path):
+    study['tasks']['detection']['lr'] = [0.01, 0.002]
+    steps, _ = plan(study, tmp_path)
+    by_name = {step.name: step for step in steps}
+    for rate in (0.01, 0.002):
+        step = by_name[f'detection/isqrt/seed0/lr{rate}']
+        assert step.content['optim_wrapper']['optimizer']['lr'] == rate
+    costs = shlex.join(by_name['costs/detection'].command)
+    assert 'lr0.01/' in costs
+    assert 'lr0.002' not in costs
+
+
 def test_analyses_become_steps(study, tmp_path):
     steps, _ = plan(select(study, analyses=['all'], seeds=2), tmp_path)
     found = {step.name: step for step in steps if step.kind == 'analysis'}
@@ -229,6 +241,7 @@ def test_encoder_files_are_looked_at_before_anything_trains(tmp_path):
     text = f"""
 _base_ = {str(SCENES)!r}
 encoders = dict(_delete_=True, gap=dict(checkpoint={str(file)!r}))
+contrasts = []
 """
     assert planned(tmp_path, text)[1] == [f'{file}: encoder file of gap']
     file.write_bytes(b'PK' + bytes(100))
@@ -292,6 +305,18 @@ def test_accelerator_hours_by_hand(tmp_path):
         ('tasks = dict()', 'tasks must name at least one'),
         ("tasks = dict(a=dict(config='x'))", "tasks.a needs 'metrics'"),
         ('tasks = dict(a=None)', 'tasks.a = None must be a dict'),
+        ("primary = ['t/n']", "primary: unknown end-point 't/n'; known: t/m, t/conv"),
+        ('margin = -1', 'margin = -1 must be a positive number'),
+        ("margin = {'t/m': 0}", 'margin = 0 must be a positive number'),
+        ("margin = {'t/m': '+-1'}", "margin = '\\+-1' must be a positive number"),
+        ("margin = {'t': 1}", "margin: unknown end-point 't'"),
+        ("comparison = 'pair'", "comparison: unknown kind 'pair'; known: paired, w"),
+        ("contrasts = [['a', 'b']]", "contrasts: unknown encoder 'b'"),
+        ("contrasts = [['a', 'a']]", 'must name two encoders'),
+        (
+            "tasks = dict(t=dict(config='c.py', metrics={'m': 'M'}, lr=[]))",
+            r't\.lr = \[\]',
+        ),
         ("analyses = ['lanscape']", "unknown analysis 'lanscape'"),
     ],
 )

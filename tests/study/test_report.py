@@ -27,13 +27,14 @@ def test_numbers_are_those_of_the_steps(made):
     table = report['results']['segmentation']['mIoU']['encoders']
     for name, values in VALUES.items():
         assert table[name]['values'] == values
-    difference = table['isqrt']['difference']
-    # Differences 1, 2, 3; see test_statistics for the arithmetic.
-    assert difference['mean'] == 2.0
-    assert difference['interval'] == pytest.approx([-0.484138, 4.484138], abs=1e-5)
-    assert difference['includes_zero']
-    assert not table['dropcov']['difference']['includes_zero']
-    assert table['gap']['difference'] is None
+    isqrt, dropcov = report['results']['segmentation']['mIoU']['comparisons']
+    # Differences 1, 2, 3; see tests/analysis/test_statistics.py for the arithmetic.
+    assert (isqrt['encoder'], isqrt['reference'], isqrt['mean']) == ('isqrt', 'gap', 2)
+    assert isqrt['interval'] == pytest.approx([-0.484138, 4.484138], abs=1e-5)
+    assert isqrt['verdict'] == 'equivalent'
+    assert dropcov['verdict'] == 'higher'
+    # Of the two comparisons of the one primary end-point.
+    assert dropcov['p_adjusted'] == pytest.approx(2 * dropcov['p'])
     stored = json.loads((folder / 'report.json').read_text())
     assert stored['results']['segmentation']['mIoU']['encoders']['isqrt']['mean'] == 12
     curves = report['curves']['segmentation']
@@ -41,6 +42,12 @@ def test_numbers_are_those_of_the_steps(made):
         [step, pytest.approx(10 * step / 3)] for step in (1, 2, 3)
     ]
     assert curves['training loss']['gap'][0][0] == [10, 1.0]
+    # Heights of a third, two and three thirds of the level; GAP ends at 10.
+    heights = report['results']['segmentation']['convergence']
+    assert heights['encoders']['isqrt']['mean'] == pytest.approx(8)
+    assert heights['comparisons'][0]['p_adjusted'] is None
+    reached = report['results']['segmentation']['matching']['encoders']
+    assert reached['gap']['values'] == {0: 3, 1: 3, 2: 3}
     # 4 images in 0.5 s
     assert report['training']['segmentation']['gap'][0]['images_per_second'] == 8.0
 
@@ -48,9 +55,14 @@ def test_numbers_are_those_of_the_steps(made):
 def test_markdown_says_what_can_be_said(made):
     folder, report, _ = made
     text = (folder / 'report.md').read_text()
-    assert '| ISQRT | 12.00 | 1.00 | +2.00 | [-0.48, +4.48] |' in text
-    assert 'the interval includes zero: no difference shown' in text
-    assert 'higher than the baseline' in text
+    assert '| ISQRT | 12.00 | [9.52, 14.48] | 1.00 | 3 |' in text
+    # Difference, interval, p, Holm, verdict, effect, TOST, detectable, seeds.
+    line = (
+        '| ISQRT − GAP | +2.00 | [-0.48, +4.48] | 0.074 | 0.074 | equivalent within ±5'
+    )
+    assert f'{line} | +2.00 | 0.018 | 3.26 | 5 |' in text
+    assert '- DROPCOV is higher than GAP in mIoU (%): the difference is +4.00' in text
+    assert 'GAP, ISQRT, DROPCOV are about fine-tuning only' in text
     assert 'Not measured here. Source: a paper' in text
     pictures = re.findall(r'!\[[^]]*\]\(([^)]+)\)', text)
     assert len(pictures) == 7
@@ -89,8 +101,34 @@ def test_one_seed_is_said_to_be_unknown(tmp_path):
     steps = fake_steps(tmp_path, seeds=[0])
     run_steps(steps, tmp_path)
     write_report(fake_study([0]), steps, tmp_path)
-    line = '| ISQRT | 11.00 | unknown: one seed | +1.00 | unknown: one seed |'
-    assert line in (tmp_path / 'report.md').read_text()
+    text = (tmp_path / 'report.md').read_text()
+    assert '| ISQRT | 11.00 | unknown: one seed | unknown: one seed | 1 |' in text
+    assert '| ISQRT − GAP | +1.00 | unknown: one seed | - |' in text
+    assert 'ISQRT and GAP cannot be compared in mIoU (%): that takes two seeds.' in text
+
+
+def test_a_curve_that_never_matches_has_no_mean(tmp_path):
+    steps = fake_steps(tmp_path)
+    run_steps(steps, tmp_path)
+    report = write_report({**fake_study(), 'baseline': 'isqrt'}, steps, tmp_path)
+    row = report['results']['segmentation']['matching']['encoders']['gap']
+    assert row['mean'] is None
+    text = (tmp_path / 'report.md').read_text()
+    assert '| GAP | never with 3 seeds |  |  | 3 |' in text
+
+
+def test_validation_data_choose_the_learning_rate(tmp_path):
+    steps = fake_steps(tmp_path, seeds=[0, 1], rates=(0.5, 2))
+    run_steps(steps, tmp_path)
+    report = write_report(fake_study([0, 1]), steps, tmp_path)
+    found = report['study']['tasks']['segmentation']['rates']['isqrt']
+    assert found == {'chosen': 2, 'validation': {0.5: 5.75, 2: 23}}
+    table = report['results']['segmentation']['mIoU']['encoders']
+    # The worst on test data, which have no say.
+    assert table['isqrt']['values'] == {0: 5.5, 1: 6}
+    assert report['curves']['segmentation']['mIoU']['isqrt'][0][-1] == [3, 22]
+    text = (tmp_path / 'report.md').read_text()
+    assert 'rate of ISQRT: 2, the best on validation data among 0.5 (5.75), 2' in text
 
 
 def test_unfinished_study_is_reported_as_such(tmp_path, capsys):
@@ -110,7 +148,7 @@ def test_unfinished_study_is_reported_as_such(tmp_path, capsys):
     assert 'gap' not in report['results']['segmentation']['mIoU']['encoders']
     text = (tmp_path / 'report.md').read_text()
     assert 'Not all steps are done' in text
-    assert 'the baseline has no result' in text
+    assert 'ISQRT − GAP' not in text
 
 
 def test_report_after_a_redone_step_is_the_same(made):

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('mmcv._ext')
 
 from mmgcp.study.run import run_study
+from mmgcp.study.step import StudyError
 
 from .structure import STORED, structure
 
@@ -69,3 +70,13 @@ def test_study_of_scenes(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert run_study(str(file), ROOT, **chosen) == 0
     assert capsys.readouterr().out.count('done before') == len(report['steps'])
+
+    assert run_study(str(file), ROOT, record='record.json', **chosen) == 0
+    text = Path('record.json').read_text()
+    record = json.loads(text)
+    assert record['data_sha256'] == [report['steps'][0]['result_sha256']]
+    values = record['values']['segmentation']['mIoU']['encoders']['isqrt']
+    assert list(values) == ['0']
+    assert str(tmp_path) not in text
+    with pytest.raises(StudyError, match='--power: .* no two encoders with results'):
+        run_study(str(file), ROOT, power=True, **chosen)

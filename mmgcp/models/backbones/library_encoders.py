@@ -13,10 +13,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmgcp.models.layer_depth import freeze_layers
 from mmgcp.models.necks.simple_feature_pyramid import SimpleFeaturePyramid
 from mmgcp.registry import MODELS
 from mmgcp.utils.errors import ConfigValueError
+from mmgcp.utils.layer_depth import freeze_layers
 
 
 class LibraryEncoder(BaseModule):
