@@ -3,7 +3,6 @@
 from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor
-from torch import nn
 
 from mmgcp.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmgcp.utils.errors import UserError
@@ -54,7 +53,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
 
     def _exponents(self, model: Any) -> dict[str, int]:
         """How many layers lie between each parameter of the encoder and the head."""
-        backbone: nn.Module | Any = model.backbone
+        backbone: Any = model.backbone
         names = [name for name, _ in backbone.named_parameters()]
         if hasattr(backbone, 'layer_names'):
             last = len(backbone.layer_names) + 1

@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -50,10 +51,13 @@ def add_tracker(cfg: Config, track: str | None) -> None:
     group = Path(study).name or 'mmgcp'
     run = os.path.relpath(cfg.work_dir, study) if study else Path(cfg.work_dir).name
     report = {'report': str(Path(study, 'report.html').absolute())} if study else {}
+    backend: dict[str, Any]
     if name == 'tensorboard':
         backend = dict(type='TensorboardVisBackend')
     elif name == 'wandb':
-        named = dict(project=group, group=Path(run).parts[0], name=run, config=report)
+        named: dict[str, Any] = dict(
+            project=group, group=Path(run).parts[0], name=run, config=report
+        )
         backend = dict(type='WandbVisBackend', init_kwargs=named)
     else:
         store = f'sqlite:///{Path("mlflow.db").absolute()}'  # MLflow's own default
