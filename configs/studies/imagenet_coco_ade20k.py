@@ -9,6 +9,8 @@ seeds = [0, 1, 2]
 primary = ['faster_rcnn/coco/bbox_mAP', 'mask_rcnn/coco/segm_mAP', 'sem_fpn/mIoU']
 margin = 0.5
 
+_two_checkpoints = dict(default_hooks=dict(checkpoint=dict(max_keep_ckpts=2)))
+
 # What to download and where it goes: docs/convert.md
 encoders = {
     'gap': dict(label='GAP', source='downloads/resnet50-gap.pth'),
@@ -17,11 +19,13 @@ encoders = {
     'gap-native': dict(
         label='GAP, native',
         pretrain='configs/pretrain/resnet50-gap-native_8xb32-lrnorm_in1k.py',
+        overrides=_two_checkpoints,
         backbone=dict(last_stage='maxpool'),
     ),
     'isqrt-downsample': dict(
         label='iSQRT-COV, strided',
         pretrain='configs/pretrain/resnet50-isqrt-downsample_8xb32-lrnorm_in1k.py',
+        overrides=_two_checkpoints,
         backbone=dict(last_stage='stride'),
     ),
     'gcp-d': dict(label='GCP_D', source='downloads/resnet50-isqrt.pth'),
