@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from zoo import CONFIGS, FOLDERS, ROOT, read
+from zoo import CONFIGS, FOLDERS, ROOT, SMALL, read
 
 EVERY = sorted(path for folder in FOLDERS for path in (CONFIGS / folder).glob('*.py'))
 DATA = dict(CocoDataset='COCO 2017', ADE20KDataset='ADE20K', ImageNet='ImageNet-1k')
@@ -34,8 +34,8 @@ def test_a_metafile_tells_what_the_configs_say(folder):
         metadata = model['Metadata']
         assert model['Name'] == Path(model['Config']).stem
         assert model['In Collection'] in collections
-        if model['Name'].endswith('_scenes'):
-            assert metadata['Training Data'] == 'Scenes'
+        if small := SMALL.get(model['Name'].rpartition('_')[2]):
+            assert metadata['Training Data'] == small
             continue
         assert metadata['Training Data'] == DATA[config.train_dataloader.dataset.type]
         length = config.train_cfg.get('max_epochs') or config.train_cfg.max_iters

@@ -60,6 +60,7 @@ def shufflenet(epochs: int) -> tuple:
 # Steps, learning rate at a step, total batch, weight decay.
 RECIPES = {
     'resnet*lrnorm': (100, lambda e: 0.1 * 0.1 ** (e // 30), 256, 1e-4),
+    'efficientnet*lrnorm': (100, lambda e: 0.1 * 0.1 ** (e // 30), 256, 1e-4),
     'resnet*lrfast': (30, lambda e: 0.1 * (1 - (e - 1) / 52) ** 11, 256, 1e-4),
     'resnet*lradju': (50, lambda e: 0.1 * (1 - (e - 1) / 49) ** 2, 256, 1e-4),
     'mobilenet*lrnorm': (400, lambda e: 0.045 * 0.98**e, 96, 4e-5),

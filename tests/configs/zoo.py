@@ -11,14 +11,16 @@ from mmengine.runner import Runner
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 FOLDERS = {'pretrain': 'mmpretrain', 'detection': 'mmdet', 'segmentation': 'mmseg'}
+#: Data sets of the small studies, by the end of a config's name.
+SMALL = dict(scenes='Scenes', cifar10='CIFAR-10', bccd='BCCD', camvid='CamVid')
 # What a runner reads; the rest of a config are names for its own use.
 RUNNER_KEYS = {*inspect.signature(Runner).parameters, 'tta_model'}
 
 
 def config_files(folder: str) -> list[Path]:
-    """Full-size configs of a folder, those on scenes left out."""
+    """Full-size configs of a folder, those of the small studies left out."""
     files = sorted((CONFIGS / folder).glob('*.py'))
-    return [path for path in files if not path.stem.endswith('_scenes')]
+    return [path for path in files if path.stem.rpartition('_')[2] not in SMALL]
 
 
 @cache

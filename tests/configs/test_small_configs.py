@@ -1,8 +1,12 @@
-"""Every config on scenes trains a step and reaches its evaluator."""
+"""Every config of the small studies trains a step and reaches its evaluator."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
-from zoo import CONFIGS, FOLDERS
+from PIL import Image
+from zoo import CONFIGS, FOLDERS, SMALL
 
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
@@ -10,7 +14,12 @@ pytest.importorskip('mmcv.ops')
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.engine.training import build_runner, load_config
 
-EVERY = [p for name in FOLDERS for p in (CONFIGS / name).glob('*_scenes.py')]
+EVERY = [
+    path
+    for folder in FOLDERS
+    for path in (CONFIGS / folder).glob('*.py')
+    if path.stem.rpartition('_')[2] in SMALL
+]
 
 
 @pytest.fixture(scope='module')
@@ -21,9 +30,40 @@ def scenes(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory):
+    """Noise in the layout of the study on photographs."""
+    root, draw = tmp_path_factory.mktemp('photographs'), np.random.default_rng(0)
+
+    def save(name, *shape):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        high = 256 if len(shape) == 3 else 12
+        Image.fromarray(draw.integers(0, high, shape, np.uint8)).save(path)
+
+    for split, count in (('train', 3), ('val', 1), ('test', 1)):
+        for index in range(10 * count):
+            save(f'cifar10/{split}/{index % 10}/{index}.jpg', 32, 32, 3)
+        images, boxes = [], []
+        for index in range(min(count, 2)):
+            save(f'bccd/{split}/{index}.jpg', 480, 640, 3)
+            save(f'camvid/img/{split}/{index}.jpg', 240, 320, 3)
+            save(f'camvid/ann/{split}/{index}.png', 240, 320)
+            size = dict(width=640, height=480, file_name=f'{index}.jpg')
+            images.append(dict(id=index, **size))
+            box = dict(bbox=[100, 100, 100, 100], area=10000, iscrowd=0)
+            boxes.append(dict(id=index + 1, image_id=index, category_id=1, **box))
+        names = enumerate(('RBC', 'WBC', 'Platelets'), start=1)
+        kinds = [dict(id=number, name=name) for number, name in names]
+        content = dict(images=images, annotations=boxes, categories=kinds)
+        (root / f'bccd/{split}.json').write_text(json.dumps(content))
+    return root
+
+
 @pytest.mark.parametrize('path', sorted(EVERY), ids=lambda path: path.stem)
-def test_trains_a_step(path, scenes, tmp_path, monkeypatch):
+def test_trains_a_step(path, scenes, photographs, tmp_path, monkeypatch):
     monkeypatch.setenv('MMGCP_SCENES', str(scenes))
+    monkeypatch.setenv('MMGCP_PHOTOGRAPHS', str(photographs))
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     changes = {
         'train_cfg.max_epochs': 1,
