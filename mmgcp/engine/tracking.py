@@ -71,6 +71,7 @@ def add_tracker(cfg: Config, track: str | None) -> None:
             # it refuses long values, such as a model
             tracked_config_keys=[key for key in keys if key in cfg],
         )
-    visualizer = cfg.setdefault('visualizer', dict(type='Visualizer'))
+    cfg.setdefault('visualizer', dict(type='Visualizer'))
+    visualizer = cfg.visualizer  # setdefault returns a copy
     own = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     visualizer['vis_backends'] = [*own, backend]
