@@ -1,6 +1,7 @@
 """Every full-size model trains a step and infers, from a strict encoder file."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -27,8 +28,11 @@ FULL_SIZE = ('swin', 'deit', 'sovit')
 
 
 def different_models() -> list:
-    """One config for each model, for several differ in the encoder file alone."""
-    chosen = {}
+    """One config for each model, for several differ in the encoder file alone.
+
+    One of each detector, segmentor and encoder meets both stacks.
+    """
+    chosen, families = {}, set()
     for folder in FOLDERS:
         for path in config_files(folder):
             # Those of ResNet-101 are held against those of ResNet-50 elsewhere.
@@ -40,7 +44,11 @@ def different_models() -> list:
                 for name, value in values.items()
                 if name.startswith(PARTS + PIPELINES) and 'checkpoint' not in name
             )
-            chosen.setdefault(key, pytest.param(folder, path, id=path.stem))
+            if key not in chosen:
+                family = folder, re.split('[_-]', path.stem)[0]
+                marks = [pytest.mark.once] if family in families else []
+                families.add(family)
+                chosen[key] = pytest.param(folder, path, id=path.stem, marks=marks)
     return list(chosen.values())
 
 

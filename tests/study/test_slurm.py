@@ -12,7 +12,7 @@ from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.slurm import SlurmBackend
 from mmgcp.study.step import StudyError
 
-from .fake import fake_steps
+from .fake import fake_steps, more_steps
 
 pytest.importorskip('submitit')
 
@@ -28,7 +28,7 @@ def run(steps, folder, **options):
 
 
 def test_steps_run_as_jobs(tmp_path):
-    steps = fake_steps(tmp_path, seeds=[0])[:4]
+    steps = more_steps(fake_steps(tmp_path, seeds=[0]), tmp_path)[:4]
     steps[2].command = ['python', '-c', 'raise SystemExit("broken on purpose")']
     state = run(steps, tmp_path, cpus_per_task=1, timeout_min=5)
     assert list(state.values()) == ['done', 'done', 'failed', 'skipped']

@@ -22,7 +22,7 @@ COMMANDS = sorted(
     path.relative_to(TOOLS).with_suffix('').as_posix() for path in TOOLS.rglob('*.py')
 )
 # The set-up runs before there is an environment: standard library only, no wrapper.
-WRAPPED = [name for name in COMMANDS if name != 'setup_env']
+WRAPPED = [name for name in COMMANDS if name not in ('setup_env', 'dist_run')]
 
 
 def files_of(folder):
