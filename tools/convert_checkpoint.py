@@ -70,11 +70,11 @@ def main(argv=None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / 'encoder.pth'
         result = convert_checkpoint(args.src, converted, **options)
-        path, sha256 = recalibrate_encoder(
+        path, sha256, said = recalibrate_encoder(
             config, converted, args.dst, args.recalibrate, hash_name=args.hash_name
         )
     print(result.text(args.verbose))
-    print(f'{"sha256 recalibrated":24}{sha256}')
+    print(f'{"recalibrated":24}{said}\n{"sha256 of the file":24}{sha256}')
     print(path)
 
 

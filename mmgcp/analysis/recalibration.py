@@ -28,11 +28,12 @@ def recalibrate_encoder(
     images: int,
     seed: int = 0,
     hash_name: bool = False,
-) -> tuple[Path, str]:
+) -> tuple[Path, str, str]:
     """Estimate the statistics of the last stage anew and write a new encoder file.
 
     The weights and the statistics of the other stages stay. The metadata of the new
-    file says how many images of which config were used.
+    file says how many images of which config were used, and how far the means moved
+    on average.
 
     Args:
         config: Its backbone, in the form that will be used, and its training images.
@@ -43,7 +44,7 @@ def recalibrate_encoder(
         hash_name: See :func:`mmgcp.weights.files.save_atomically`.
 
     Returns:
-        Path and sha256 of the new file.
+        Path and sha256 of the new file, and what its metadata says.
 
     Raises:
         UserError: The last stage has no batch norms, or ``images`` is not positive.
@@ -53,11 +54,13 @@ def recalibrate_encoder(
     # The backbone as a whole where it does not list its stages.
     stages = getattr(backbone, 'res_layers', None)
     stage = getattr(backbone, stages[-1]) if stages else backbone
-    if not any(isinstance(module, _BatchNorm) for module in stage.modules()):
+    norms = [m for m in stage.modules() if isinstance(m, _BatchNorm)]
+    if not norms:
         raise UserError(
             f'{config.filename}: the last stage of {type(backbone).__name__} has no '
             'batch norm to estimate anew. Leave out --recalibrate'
         )
+    before = [(norm.running_mean.clone(), norm.running_var.sqrt()) for norm in norms]
     size = BATCH_SIZES[run.framework != 'mmpretrain']
     sample = sample_batches(run, 'train', images, size, seed, shared=False)
     inputs: list[Tensor] = []
@@ -67,10 +70,16 @@ def recalibrate_encoder(
             backbone(prepare(run.model, batch)['inputs'])
         handle.remove()
         update_bn(inputs, stage)
+    shifts = [
+        (norm.running_mean - mean).abs() / std
+        for norm, (mean, std) in zip(norms, before, strict=True)
+    ]
     meta = dict(read_checkpoint(source).get('meta', {}))
     form = getattr(backbone, 'last_stage', None) or 'as configured'
     meta['recalibrated'] = (
-        f'last stage {form}, {sample.total} images of {Path(config.filename).name}'
+        f'last stage {form}, {sample.total} images of {Path(config.filename).name}; '
+        f'means moved by {torch.cat(shifts).mean():.2f} standard deviations'
     )
     tensors = {name: t.clone() for name, t in backbone.state_dict().items()}
-    return save_atomically({'state_dict': tensors, 'meta': meta}, target, hash_name)
+    written = save_atomically({'state_dict': tensors, 'meta': meta}, target, hash_name)
+    return *written, meta['recalibrated']

@@ -128,11 +128,12 @@ def end_points(study: dict[str, Any]) -> list[str]:
     tasks = list(study['tasks'])
     if any('pretrain' in entry for entry in study['encoders'].values()):
         tasks.insert(0, PRETRAIN)
-    return [
-        f'{task}/{metric}'
-        for task in tasks
-        for metric in (*metrics_of(study, task), CONVERGENCE)
-    ]
+    found = []
+    for task in tasks:
+        protocol = study['tasks'].get(task, {}).get('protocol')
+        curve = () if protocol else (CONVERGENCE,)  # only a training has one
+        found += [f'{task}/{key}' for key in (*metrics_of(study, task), *curve)]
+    return found
 
 
 def margin_of(study: dict[str, Any], end_point: str) -> float | None:

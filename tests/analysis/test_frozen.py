@@ -105,9 +105,11 @@ def test_statistics_are_those_of_the_images(encoder, tmp_path):
 
     config, path = encoder
     config.model.backbone.last_stage = 'maxpool'
-    new, _ = recalibrate_encoder(config, path, tmp_path / 'new.pth', images=8)
+    new, _, said = recalibrate_encoder(config, path, tmp_path / 'new.pth', images=8)
     before, after = torch.load(path)['state_dict'], torch.load(new)
-    assert after['meta']['recalibrated'].startswith('last stage maxpool, 8 images')
+    assert after['meta']['recalibrated'] == said
+    assert said.startswith('last stage maxpool, 8 images')
+    assert float(said.split()[-3]) > 0.1
     changed = {n for n, t in after['state_dict'].items() if not t.equal(before[n])}
     assert all(name.startswith('layer4.') for name in changed)
     assert {name.rpartition('.')[2] for name in changed} >= {
