@@ -131,8 +131,10 @@ def run_main(
         command = shlex.join(['python', sys.argv[0], *given, *more])
         message = f'interrupted. {on_interrupt}: {command}'
         status = INTERRUPTED
-        if not alone:  # what started the processes says it, once
-            sys.exit(status)
+        if not alone:
+            # What started the processes says it, once. It passes the signal on as
+            # well, which must not meet an interpreter that is about to end.
+            os._exit(status)
     except EXPECTED as error:
         if '--debug' in given:
             traceback.print_exc()
