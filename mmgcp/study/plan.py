@@ -1,6 +1,7 @@
 """Turn a study into the graph of its steps."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,7 @@ class Planner:
             'batch_size': config.batch_size * nproc,
             'recipe': config.recipe(nproc),
         }
+        check_metrics(metrics_of(self.study, task), config)
         metrics = folder / 'metrics.json'
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
@@ -351,6 +353,41 @@ def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:
     """Tasks of the report; pre-training is the first when the study does it."""
     first = [PRETRAIN] if any(step.kind == PRETRAIN for step in steps) else []
     return first + list(study['tasks'])
+
+
+def check_metrics(metrics: Iterable[str], config: DerivedConfig) -> None:
+    """Compare names of metrics with what the evaluator of a config measures.
+
+    Raises:
+        StudyError: A metric that the evaluator does not have. Evaluators of other types
+            are asked when they have run.
+    """
+    evaluator = config.values.get('test_evaluator')
+    if not isinstance(evaluator, dict):
+        return
+    kind = evaluator.get('type')
+    if kind == 'IoUMetric':
+        asked = evaluator.get('iou_metrics', ['mIoU'])
+        known = ['aAcc', *asked, 'mAcc']
+        known += ['mPrecision', 'mRecall'] if 'mFscore' in asked else []
+    elif kind == 'Accuracy':
+        tops = evaluator.get('topk', (1,))
+        known = [
+            f'accuracy/top{k}' for k in ([tops] if isinstance(tops, int) else tops)
+        ]
+    elif kind == 'CocoMetric':
+        boxes = evaluator.get('metric', 'bbox')
+        ends = ('', '_50', '_75', '_s', '_m', '_l')
+        kinds = [boxes] if isinstance(boxes, str) else boxes
+        known = [f'coco/{kind}_mAP{end}' for kind in kinds for end in ends]
+    else:
+        return
+    for metric in metrics:
+        if metric not in known:
+            raise StudyError(
+                f'{config.base}: its {kind} measures no {metric!r}; it measures '
+                f'{", ".join(known)}'
+            )
 
 
 def metrics_of(study: dict[str, Any], task: str) -> dict[str, str]:

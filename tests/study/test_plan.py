@@ -179,6 +179,22 @@ def test_every_config_of_a_study_names_its_batch():
                 assert config.on_processes(1) is config, file
 
 
+@pytest.mark.parametrize(
+    ('task', 'metric', 'known'),
+    [
+        ('segmentation', 'mIuO', 'aAcc, mIoU, mAcc'),
+        ('detection', 'coco/bbox_map', 'coco/bbox_mAP, coco/bbox_mAP_50'),
+    ],
+)
+def test_a_mistyped_metric_is_told_before_anything_trains(
+    study, tmp_path, task, metric, known
+):
+    study['tasks'][task]['metrics'] = {metric: 'x'}
+    message = f"measures no '{metric}'; it measures {known}"
+    with pytest.raises(StudyError, match=message):
+        plan(study, tmp_path)
+
+
 def test_learning_rates_become_trainings(study, tmp_path):
     study['tasks']['detection']['lr'] = [0.01, 0.002]
     steps, _ = plan(study, tmp_path)
