@@ -7,7 +7,7 @@
 # make pins    writes the versions that set-up installs, requirements/*.txt, anew
 # make clean   removes what the targets made here; the cache of compiled wheels stays
 #
-# ARGS="..."   is passed on: make study ARGS="--seeds 3", make test ARGS="-k layers"
+# ARGS="..."   is passed on: make study ARGS="--seeds 5", make test ARGS="-k layers"
 # PYTHON=...   interpreter to make the environment with (3.10 to 3.12)
 # VENV=...     an environment of your own that has a stack already
 # MMGCP_CACHE  where the compiled mmcv wheel is kept (default: ~/.cache/mmgcp)
@@ -34,7 +34,7 @@ setup:
 	  $(if $(VENV),--venv "$(VENV)") $(if $(PYTHON),--python "$(PYTHON)")
 
 study: setup
-	@"$(RUN)" tools/study.py configs/studies/scenes.py $(ARGS)
+	@"$(RUN)" tools/study.py configs/studies/scenes.py --encoders gap gap-native isqrt $(ARGS)
 
 # One worker per core with one thread each: the tests are many and small.
 test: setup
