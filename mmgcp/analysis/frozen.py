@@ -5,6 +5,7 @@ last feature map. No image is augmented. What is chosen is chosen on the validat
 images; the test images are looked at once.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,10 +134,15 @@ def logistic_accuracy(
         ``accuracy`` on ``test``, ``strength`` (``C`` of scikit-learn) and ``val``, the
         accuracy that chose it.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     def fitted(strength: float, data: Features) -> Any:
-        return LogisticRegression(C=strength, max_iter=1000).fit(*data)
+        with warnings.catch_warnings():
+            # As published it stops after 1000 iterations, which weak regularization
+            # may need more of.
+            warnings.simplefilter('ignore', ConvergenceWarning)
+            return LogisticRegression(C=strength, max_iter=1000).fit(*data)
 
     chosen = [100 * fitted(strength, train).score(*val) for strength in STRENGTHS]
     best = int(np.argmax(chosen))
