@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from mmgcp.utils.config import framework_of, required
+from mmgcp.utils.config import framework_of, import_datasets, required
 
 from .checking import DataError, check_config
 
@@ -16,7 +16,9 @@ def build_dataset(config: Config, split: str) -> Any:
     key = f'{split}_dataloader'
     settings = copy.deepcopy(required(config, f'{key}.dataset'))
     check_config(config, (key,))
-    with DefaultScope.overwrite_default_scope(framework_of(config)):
+    framework = framework_of(config)
+    import_datasets(framework)
+    with DefaultScope.overwrite_default_scope(framework):
         dataset = DATASETS.build(settings)
     if not len(dataset):
         raise DataError(

@@ -3,9 +3,6 @@
 ``default_scope`` of the config decides which framework runs it.
 """
 
-import contextlib
-import importlib
-import io
 import os
 import re
 import tempfile
@@ -22,7 +19,7 @@ from torch import nn
 
 from mmgcp import models, weights
 from mmgcp.datasets.checking import check_config
-from mmgcp.utils.config import framework_of
+from mmgcp.utils.config import framework_of, import_datasets
 from mmgcp.utils.config import load_config as read_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json
@@ -140,9 +137,7 @@ def build_runner(cfg: Config) -> Runner:
     Every training stops at a loss that is not finite (:class:`FiniteLossHook`). A
     config that names its own ``runner_type`` gets that runner.
     """
-    # mmdet prints a line about optional data sets whenever it is imported.
-    with contextlib.redirect_stdout(io.StringIO()):
-        importlib.import_module(f'{cfg.default_scope}.datasets')
+    import_datasets(cfg.default_scope)
     join_group(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
     cfg.custom_hooks = [
         *(cfg.get('custom_hooks') or []),

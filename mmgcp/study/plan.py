@@ -17,6 +17,18 @@ _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 #: Reads the logs of every seed; the others look at the models of the first.
 _ANALYSES_OF_ALL_SEEDS = ('convergence',)
 
+#: What ``tools/evaluate_encoder.py`` measures.
+_FEATURE_METRICS = [
+    *('knn/accuracy', 'knn/neighbors'),
+    *('logistic/accuracy', 'logistic/strength', 'logistic/val'),
+]
+#: Metric keys of each choice of an evaluator.
+_IOU = {
+    'mIoU': ['mIoU', 'mAcc'],
+    'mDice': ['mDice', 'mAcc'],
+    'mFscore': ['mFscore', 'mPrecision', 'mRecall'],
+}
+_COCO = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 
 #: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
 Encoder = tuple[dict | None, list[str], list[Path]]
@@ -196,8 +208,10 @@ class Planner:
         name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
         file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
         tool, *arguments = command
+        known = known_metrics(config.values.get('test_evaluator'))
         if arguments[-1] == '--data':
             arguments.append(shown(file))
+            known = _FEATURE_METRICS
         meta = {**meta, 'config': shown(config.base)}
         self._add(
             name,
@@ -208,7 +222,7 @@ class Planner:
             inputs=inputs,
             files={file: config.text(self._dir(name))},
             content=config.values,
-            meta={**meta, 'metrics': list(metrics_of(self.study, meta['task']))},
+            meta={**meta, 'metrics': self._metrics(config, meta['task'], known)},
         )
 
     def _train(
@@ -233,6 +247,7 @@ class Planner:
             'recipe': config.recipe(nproc),
         }
         metrics = folder / 'metrics.json'
+        known = known_metrics(config.values.get('test_evaluator'))
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
         return self._add(
@@ -242,13 +257,24 @@ class Planner:
             metrics,
             deps=deps,
             inputs=inputs,
-            meta={**meta, 'metrics': list(metrics_of(self.study, task))},
+            meta={**meta, 'metrics': self._metrics(config, task, known)},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
             weights=checkpoint,
             resume_mark=folder / 'last_checkpoint',
         )
+
+    def _metrics(self, config: DerivedConfig, task: str, known: list[str]) -> list[str]:
+        """Metric keys of a task; StudyError for one that its config cannot give."""
+        keys = list(metrics_of(self.study, task))
+        wrong = [key for key in keys if known and key not in known]
+        if wrong:
+            raise StudyError(
+                f'{self.study["file"]}: metrics of {task}: unknown key {wrong[0]!r}; '
+                f'{shown(config.base)} gives {", ".join(known)}'
+            )
+        return keys
 
     def _side_by_side(self, kind: str, task: str) -> None:
         """Plan pictures or costs of the models of one task and the first seed."""
@@ -352,6 +378,26 @@ def metrics_of(study: dict[str, Any], task: str) -> dict[str, str]:
         found = (e['metrics'] for e in study['encoders'].values() if 'metrics' in e)
         return next(found, _PRETRAIN_METRICS)
     return study['tasks'][task]['metrics']
+
+
+def known_metrics(evaluator: Any) -> list[str]:
+    """Metric keys of an evaluator's config; empty where they are not known."""
+    evaluator = evaluator if isinstance(evaluator, dict) else {}
+    kind = str(evaluator.get('type')).rpartition('.')[2]
+    if evaluator.keys() & {'prefix', 'metric_items', 'classwise', 'thrs'}:
+        return []
+    if kind == 'IoUMetric':
+        chosen = evaluator.get('iou_metrics', ['mIoU'])
+        return ['aAcc', *(key for name in chosen for key in _IOU[name])]
+    if kind == 'CocoMetric':
+        chosen = evaluator.get('metric', 'bbox')
+        chosen = [chosen] if isinstance(chosen, str) else chosen
+        known = set(chosen) <= {'bbox', 'segm'}
+        return [f'coco/{name}_{key}' for name in chosen for key in _COCO if known]
+    if kind == 'Accuracy':
+        topk = evaluator.get('topk', 1)
+        return [f'accuracy/top{k}' for k in ([topk] if isinstance(topk, int) else topk)]
+    return []
 
 
 def _init(file: str | Path) -> dict[str, str]:
