@@ -44,7 +44,11 @@ def main(argv=None) -> None:
     add_trust_option(parser)
     add_launcher_option(parser)
     options = vars(parser.parse_args(argv))
-    options.pop('debug', None)
+    if options.pop('debug', False):
+        options['cfg_options'] = {
+            'log_level': 'DEBUG',
+            **(options['cfg_options'] or {}),
+        }
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
 
     from mmgcp.engine.distributed import leave_group

@@ -1,23 +1,14 @@
 """A data set of a config, checked before it is built."""
 
-import contextlib
 import copy
-import importlib
-import io
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from mmgcp.utils.config import framework_of, required
+from mmgcp.utils.config import framework_of, import_datasets, required
 
 from .checking import DataError, check_config
-
-
-def import_datasets(framework: str) -> None:
-    """Import a framework's data sets without what they print about optional ones."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        importlib.import_module(f'{framework}.datasets')
 
 
 def build_dataset(config: Config, split: str) -> Any:
@@ -25,8 +16,9 @@ def build_dataset(config: Config, split: str) -> Any:
     key = f'{split}_dataloader'
     settings = copy.deepcopy(required(config, f'{key}.dataset'))
     check_config(config, (key,))
-    import_datasets(framework_of(config))
-    with DefaultScope.overwrite_default_scope(framework_of(config)):
+    framework = framework_of(config)
+    import_datasets(framework)
+    with DefaultScope.overwrite_default_scope(framework):
         dataset = DATASETS.build(settings)
     if not len(dataset):
         raise DataError(

@@ -18,9 +18,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmgcp import models, weights
-from mmgcp.datasets.building import import_datasets
 from mmgcp.datasets.checking import check_config
-from mmgcp.utils.config import framework_of
+from mmgcp.utils.config import framework_of, import_datasets
 from mmgcp.utils.config import load_config as read_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json

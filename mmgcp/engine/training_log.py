@@ -23,8 +23,8 @@ def read_training_log(path: str | Path) -> list[dict]:
     files = [path] if one_file else sorted(folder.glob('*/vis_data/scalars.json'))
     if not files:
         raise TrainingLogError(
-            f'no */vis_data/scalars.json in {folder}: give the work folder of a '
-            'training run, or a checkpoint in it'
+            f'{path}: no */vis_data/scalars.json in {folder}; give the work folder of '
+            'a training run, or a checkpoint in it'
         )
     merged: dict[tuple, dict] = {}
     for file in files:

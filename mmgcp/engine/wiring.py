@@ -18,7 +18,8 @@ class WiringError(UserError):
 def check_wiring(model: nn.Module) -> None:
     """Compare the channels that an encoder of this package returns with what follows.
 
-    Necks and decode heads that declare ``in_channels`` are compared. Other models pass.
+    Necks, classifiers and decode heads that declare ``in_channels`` are compared. Other
+    models pass.
 
     Raises:
         WiringError: They differ. The message has both sides and the value to set.
@@ -32,6 +33,7 @@ def check_wiring(model: nn.Module) -> None:
         chained = isinstance(neck, nn.Sequential)
         name, first = ('neck[0]', neck[0]) if chained else ('neck', neck)
         _check_neck(name, first, returned)
+        _check_classifier(neck, getattr(model, 'head', None), returned[-1])
         return
     for name in ('decode_head', 'auxiliary_head'):
         heads: Any = getattr(model, name, None)
@@ -50,6 +52,14 @@ def _check_neck(name: str, neck: nn.Module, returned: list[int]) -> None:
         same = sorted(expected) == sorted(returned)
         if type(neck).__name__ in ALL_LEVELS or (same_length and not same):
             _compare(name, list(expected), returned)
+
+
+def _check_classifier(neck: nn.Module, head: nn.Module | None, last: int) -> None:
+    averages = type(neck).__name__ == 'GlobalAveragePooling'
+    width = last if averages else getattr(neck, 'out_channels', None)
+    expected = getattr(head, 'in_channels', None)
+    if isinstance(width, int) and isinstance(expected, int):
+        _compare('head', expected, width, 'neck')
 
 
 def _check_head(name: str, head: nn.Module | None, returned: list[int]) -> None:
@@ -78,9 +88,14 @@ def _check_head(name: str, head: nn.Module | None, returned: list[int]) -> None:
         _compare(name, expected, found[0])
 
 
-def _compare(name: str, expected: int | list[int], found: int | list[int]) -> None:
+def _compare(
+    name: str,
+    expected: int | list[int],
+    found: int | list[int],
+    source: str = 'encoder',
+) -> None:
     if expected != found:
         raise WiringError(
-            f'{name}.in_channels={expected}, but the encoder returns {found}: set '
+            f'{name}.in_channels={expected}, but the {source} returns {found}: set '
             f'{name}.in_channels={found}'
         )

@@ -1,7 +1,6 @@
 """Turn a study into the graph of its steps."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,18 @@ _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 #: Reads the logs of every seed; the others look at the models of the first.
 _ANALYSES_OF_ALL_SEEDS = ('convergence',)
 
+#: What ``tools/evaluate_encoder.py`` measures.
+_FEATURE_METRICS = [
+    *('knn/accuracy', 'knn/neighbors'),
+    *('logistic/accuracy', 'logistic/strength', 'logistic/val'),
+]
+#: Metric keys of each choice of an evaluator.
+_IOU = {
+    'mIoU': ['mIoU', 'mAcc'],
+    'mDice': ['mDice', 'mAcc'],
+    'mFscore': ['mFscore', 'mPrecision', 'mRecall'],
+}
+_COCO = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 
 #: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
 Encoder = tuple[dict | None, list[str], list[Path]]
@@ -199,8 +210,10 @@ class Planner:
         name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
         file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
         tool, *arguments = command
+        known = known_metrics(config.values.get('test_evaluator'))
         if arguments[-1] == '--data':
             arguments.append(shown(file))
+            known = _FEATURE_METRICS
         meta = {**meta, 'config': shown(config.base)}
         self._add(
             name,
@@ -211,7 +224,7 @@ class Planner:
             inputs=inputs,
             files={file: config.text(self._dir(name))},
             content=config.values,
-            meta={**meta, 'metrics': list(metrics_of(self.study, meta['task']))},
+            meta={**meta, 'metrics': self._metrics(config, meta['task'], known)},
         )
 
     def _train(
@@ -237,8 +250,8 @@ class Planner:
             'batch_size': config.batch_size * nproc,
             'recipe': config.recipe(nproc),
         }
-        check_metrics(metrics_of(self.study, task), config)
         metrics = folder / 'metrics.json'
+        known = known_metrics(config.values.get('test_evaluator'))
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
         return self._add(
@@ -248,13 +261,24 @@ class Planner:
             metrics,
             deps=deps,
             inputs=inputs,
-            meta={**meta, 'metrics': list(metrics_of(self.study, task))},
+            meta={**meta, 'metrics': self._metrics(config, task, known)},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
             weights=checkpoint,
             resume_mark=folder / 'last_checkpoint',
         )
+
+    def _metrics(self, config: DerivedConfig, task: str, known: list[str]) -> list[str]:
+        """Metric keys of a task; StudyError for one that its config cannot give."""
+        keys = list(metrics_of(self.study, task))
+        wrong = [key for key in keys if known and key not in known]
+        if wrong:
+            raise StudyError(
+                f'{self.study["file"]}: metrics of {task}: unknown key {wrong[0]!r}; '
+                f'{shown(config.base)} gives {", ".join(known)}'
+            )
+        return keys
 
     def _side_by_side(self, kind: str, task: str) -> None:
         """Plan pictures or costs of the models of one task and the first seed."""
@@ -355,41 +379,6 @@ def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:
     return first + list(study['tasks'])
 
 
-def check_metrics(metrics: Iterable[str], config: DerivedConfig) -> None:
-    """Compare names of metrics with what the evaluator of a config measures.
-
-    Raises:
-        StudyError: A metric that the evaluator does not have. Evaluators of other types
-            are asked when they have run.
-    """
-    evaluator = config.values.get('test_evaluator')
-    if not isinstance(evaluator, dict):
-        return
-    kind = evaluator.get('type')
-    if kind == 'IoUMetric':
-        asked = evaluator.get('iou_metrics', ['mIoU'])
-        known = ['aAcc', *asked, 'mAcc']
-        known += ['mPrecision', 'mRecall'] if 'mFscore' in asked else []
-    elif kind == 'Accuracy':
-        tops = evaluator.get('topk', (1,))
-        known = [
-            f'accuracy/top{k}' for k in ([tops] if isinstance(tops, int) else tops)
-        ]
-    elif kind == 'CocoMetric':
-        boxes = evaluator.get('metric', 'bbox')
-        ends = ('', '_50', '_75', '_s', '_m', '_l')
-        kinds = [boxes] if isinstance(boxes, str) else boxes
-        known = [f'coco/{kind}_mAP{end}' for kind in kinds for end in ends]
-    else:
-        return
-    for metric in metrics:
-        if metric not in known:
-            raise StudyError(
-                f'{config.base}: its {kind} measures no {metric!r}; it measures '
-                f'{", ".join(known)}'
-            )
-
-
 def metrics_of(study: dict[str, Any], task: str) -> dict[str, str]:
     """Metric keys of a task and how to call them, the main one first."""
     if task == PRETRAIN:
@@ -407,6 +396,26 @@ def _at_rate(config: DerivedConfig, rate: float) -> DerivedConfig:
         if not part:
             raise StudyError(f'{config.base}: a task with lr=[...] needs {key}')
     return config.changed({'optim_wrapper': {'optimizer': {'lr': rate}}})
+
+
+def known_metrics(evaluator: Any) -> list[str]:
+    """Metric keys of an evaluator's config; empty where they are not known."""
+    evaluator = evaluator if isinstance(evaluator, dict) else {}
+    kind = str(evaluator.get('type')).rpartition('.')[2]
+    if evaluator.keys() & {'prefix', 'metric_items', 'classwise', 'thrs'}:
+        return []
+    if kind == 'IoUMetric':
+        chosen = evaluator.get('iou_metrics', ['mIoU'])
+        return ['aAcc', *(key for name in chosen for key in _IOU[name])]
+    if kind == 'CocoMetric':
+        chosen = evaluator.get('metric', 'bbox')
+        chosen = [chosen] if isinstance(chosen, str) else chosen
+        known = set(chosen) <= {'bbox', 'segm'}
+        return [f'coco/{name}_{key}' for name in chosen for key in _COCO if known]
+    if kind == 'Accuracy':
+        topk = evaluator.get('topk', 1)
+        return [f'accuracy/top{k}' for k in ([topk] if isinstance(topk, int) else topk)]
+    return []
 
 
 def _init(file: str | Path) -> dict[str, str]:

@@ -36,7 +36,7 @@ class ArgumentParser(argparse.ArgumentParser):
             '--debug',
             action='store_true',
             default=argparse.SUPPRESS,
-            help='show the traceback of an error',
+            help='show the traceback of an error, and more of the log',
         )
 
 

@@ -1,5 +1,8 @@
 """Reading a config so that whatever is wrong with it is said in one sentence."""
 
+import contextlib
+import importlib
+import io
 import os
 import time
 from pathlib import Path
@@ -64,6 +67,12 @@ def enter_scope(scope: str) -> None:
     if current is None or current.scope_name != scope:
         # mmengine's init_default_scope warns of a change, which is meant here
         DefaultScope.get_instance(f'{scope}-{time.monotonic_ns()}', scope_name=scope)
+
+
+def import_datasets(framework: str) -> None:
+    """Import the data sets of a framework without what it prints about others."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        importlib.import_module(f'{framework}.datasets')
 
 
 def framework_of(config: Config) -> str:

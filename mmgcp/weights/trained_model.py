@@ -11,7 +11,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..utils.config import enter_scope, framework_of, required
+from ..utils.config import enter_scope, framework_of, import_datasets, required
 from .errors import KeyMismatchError
 from .files import local_file
 from .reading import encoder_tensors, model_tensors, read_checkpoint
@@ -30,6 +30,7 @@ def build_untrained(config: Config) -> nn.Module:
     if config.get('data_preprocessor') is not None:
         settings.setdefault('data_preprocessor', config.data_preprocessor)
     enter_scope(scope)
+    import_datasets(scope)
     with DefaultScope.overwrite_default_scope(scope):
         model = revert_sync_batchnorm(MODELS.build(settings))
     for module in model.modules():

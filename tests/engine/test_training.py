@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 pytest.importorskip('sklearn')
 pytest.importorskip('mmcv.ops')
@@ -23,6 +24,7 @@ from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.engine import training as tools
 from mmgcp.engine.hooks import NotFiniteError
 from mmgcp.engine.runner import GCPRunner, ModelConfigError
+from mmgcp.study.plan import known_metrics
 from mmgcp.utils.config import ConfigError
 from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 
@@ -128,7 +130,7 @@ def test_segmentation_and_pictures(tmp_path, forget_runners):
     checkpoint = str(tmp_path / 'epoch_1.pth')
     tools.evaluate(SEGMENT, checkpoint, str(tmp_path), str(out), str(pictures))
     metrics = json.loads(out.read_text())
-    assert set(metrics) == {'aAcc', 'mIoU', 'mAcc'}
+    assert set(metrics) == set(known_metrics(tools.load_config(SEGMENT).test_evaluator))
     assert 0 <= metrics['mIoU'] <= 100
     assert len(list(pictures.rglob('*.png'))) == 3
 
@@ -233,7 +235,8 @@ def test_detection_and_pictures(tmp_path, forget_runners):
         cfg_options={'model.test_cfg.rcnn.score_thr': 0.0},
     )
     assert json.loads((tmp_path / 'out/m.json').read_text()).keys() == metrics.keys()
-    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= metrics.keys()
+    evaluator = tools.load_config(DETECT).test_evaluator
+    assert set(known_metrics(evaluator)) == metrics.keys()
     assert [p.name for p in (tmp_path / 'out').iterdir()] == ['m.json']
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 3
 
@@ -360,6 +363,11 @@ def test_unknown_framework(tmp_path):
     config.write_text("default_scope = 'mmgcp'\n")
     with pytest.raises(ConfigError, match="default_scope='mmgcp'"):
         tools.train(config, str(tmp_path / 'work'))
+    # Over an inherited config, in a tool of the frameworks:
+    cfg = tools.load_config(DETECT)
+    cfg.update(default_scope='mmgcp', work_dir=str(tmp_path / 'work'))
+    with pytest.raises(KeyError, match='hides what the frameworks register'):
+        Runner.from_cfg(cfg)
 
 
 def test_encoders_of_one_seed_start_equal(tmp_path):

@@ -70,6 +70,27 @@ def test_the_neck_of_a_classifier():
         check_wiring(Model(neck=MODELS.build(dict(cfg, in_channels=2048))))
 
 
+COVARIANCE = dict(
+    type='mmgcp.GlobalCovariancePooling', in_channels=32, reduced_channels=8
+)
+
+
+@pytest.mark.parametrize(
+    ('neck', 'width'), [(dict(type='GlobalAveragePooling'), 32), (COVARIANCE, 36)]
+)
+def test_the_classifier_behind_a_neck(neck, width):
+    def model(channels):
+        linear = dict(type='LinearClsHead', num_classes=3, in_channels=channels)
+        parts = dict(neck=neck, head=linear)
+        return Model(
+            **{name: build('mmpretrain', **cfg) for name, cfg in parts.items()}
+        )
+
+    check_wiring(model(width))
+    with pytest.raises(WiringError, match=f'99, but the neck returns {width}: set'):
+        check_wiring(model(99))
+
+
 def test_the_first_neck_of_a_chain():
     cfg = dict(type='mmgcp.SecondOrderAttention')
     first = MODELS.build(dict(cfg, in_channels=FITTING))

@@ -7,10 +7,13 @@ import shlex
 
 import pytest
 
+from mmgcp.study.config import load_study
+
 from .conftest import PAGES, ROOT, commands
 
 pytestmark = pytest.mark.once
 PLACEHOLDER = re.compile(r'[A-Z]{3,}|[<>{}$*]|\.\.\.')
+SEGMENTATION = PAGES['segmentation.md'].read_text()
 #: (page, tool, arguments) of every call of a tool.
 CALLS = [
     (page, found.group(1), found.group(2))
@@ -61,3 +64,34 @@ def test_links_lead_somewhere(page):
 def test_commands_are_found():
     assert len(CALLS) > 30
     assert {page for page, _, _ in CALLS} >= {'README.md', 'convert.md', 'analyses.md'}
+
+
+def test_what_pip_is_told_to_install_is_there():
+    for page, path in PAGES.items():
+        for target in re.findall(r'pip install (?:-e )?(\.\S*)', path.read_text()):
+            assert (ROOT / target / 'pyproject.toml').is_file(), f'{page}: {target}'
+
+
+def test_the_files_of_the_study_are_on_the_page_of_conversion():
+    study = load_study(ROOT / 'configs/studies/imagenet_coco_ade20k.py')
+    sources = [e['source'] for e in study['encoders'].values() if 'source' in e]
+    assert sources
+    for source in sources:
+        assert f'`{source}`' in PAGES['convert.md'].read_text()
+
+
+def test_epochs_of_ade20k():
+    epochs = [160_000 * 16 / (20_210 * share) for share in (1, 0.1, 0.01)]
+    shown = re.findall(r'([\d,]+) (?:epochs of all|of 10 %|of 1 %)', SEGMENTATION)
+    assert [int(number.replace(',', '')) for number in shown] == pytest.approx(
+        epochs, rel=1e-3
+    )
+
+
+def test_options_in_messages_exist():
+    """A message may recommend an option of a tool; there has to be one."""
+    tools = [*(ROOT / 'tools').rglob('*.py'), *(ROOT / 'mmgcp').rglob('*.py')]
+    text = '\n'.join(path.read_text() for path in tools)
+    declared = set(re.findall(r"'(--[a-z][a-z-]+)'", text))
+    used = set(re.findall(r'(?<![\w-])(--[a-z][a-z-]+)', text))
+    assert used - declared == set()

@@ -11,7 +11,7 @@ from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.derived_config import DerivedConfig
 from mmgcp.study.graph import accelerator_hours, print_plan
-from mmgcp.study.plan import Planner
+from mmgcp.study.plan import Planner, known_metrics
 from mmgcp.study.run import run_study
 from mmgcp.study.step import Step, StudyError, hash_steps, launched
 from mmgcp.utils.errors import UserError
@@ -179,22 +179,6 @@ def test_every_config_of_a_study_names_its_batch():
                 assert config.on_processes(1) is config, file
 
 
-@pytest.mark.parametrize(
-    ('task', 'metric', 'known'),
-    [
-        ('segmentation', 'mIuO', 'aAcc, mIoU, mAcc'),
-        ('detection', 'coco/bbox_map', 'coco/bbox_mAP, coco/bbox_mAP_50'),
-    ],
-)
-def test_a_mistyped_metric_is_told_before_anything_trains(
-    study, tmp_path, task, metric, known
-):
-    study['tasks'][task]['metrics'] = {metric: 'x'}
-    message = f"measures no '{metric}'; it measures {known}"
-    with pytest.raises(StudyError, match=message):
-        plan(study, tmp_path)
-
-
 def test_learning_rates_become_trainings(study, tmp_path):
     study['tasks']['detection']['lr'] = [0.01, 0.002]
     steps, _ = plan(study, tmp_path)
@@ -296,6 +280,46 @@ def test_accelerator_hours_by_hand(tmp_path):
     del assumptions['gmacs']['a']
     with pytest.raises(StudyError, match=r"s\.py: assumptions lack 'a'"):
         accelerator_hours(study, [step], set())
+
+
+SEGMENTOR = 'configs/segmentation/fpn_r18-w8_scenes.py'
+MIXED = {'type': 'IoUMetric', 'iou_metrics': ['mDice', 'mFscore']}
+BOXES = {'type': 'mmdet.CocoMetric', 'metric': ['bbox', 'proposal']}
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (
+            f"config='{SEGMENTOR}', metrics={{'mIuO': ''}}",
+            "'mIuO'; .* gives aAcc, mIoU",
+        ),
+        (
+            "config='configs/pretrain/resnet18-w8-gap_scenes.py', protocol='features', "
+            "metrics={'knn': ''}",
+            "unknown key 'knn'; .* gives knn/accuracy, knn/neighbors, logistic/accuracy",
+        ),
+    ],
+)
+def test_mistyped_metrics_are_named_before_anything_runs(tmp_path, text, message):
+    text = f'encoders = dict(a=dict(init_cfg=None))\ntasks = dict(t=dict({text}))\n'
+    with pytest.raises(StudyError, match=f'metrics of t: .*{message}'):
+        planned(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'known'),
+    [
+        (MIXED, ['aAcc', 'mDice', 'mAcc', 'mFscore', 'mPrecision', 'mRecall']),
+        ({'type': 'Accuracy'}, ['accuracy/top1']),
+        ({'type': 'Accuracy', 'topk': (1, 5), 'prefix': 'x'}, []),
+        (BOXES, []),
+        ([MIXED, MIXED], []),
+        (None, []),
+    ],
+)
+def test_metric_keys_that_are_known_before_a_training(evaluator, known):
+    assert known_metrics(evaluator) == known
 
 
 @pytest.mark.parametrize(

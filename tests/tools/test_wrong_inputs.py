@@ -45,6 +45,9 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
     (tmp_path / 'no_scope.py').write_text("model = dict(type='X')\n")
     (tmp_path / 'garbage.pth').write_bytes(b'\x80' + b'garbage' * 100)
     (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>quota exceeded</html>')
+    torch.save({'other': torch.ones(1)}, tmp_path / 'other.pth')
+    content = {'state_dict': {'a': torch.ones(1)}, 'meta': print}
+    torch.save(content, tmp_path / 'payload.pth')
     whole = checkpoint_of('gap').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
     vis_data = tmp_path / 'log' / '20260101_000000' / 'vis_data'
@@ -81,6 +84,17 @@ def check(done, before, folder, name, expected, status=1):
     assert files_of(folder) == before
 
 
+#: What writes files into {out}, or below it.
+WRITERS = [
+    ('predict', '{picture} {seg} none --out {out}/x'),
+    ('browse_data', '{det} --out {out}/x --count 1'),
+    ('export_onnx', '{gap} none {out}/o.onnx --size 48 48'),
+    ('publish_checkpoint', '{gap_pth} {out}/o.pth'),
+    ('convert_checkpoint', '{gap_pth} {out}/o.pth'),
+    ('make_scenes', '{out}/scenes --train 1 --val 1 --test 1'),
+    ('analysis/feature_maps', '{seg} none --image {picture} --out {out}/x'),
+    ('analysis/complexity', '{gap} none --shape 48 48 --out {out}/x'),
+]
 # (command, arguments, what the message has to name)
 TABLE = {
     'missing file': [
@@ -136,7 +150,24 @@ TABLE = {
         ('train', '{gap} --resume cut.pth', ['cut.pth is truncated']),
         ('study', 'broken.py', ['broken.py']),
         ('study', 'no_model.py', ['no_model.py']),
+        ('train', '{gap} --cfg-options load_from=garbage.pth', ['garbage.pth cannot']),
+        (
+            'train',
+            '{gap} --cfg-options load_from=other.pth',
+            ['other.pth does not fit'],
+        ),
         ('analysis/spectrum', '{gap} cut.pth --out o', ['cut.pth is truncated']),
+        ('analysis/spectrum', '{gap} text.txt --out o', ['text.txt cannot be read']),
+        (
+            'analysis/convergence',
+            '{gap} text.txt --out o',
+            ['text.txt', 'scalars.json'],
+        ),
+        (
+            'analysis/robustness',
+            '{gap} payload.pth --out o',
+            ['payload.pth', '--trust'],
+        ),
         ('analysis/curvature', '{seg} {gap_pth} --out o', ['does not fit']),
     ],
     'wrong value': [
@@ -155,6 +186,13 @@ TABLE = {
         ),
         ('browse_data', '{det} --count 0', ['--count']),
         ('train', '{gap} --cfg-options model.backbone.depth=19', ['19']),
+        (
+            'train',
+            '{gap} --cfg-options model.head.in_channels=99',
+            ['head.in_channels=99', 'set head.in_channels=64'],
+        ),
+        ('train', '{gap} --cfg-options optim_wrapper.optimizer.lr=abc', ["lr='abc'"]),
+        ('train', '{gap} --cfg-options default_scope=mmgcp', ["default_scope='mmgcp'"]),
         (
             'train',
             '{det} --cfg-options model.backbone.type=GCPResNet',
@@ -188,16 +226,13 @@ TABLE = {
     ],
     # Nobody, root included, can make files in /sys.
     'unwritable folder': [
-        ('predict', '{picture} {seg} none --out /sys/x', ['/sys/x']),
-        ('browse_data', '{det} --out /sys/x', ['/sys/x']),
-        ('export_onnx', '{gap} none /sys/o.onnx --size 48 48', ['/sys']),
-        ('publish_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
-        ('convert_checkpoint', '{gap_pth} /sys/o.pth', ['/sys']),
-        ('make_scenes', '/sys/scenes', ['/sys']),
+        *(
+            (command, line.replace('{out}', '/sys'), ['/sys'])
+            for command, line in WRITERS
+        ),
         ('train', '{gap} --work-dir /sys/x', ['/sys/x']),
         ('study', '{study} --work-dir /sys/x', ['/sys/x']),
         ('test', '{gap} {gap_pth} --out /sys/m.json', ['/sys']),
-        ('analysis/complexity', '{gap} none --shape 48 48 --out /sys/x', ['/sys/x']),
         ('analysis/convergence', '{gap} {log} --out /sys/x', ['/sys/x']),
     ],
 }
@@ -243,25 +278,14 @@ def disk_of(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize(
-    ('command', 'line'),
-    [
-        ('predict', '{picture} {seg} none --out {tmp}'),
-        ('browse_data', '{det} --out {tmp} --count 1'),
-        ('export_onnx', '{gap} none {tmp}/o.onnx --size 48 48'),
-        ('publish_checkpoint', '{gap_pth} {tmp}/o.pth'),
-        ('convert_checkpoint', '{gap_pth} {tmp}/o.pth'),
-        ('make_scenes', '{tmp}/scenes --train 1 --val 1 --test 1'),
-        ('analysis/feature_maps', '{seg} none --image {picture} --out {tmp}'),
-        ('analysis/complexity', '{gap} none --shape 48 48 --out {tmp}/o'),
-    ],
-)
+@pytest.mark.parametrize(('command', 'line'), WRITERS)
 def test_full_disk(command, line, place, run_tool):
     before = files_of(place['tmp'])
-    arguments = line.format(**place).split()
+    arguments = line.format(**place, out=place['tmp']).split()
     with disk_of(1000):
         done = run_tool(command, *arguments)
-    check(done, before, place['tmp'], command, ['File too large'])
+    expected = ['File too large', str(place['tmp'])]
+    check(done, before, place['tmp'], command, expected)
 
 
 def test_ctrl_c_on_a_real_process(place, tmp_path):
@@ -291,6 +315,8 @@ def test_ctrl_c_on_a_real_process(place, tmp_path):
     assert status == 130, printed
     assert 'train.py' in printed[printed.index('interrupted. ') :]
     assert printed.endswith('--resume\n')
+    assert 'OneDL' not in printed
+    assert 'env variable' not in printed
 
 
 def test_interrupt_while_writing(place, run_tool, monkeypatch):

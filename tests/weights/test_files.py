@@ -127,6 +127,19 @@ def test_names_and_digests_are_those_of_the_file(tmp_path):
     assert torch.equal(torch.load(path)['a'], torch.ones(2))
 
 
+def test_what_a_killed_process_left_is_overwritten(tmp_path):
+    path = tmp_path / 'w.pth'
+    code = (
+        'import os\nfrom mmgcp.utils.files import replacing\n'
+        f'with replacing({str(path)!r}) as part:\n'
+        "    part.write_bytes(b'half')\n    os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, '-c', code]).returncode == -9
+    assert [left.name for left in tmp_path.iterdir()] == ['.w.part.pth']
+    save_atomically({'a': 1}, path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path, digest = save_atomically({'a': 1}, tmp_path / 'w.pth')
     with pytest.raises((AttributeError, TypeError, RuntimeError)):
