@@ -22,7 +22,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-# 8 epochs of 135 steps: every head comes to the end of its curve (docs/scenes.md).
+# 8 epochs of 135 steps (docs/scenes.md).
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
