@@ -208,10 +208,8 @@ class Planner:
         name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
         file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
         tool, *arguments = command
-        known = known_metrics(config.values.get('test_evaluator'))
         if arguments[-1] == '--data':
             arguments.append(shown(file))
-            known = _FEATURE_METRICS
         meta = {**meta, 'config': shown(config.base)}
         self._add(
             name,
@@ -222,7 +220,7 @@ class Planner:
             inputs=inputs,
             files={file: config.text(self._dir(name))},
             content=config.values,
-            meta={**meta, 'metrics': self._metrics(config, meta['task'], known)},
+            meta={**meta, 'metrics': self._metrics(config, meta['task'])},
         )
 
     def _train(
@@ -247,7 +245,6 @@ class Planner:
             'recipe': config.recipe(nproc),
         }
         metrics = folder / 'metrics.json'
-        known = known_metrics(config.values.get('test_evaluator'))
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
         return self._add(
@@ -257,7 +254,7 @@ class Planner:
             metrics,
             deps=deps,
             inputs=inputs,
-            meta={**meta, 'metrics': self._metrics(config, task, known)},
+            meta={**meta, 'metrics': self._metrics(config, task)},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
@@ -265,9 +262,12 @@ class Planner:
             resume_mark=folder / 'last_checkpoint',
         )
 
-    def _metrics(self, config: DerivedConfig, task: str, known: list[str]) -> list[str]:
+    def _metrics(self, config: DerivedConfig, task: str) -> list[str]:
         """Metric keys of a task; StudyError for one that its config cannot give."""
         keys = list(metrics_of(self.study, task))
+        features = self.study['tasks'].get(task, {}).get('protocol') == 'features'
+        known = known_metrics(config.values.get('test_evaluator'))
+        known = _FEATURE_METRICS if features else known
         wrong = [key for key in keys if known and key not in known]
         if wrong:
             raise StudyError(

@@ -46,8 +46,7 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
     (tmp_path / 'garbage.pth').write_bytes(b'\x80' + b'garbage' * 100)
     (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>quota exceeded</html>')
     torch.save({'other': torch.ones(1)}, tmp_path / 'other.pth')
-    content = {'state_dict': {'a': torch.ones(1)}, 'meta': print}
-    torch.save(content, tmp_path / 'payload.pth')
+    torch.save({'meta': print}, tmp_path / 'payload.pth')
     whole = checkpoint_of('gap').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
     vis_data = tmp_path / 'log' / '20260101_000000' / 'vis_data'
