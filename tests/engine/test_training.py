@@ -221,9 +221,10 @@ def test_a_neck_that_is_not_there_is_not_compiled(tmp_path):
         tools.train(SEGMENT, str(tmp_path), cfg_options=options)
 
 
-def test_detection_and_pictures(tmp_path, forget_runners):
+def test_detection_and_pictures(tmp_path, forget_runners, capsys):
     options = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}
     tools.train(DETECT, str(tmp_path), cfg_options=options)
+    assert len(capsys.readouterr().out.splitlines()) < 100
     forget_runners()
     metrics = tools.evaluate(
         DETECT,
