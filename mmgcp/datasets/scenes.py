@@ -215,8 +215,11 @@ def make_scenes(out: str | os.PathLike, spec: ScenesSpec | None = None) -> bool:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch:
         new = Path(scratch) / 'new'
-        for _ in track(_write(new, spec), f'scenes in {out}'):
-            pass
+        try:
+            for _ in track(_write(new, spec), f'scenes in {out}'):
+                pass
+        except OSError as error:  # of a full disk, which names no file
+            raise OSError(error.errno, error.strerror, str(out)) from error
         with contextlib.suppress(FileNotFoundError):
             os.replace(out, Path(scratch) / 'old')
         try:

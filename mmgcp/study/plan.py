@@ -18,17 +18,9 @@ _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 _ANALYSES_OF_ALL_SEEDS = ('convergence',)
 
 #: What ``tools/evaluate_encoder.py`` measures.
-_FEATURE_METRICS = [
-    *('knn/accuracy', 'knn/neighbors'),
-    *('logistic/accuracy', 'logistic/strength', 'logistic/val'),
-]
-#: Metric keys of each choice of an evaluator.
-_IOU = {
-    'mIoU': ['mIoU', 'mAcc'],
-    'mDice': ['mDice', 'mAcc'],
-    'mFscore': ['mFscore', 'mPrecision', 'mRecall'],
-}
-_COCO = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
+_FEATURE_METRICS = [f'knn/{key}' for key in ('accuracy', 'neighbors')]
+_FEATURE_METRICS += [f'logistic/{key}' for key in ('accuracy', 'strength', 'val')]
+_COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 
 #: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
 Encoder = tuple[dict | None, list[str], list[Path]]
@@ -210,10 +202,8 @@ class Planner:
         name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
         file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
         tool, *arguments = command
-        known = known_metrics(config.values.get('test_evaluator'))
         if arguments[-1] == '--data':
             arguments.append(shown(file))
-            known = _FEATURE_METRICS
         meta = {**meta, 'config': shown(config.base)}
         self._add(
             name,
@@ -224,7 +214,7 @@ class Planner:
             inputs=inputs,
             files={file: config.text(self._dir(name))},
             content=config.values,
-            meta={**meta, 'metrics': self._metrics(config, meta['task'], known)},
+            meta={**meta, 'metrics': self._metrics(config, meta['task'])},
         )
 
     def _train(
@@ -251,7 +241,6 @@ class Planner:
             'recipe': config.recipe(nproc),
         }
         metrics = folder / 'metrics.json'
-        known = known_metrics(config.values.get('test_evaluator'))
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
         return self._add(
@@ -261,7 +250,7 @@ class Planner:
             metrics,
             deps=deps,
             inputs=inputs,
-            meta={**meta, 'metrics': self._metrics(config, task, known)},
+            meta={**meta, 'metrics': self._metrics(config, task)},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
@@ -269,9 +258,12 @@ class Planner:
             resume_mark=folder / 'last_checkpoint',
         )
 
-    def _metrics(self, config: DerivedConfig, task: str, known: list[str]) -> list[str]:
+    def _metrics(self, config: DerivedConfig, task: str) -> list[str]:
         """Metric keys of a task; StudyError for one that its config cannot give."""
         keys = list(metrics_of(self.study, task))
+        known = known_metrics(config.values.get('test_evaluator'))
+        if self.study['tasks'].get(task, {}).get('protocol') == 'features':
+            known = _FEATURE_METRICS
         wrong = [key for key in keys if known and key not in known]
         if wrong:
             raise StudyError(
@@ -404,17 +396,14 @@ def known_metrics(evaluator: Any) -> list[str]:
     kind = str(evaluator.get('type')).rpartition('.')[2]
     if evaluator.keys() & {'prefix', 'metric_items', 'classwise', 'thrs'}:
         return []
-    if kind == 'IoUMetric':
-        chosen = evaluator.get('iou_metrics', ['mIoU'])
-        return ['aAcc', *(key for name in chosen for key in _IOU[name])]
-    if kind == 'CocoMetric':
-        chosen = evaluator.get('metric', 'bbox')
-        chosen = [chosen] if isinstance(chosen, str) else chosen
-        known = set(chosen) <= {'bbox', 'segm'}
-        return [f'coco/{name}_{key}' for name in chosen for key in _COCO if known]
+    if kind == 'IoUMetric' and list(evaluator.get('iou_metrics', ['mIoU'])) == ['mIoU']:
+        return ['aAcc', 'mIoU', 'mAcc']
+    several = evaluator.get({'CocoMetric': 'metric', 'Accuracy': 'topk'}.get(kind, ''))
+    several = several if isinstance(several, list | tuple) else [several]
+    if kind == 'CocoMetric' and set(several) <= {'bbox', 'segm'}:
+        return [f'coco/{name}_{key}' for name in several for key in _COCO_METRICS]
     if kind == 'Accuracy':
-        topk = evaluator.get('topk', 1)
-        return [f'accuracy/top{k}' for k in ([topk] if isinstance(topk, int) else topk)]
+        return [f'accuracy/top{k or 1}' for k in several]
     return []
 
 

@@ -76,13 +76,11 @@ def test_the_files_of_the_study_are_on_the_page_of_conversion():
     study = load_study(ROOT / 'configs/studies/imagenet_coco_ade20k.py')
     sources = [e['source'] for e in study['encoders'].values() if 'source' in e]
     assert sources
-    for source in sources:
-        assert f'`{source}`' in PAGES['convert.md'].read_text()
+    page = PAGES['convert.md'].read_text()
+    assert all(f'`{source}`' in page for source in sources)
 
 
 def test_epochs_of_ade20k():
-    epochs = [160_000 * 16 / images for images in (20_210, 2_021, 202)]
     shown = re.findall(r'([\d,]+) (?:epochs of all|of 10 %|of 1 %)', SEGMENTATION)
-    assert [int(number.replace(',', '')) for number in shown] == pytest.approx(
-        epochs, abs=0.5
-    )
+    epochs = [160_000 * 16 / images for images in (20_210, 2_021, 202)]
+    assert [int(each.replace(',', '')) for each in shown] == pytest.approx(epochs, 0.01)

@@ -46,8 +46,7 @@ def place(tmp_path, monkeypatch, scenes, checkpoint_of):
     (tmp_path / 'garbage.pth').write_bytes(b'\x80' + b'garbage' * 100)
     (tmp_path / 'page.pth').write_text('<!DOCTYPE html><html>quota exceeded</html>')
     torch.save({'other': torch.ones(1)}, tmp_path / 'other.pth')
-    content = {'state_dict': {'a': torch.ones(1)}, 'meta': print}
-    torch.save(content, tmp_path / 'payload.pth')
+    torch.save({'meta': print}, tmp_path / 'payload.pth')
     whole = checkpoint_of('gap').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
     vis_data = tmp_path / 'log' / '20260101_000000' / 'vis_data'
@@ -150,23 +149,11 @@ TABLE = {
         ('study', 'broken.py', ['broken.py']),
         ('study', 'no_model.py', ['no_model.py']),
         ('train', '{gap} --cfg-options load_from=garbage.pth', ['garbage.pth cannot']),
-        (
-            'train',
-            '{gap} --cfg-options load_from=other.pth',
-            ['other.pth does not fit'],
-        ),
+        ('train', '{gap} --cfg-options load_from=other.pth', ['other.pth does not']),
         ('analysis/spectrum', '{gap} cut.pth --out o', ['cut.pth is truncated']),
         ('analysis/spectrum', '{gap} text.txt --out o', ['text.txt cannot be read']),
-        (
-            'analysis/convergence',
-            '{gap} text.txt --out o',
-            ['text.txt', 'scalars.json'],
-        ),
-        (
-            'analysis/robustness',
-            '{gap} payload.pth --out o',
-            ['payload.pth', '--trust'],
-        ),
+        ('analysis/convergence', '{gap} text.txt --out o', ['text.txt: no *']),
+        ('analysis/robustness', '{gap} payload.pth --out o', ['payload.pth needs']),
         ('analysis/curvature', '{seg} {gap_pth} --out o', ['does not fit']),
     ],
     'wrong value': [
@@ -185,11 +172,7 @@ TABLE = {
         ),
         ('browse_data', '{det} --count 0', ['--count']),
         ('train', '{gap} --cfg-options model.backbone.depth=19', ['19']),
-        (
-            'train',
-            '{gap} --cfg-options model.head.in_channels=99',
-            ['head.in_channels=99', 'set head.in_channels=64'],
-        ),
+        ('train', '{gap} --cfg-options model.head.in_channels=99', ['in_channels=64']),
         ('train', '{gap} --cfg-options optim_wrapper.optimizer.lr=abc', ["lr='abc'"]),
         ('train', '{gap} --cfg-options default_scope=mmgcp', ["default_scope='mmgcp'"]),
         (
@@ -229,6 +212,7 @@ TABLE = {
             (command, line.replace('{out}', '/sys'), ['/sys'])
             for command, line in WRITERS
         ),
+        ('analysis/complexity', '{gap} none --shape 48 48 --out /sys/x', ['/sys/x']),
         ('train', '{gap} --work-dir /sys/x', ['/sys/x']),
         ('study', '{study} --work-dir /sys/x', ['/sys/x']),
         ('test', '{gap} {gap_pth} --out /sys/m.json', ['/sys']),
@@ -281,7 +265,7 @@ def disk_of(size):
 def test_full_disk(command, line, place, run_tool):
     before = files_of(place['tmp'])
     arguments = line.format(**place, out=place['tmp']).split()
-    with disk_of(4000):  # a config fits, a picture does not
+    with disk_of(6000):  # of a config mmengine writes a copy, which has to fit
         done = run_tool(command, *arguments)
     expected = ['File too large', str(place['tmp'])]
     check(done, before, place['tmp'], command, expected)
