@@ -70,10 +70,7 @@ def _rng(spec: ScenesSpec, dataset: int, split: str, index: int) -> np.random.Ge
 
 def _save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        Image.fromarray(pixels).save(path, format='PNG')
-    except OSError as error:  # of a full disk, without its path
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    Image.fromarray(pixels).save(path, format='PNG')
 
 
 # Each writer yields after every image.
