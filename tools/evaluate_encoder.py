@@ -2,7 +2,8 @@
 """Measure an encoder without fine-tuning: k-NN and logistic regression.
 
 On the global average of its last feature map. The number of neighbors and the strength
-of the regularization are chosen on the validation images.
+of the regularization are chosen on the validation images. --scores judges the training
+images without fitting anything to them: LogME, H-score, and LEEP for a whole classifier.
 """
 
 from mmgcp.utils.cli import (
@@ -29,6 +30,9 @@ def main(argv=None) -> None:
         'images',
     )
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers')
+    parser.add_argument(
+        '--scores', action='store_true', help='also LogME, H-score and LEEP'
+    )
     add_cfg_options(parser)
     add_trust_option(parser)
     add_device_option(parser)
@@ -42,7 +46,8 @@ def main(argv=None) -> None:
     from mmgcp.utils.files import write_json
 
     config = load_config(args.data, args.cfg_options)
-    found = evaluate_encoder(config, args.encoder, args.device, args.trust)
+    options = args.device, args.trust, args.scores
+    found = evaluate_encoder(config, args.encoder, *options)
     if args.out:
         write_json(args.out, found)
     table = Table('protocol', 'top-1 on test (%)', 'chosen on val', box=None)
@@ -50,7 +55,10 @@ def main(argv=None) -> None:
     table.add_row('k-NN', f'{found["knn/accuracy"]:.2f}', neighbors)
     strength = f'C = {found["logistic/strength"]:.2g}'
     table.add_row('logistic', f'{found["logistic/accuracy"]:.2f}', strength)
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for name in filter(lambda name: name.startswith('scores/'), found):
+        console.print(f'{name.removeprefix("scores/")} on train: {found[name]:.4g}')
 
 
 if __name__ == '__main__':

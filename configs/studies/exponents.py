@@ -1,5 +1,6 @@
 # The effect of post-normalization: powers of the covariance from 0.25 to 1 (1 is none),
 # its logarithm, Newton-Schulz with 1 to 7 steps, and DropCov. Pre-training on scenes.
+# Behind them the normalizations of classifiers on manifolds (Chen et al., ICLR 2025).
 title = 'Normalizations of the covariance, on scenes'
 work_dir = 'work_dirs/studies/exponents'
 baseline = 'none'
@@ -40,6 +41,9 @@ encoders = {
     'isqrt-5': arm('iSQRT, 5 steps', dict(type='NewtonSchulz', iterations=5)),
     'isqrt-7': arm('iSQRT, 7 steps', dict(type='NewtonSchulz', iterations=7)),
     'dropcov': arm('DropCov', None, dict(type='DropCov')),
+    'scalepow-emlr': arm('ScalePow-EMLR', dict(type='ScalePowEMLR')),
+    'pow-tmlr': arm('Pow-TMLR', dict(type='PowTMLR')),
+    'chol-tmlr': arm('Chol-TMLR', dict(type='CholTMLR')),
 }
 
 # Test accuracy is that of pre-training; the difference to this is the gap.

@@ -1,12 +1,13 @@
-"""What an encoder knows without fine-tuning: k-NN and logistic regression.
+"""What an encoder knows without fine-tuning: k-NN, logistic regression, scores.
 
 Protocols of `DINOv2 <https://arxiv.org/abs/2304.07193>`_, on the global average of the
 last feature map. No image is augmented. What is chosen is chosen on the validation
 images; the test images are looked at once.
 """
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from mmgcp.datasets.building import build_dataset
 from mmgcp.engine.forward import prepare
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
+from mmgcp.weights.errors import KeyMismatchError
+from mmgcp.weights.trained_model import load_trained_model
 
 from .sample import BATCH_SIZES, Run, load_encoder
+from .transferability import h_score, leep, logme
 
 #: Features ``(N, C)`` and labels ``(N,)``.
 Features = tuple[np.ndarray, np.ndarray]
@@ -31,7 +35,11 @@ STRENGTHS = tuple(np.logspace(-6, 5, 12))
 
 
 def evaluate_encoder(
-    config: Config, encoder: str, device: str | None = None, trust: bool = False
+    config: Config,
+    encoder: str,
+    device: str | None = None,
+    trust: bool = False,
+    scores: bool = False,
 ) -> dict[str, float]:
     """Measure the frozen features of an encoder on classified images.
 
@@ -40,6 +48,8 @@ def evaluate_encoder(
         encoder: Encoder file, checkpoint of a model or of torchvision, or ``'none'``.
         device: Defaults to the GPU if there is one.
         trust: Build every Python object of the file.
+        scores: Add ``scores/LogME`` and ``scores/H-score`` of the training images, and
+            ``scores/LEEP`` if the file fills the whole classifier of the config.
 
     Returns:
         See :func:`evaluate_features`.
@@ -48,9 +58,46 @@ def evaluate_encoder(
         UserError: The backbone returns no feature map, or the images no class.
     """
     run = load_encoder(config, encoder, device, trust)
-    return evaluate_features(
-        {name: pooled_features(run, name) for name in ('train', 'val', 'test')}
-    )
+    splits = {name: pooled_features(run, name) for name in ('train', 'val', 'test')}
+    found = evaluate_features(splits)
+    if scores:
+        found['scores/LogME'] = logme(*splits['train'])
+        found['scores/H-score'] = h_score(*splits['train'])
+        with contextlib.suppress(KeyMismatchError):  # an encoder has no classifier
+            model = load_trained_model(config, encoder, run.device, trust)
+            run = Run(run.spec, run.cfg, model)
+            found['scores/LEEP'] = leep(*source_probabilities(run, 'train'))
+    return found
+
+
+@torch.no_grad()
+def source_probabilities(run: Run, split: str) -> Features:
+    """Probabilities of a classifier's own classes, and the labels of the images."""
+    scores, labels = [], []
+    for data in _batches(run, split):
+        samples = run.model.predict(data['inputs'], data['data_samples'])
+        scores += [sample.pred_score.double() for sample in samples]
+        labels += [sample.gt_label for sample in samples]
+    return torch.stack(scores).cpu().numpy(), torch.cat(labels).cpu().numpy()
+
+
+def _batches(run: Run, split: str) -> Iterator[dict]:
+    """All images of a split, through the pipeline of the test images."""
+    run.cfg[
+        f'{split}_dataloader'
+    ].dataset.pipeline = run.cfg.test_dataloader.dataset.pipeline
+    dataset = build_dataset(run.cfg, split)
+    size = BATCH_SIZES[0]
+    for start in track(range(0, len(dataset), size), f'features of {split}'):
+        stop = min(start + size, len(dataset))
+        batch = pseudo_collate([dataset[index] for index in range(start, stop)])
+        data = prepare(run.model, batch)
+        if not all('gt_label' in sample for sample in data['data_samples']):
+            raise UserError(
+                f'{run.cfg.filename}: the images of {split}_dataloader have no class. '
+                'Give a config of mmpretrain with classified images'
+            )
+        yield data
 
 
 @torch.no_grad()
@@ -59,16 +106,8 @@ def pooled_features(run: Run, split: str) -> Features:
 
     The images of all splits pass the pipeline of the test images.
     """
-    run.cfg[
-        f'{split}_dataloader'
-    ].dataset.pipeline = run.cfg.test_dataloader.dataset.pipeline
-    dataset = build_dataset(run.cfg, split)
     features, labels = [], []
-    size = BATCH_SIZES[0]
-    for start in track(range(0, len(dataset), size), f'features of {split}'):
-        stop = min(start + size, len(dataset))
-        batch = pseudo_collate([dataset[index] for index in range(start, stop)])
-        data = prepare(run.model, batch)
+    for data in _batches(run, split):
         maps = run.model.backbone(data['inputs'])
         last = maps[-1] if isinstance(maps, Sequence) else maps
         if not isinstance(last, torch.Tensor) or last.dim() not in (2, 4):
@@ -77,11 +116,6 @@ def pooled_features(run: Run, split: str) -> Features:
                 'feature map (B, C, H, W) to average. Set its out_type or out_indices'
             )
         samples = data['data_samples']
-        if not all('gt_label' in sample for sample in samples):
-            raise UserError(
-                f'{run.cfg.filename}: the images of {split}_dataloader have no class. '
-                'Give a config of mmpretrain with classified images'
-            )
         features.append(last.double().flatten(2).mean(2) if last.dim() == 4 else last)
         labels.append(torch.cat([sample.gt_label for sample in samples]))
     return torch.cat(features).cpu().numpy(), torch.cat(labels).cpu().numpy()

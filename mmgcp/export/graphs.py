@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgcp.layers import MatrixLogarithm, MatrixPower, NewtonSchulz
+from mmgcp.layers import CholTMLR, MatrixLogarithm, MatrixPower, NewtonSchulz
 from mmgcp.utils.config import framework_of
 from mmgcp.utils.errors import UserError
 from mmgcp.visualization.predictor import preprocessor_of
@@ -123,10 +123,10 @@ def traceable(graph: nn.Module) -> tuple[nn.Module, int]:
                     pools += 1
             elif isinstance(child, MatrixPower) and child.alpha == 0.5:
                 setattr(parent, name, NewtonSchulz(ITERATIONS))
-            elif isinstance(child, MatrixPower | MatrixLogarithm):
+            elif isinstance(child, MatrixPower | MatrixLogarithm | CholTMLR):
                 raise UserError(
                     f'{child} is not supported because ONNX has no eigenvalues '
-                    '(linalg_eigh). Export the encoder (--part encoder), or train with '
-                    "normalization=dict(type='NewtonSchulz')"
+                    'and no Cholesky factors. Export the encoder (--part encoder), or '
+                    "train with normalization=dict(type='NewtonSchulz')"
                 )
     return graph, pools

@@ -22,10 +22,12 @@ from .other_normalizations import (
     elementwise_power,
     svpn,
 )
+from .riemannian import CholTMLR, PowTMLR, ScalePowEMLR, log_cholesky
 from .triangle import triangle
 
 __all__ = [
     'SVPN',
+    'CholTMLR',
     'CovarianceLayerNorm',
     'CovarianceNormalization',
     'DropCov',
@@ -33,10 +35,13 @@ __all__ = [
     'MatrixLogarithm',
     'MatrixPower',
     'NewtonSchulz',
+    'PowTMLR',
+    'ScalePowEMLR',
     'ScaleNorm',
     'covariance',
     'covariance_vector',
     'elementwise_power',
+    'log_cholesky',
     'matrix_logarithm',
     'matrix_power',
     'multi_head_cross_covariance',

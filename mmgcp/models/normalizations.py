@@ -22,6 +22,9 @@ NORMALIZATIONS: dict[str, type[layers.CovarianceNormalization]] = {
     'ScaleNorm': layers.ScaleNorm,
     'LayerNorm': layers.CovarianceLayerNorm,
     'svPN': layers.SVPN,
+    'PowTMLR': layers.PowTMLR,
+    'ScalePowEMLR': layers.ScalePowEMLR,
+    'CholTMLR': layers.CholTMLR,
 }
 for _name, _layer in {**NORMALIZATIONS, 'DropCov': layers.DropCov}.items():
     MODELS.register_module(name=_name, module=_layer)

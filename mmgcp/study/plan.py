@@ -167,7 +167,11 @@ class Planner:
         if not self._first:
             self._note_missing_data(config)
         init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
-        command = ['tools/evaluate_encoder.py', init['checkpoint'], '--data']
+        command = ['tools/evaluate_encoder.py', init['checkpoint']]
+        metrics = metrics_of(self.study, meta['task'])
+        if any(name.startswith('scores/') for name in metrics):
+            command.append('--scores')
+        command.append('--data')
         self._evaluate(config, command, deps, inputs, meta)
 
     def _on_training_data(self, meta: dict) -> None:

@@ -83,6 +83,25 @@ def test_tools_on_an_encoder(encoder, run_tool, tmp_path):
     found = json.loads(out.read_text())
     assert 0 <= found['knn/accuracy'] <= 100
     assert f'{found["logistic/accuracy"]:.2f}' in done.out
+    assert not any(name.startswith('scores/') for name in found)
+
+
+def test_scores_of_a_classifier_and_of_its_encoder(encoder, run_tool, tmp_path):
+    config, path = encoder
+    out = tmp_path / 'found.json'
+    model = build_untrained(config)
+    model.backbone.load_state_dict(torch.load(path)['state_dict'])
+    torch.save(model.state_dict(), tmp_path / 'model.pth')
+    found = []
+    for file in (path, tmp_path / 'model.pth'):
+        done = run_tool(
+            *('evaluate_encoder', file, '--data', CONFIG, '--out', out, '--scores')
+        )
+        assert not done.status, done.err
+        found.append(json.loads(out.read_text()))
+        assert f'LogME on train: {found[-1]["scores/LogME"]:.4g}' in done.out
+    assert found[1].pop('scores/LEEP') <= 0
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_conversion_estimates_anew(encoder, run_tool, tmp_path):

@@ -20,6 +20,9 @@ NORMALIZATIONS = {
     'layer_norm': layers.CovarianceLayerNorm,
     'svpn': layers.SVPN,
     'svpn_2_values': lambda channels: layers.SVPN(channels, iterations=2, values=2),
+    'scalepow_emlr': lambda channels: layers.ScalePowEMLR(2),
+    'pow_tmlr': lambda channels: layers.PowTMLR(2),
+    'chol_tmlr': lambda channels: layers.CholTMLR(0.05),
     'svpn_fixed': lambda channels: layers.SVPN(channels, learnable=False),
 }
 

@@ -80,6 +80,7 @@ def test_multi_head_equals_loops(center):
         (lambda: layers.newton_schulz_sqrt(torch.zeros(2, 3, 4)), r'\(B, C, C\)'),
         (lambda: layers.matrix_power(torch.zeros(3, 3)), r'\(B, C, C\)'),
         (lambda: layers.matrix_logarithm(torch.zeros(1, 3, 3), 0.0), 'eps'),
+        (lambda: layers.log_cholesky(torch.zeros(1, 3, 3), 0.0), 'eps'),
         (lambda: layers.NewtonSchulz(0), 'at least 1'),
         (lambda: layers.SVPN(4, iterations=0), 'at least 1'),
         (

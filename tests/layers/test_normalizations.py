@@ -1,5 +1,8 @@
 """What every normalization of the covariance owes, whatever its mathematics."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
@@ -70,9 +73,12 @@ def test_degenerate_features_stay_finite(name, case):
     value, grad = value_and_gradient(pooling(name, 8), x)
     assert value.isfinite().all()
     assert grad.isfinite().all()
+    # The tangent vector that leads from the identity to the zero matrix is none.
+    zero = {'pow_tmlr': -2, 'chol_tmlr': math.log(0.05)}.get(name, 0) * torch.eye(8)
     for n in range(len(x)):
         if not x[n].any():
-            assert not value[n].any()
+            expected = layers.triangle(zero[None])[0]
+            torch.testing.assert_close(value[n], expected.to(value))
             assert not grad[n].any()
 
 
@@ -129,6 +135,27 @@ def test_memory_format_does_not_matter(name):
         other_value, other_grad = value_and_gradient(module, other)
         assert relative(other_value, value) < 1e-12
         assert relative(other_grad, grad) < 1e-11
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('positions', [4, 20])
+def test_maps_to_the_tangent_space_equal_numpy(positions, dtype):
+    """Also of singular covariances, which the published eps alone makes regular."""
+    x = 5 * features(2, 8, positions)
+    found = layers.CholTMLR().from_features(x.to(dtype))
+    place = np.triu_indices(8)
+    for sample, vector in zip(x.to(dtype), found, strict=True):
+        matrix = np.cov(sample.double().cpu().numpy(), bias=True)
+        factor = np.linalg.cholesky(matrix + 1e-6 * np.eye(8))
+        expected = (factor + factor.T)[place]
+        expected[place[0] == place[1]] = 2 * np.log(np.diag(factor))
+        np.testing.assert_allclose(vector.cpu(), expected, rtol=1e-5, atol=1e-6)
+    # From a float32 matrix, whose zero eigenvalues may have become negative.
+    assert layers.CholTMLR()(layers.covariance(x.to(dtype))).isfinite().all()
+    root = layers.NewtonSchulz().from_features(x)
+    diagonal = torch.from_numpy(np.eye(8)[place]).to(root)
+    assert relative(layers.ScalePowEMLR().from_features(x), 2 * root) < 1e-12
+    assert relative(layers.PowTMLR().from_features(x), 2 * (root - diagonal)) < 1e-12
 
 
 def test_parameters_have_plain_names():

@@ -100,7 +100,7 @@ def test_classifiers_on_their_training_images(tmp_path):
         str(by_name[f'pretrain/{name}/seed0'].content['model']['neck'])
         for name in load_study('configs/studies/exponents.py')['encoders']
     }
-    assert len(arms) == 10
+    assert len(arms) == 13
 
 
 def test_seeds_processes_and_selection(study, tmp_path):
