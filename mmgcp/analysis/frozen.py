@@ -28,6 +28,13 @@ from .transferability import h_score, leep, logme
 #: Features ``(N, C)`` and labels ``(N,)``.
 Features = tuple[np.ndarray, np.ndarray]
 
+#: What :func:`evaluate_encoder` returns, and what ``scores`` adds.
+METRICS = (
+    *('knn/accuracy', 'knn/neighbors'),
+    *('logistic/accuracy', 'logistic/strength', 'logistic/val'),
+)
+SCORES = ('scores/LogME', 'scores/H-score', 'scores/LEEP')
+
 NEIGHBORS = (10, 20, 100, 200)
 TEMPERATURE = 0.07
 #: Inverse strengths of regularization; the published grid has 45 over this range.

@@ -211,9 +211,10 @@ def _check_entry(where: str, key: str, entry: Any) -> None:
             "logistic regression on a frozen encoder, 'training-data' the pre-trained "
             'classifier on its training images, no protocol a training'
         )
-    if protocol == 'training-data':
-        entry.setdefault('config', 'that of pre-training')
-    for needed in ('config', 'metrics'):
+    # The training images and the classifier are those of pre-training.
+    for needed in (
+        ('metrics',) if protocol == 'training-data' else ('config', 'metrics')
+    ):
         if not entry.get(needed):
             raise StudyError(f'{where} needs {needed!r}')
     rates = entry.get('lr', [1.0])

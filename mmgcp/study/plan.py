@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmgcp.analysis.frozen import METRICS, SCORES
 from mmgcp.datasets.checking import LOADERS, DataError, check_config
 from mmgcp.utils.errors import UserError
 from mmgcp.weights.reading import read_checkpoint
@@ -17,9 +18,6 @@ _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 #: Reads the logs of every seed; the others look at the models of the first.
 _ANALYSES_OF_ALL_SEEDS = ('convergence',)
 
-#: What ``tools/evaluate_encoder.py`` measures.
-_FEATURE_METRICS = [f'knn/{key}' for key in ('accuracy', 'neighbors')]
-_FEATURE_METRICS += [f'logistic/{key}' for key in ('accuracy', 'strength', 'val')]
 _COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 
 #: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
@@ -155,10 +153,11 @@ class Planner:
         config = config.changed(changes)
         if entry.get('protocol') == 'features':
             self._features(config, deps, inputs, meta)
-        elif 'lr' not in entry:
+        elif 'lr' in entry:
+            for rate in entry['lr']:
+                self._train(_at_rate(config, rate), deps, inputs, {**meta, 'lr': rate})
+        else:
             self._train(config, deps, inputs, meta)
-        for rate in entry.get('lr', []):
-            self._train(_at_rate(config, rate), deps, inputs, {**meta, 'lr': rate})
 
     def _features(
         self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
@@ -167,29 +166,33 @@ class Planner:
         if not self._first:
             self._note_missing_data(config)
         init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
-        command = ['tools/evaluate_encoder.py', init['checkpoint']]
-        metrics = metrics_of(self.study, meta['task'])
-        if any(name.startswith('scores/') for name in metrics):
+        file = self._dir(_name(meta)) / 'config.py'
+        command = [
+            'tools/evaluate_encoder.py',
+            init['checkpoint'],
+            '--data',
+            shown(file),
+        ]
+        if set(SCORES) & metrics_of(self.study, meta['task']).keys():
             command.append('--scores')
-        command.append('--data')
         self._evaluate(config, command, deps, inputs, meta)
 
     def _on_training_data(self, meta: dict) -> None:
         """Plan the evaluation of a pre-trained classifier on its training images."""
-        entry, seed = self.study['encoders'][meta['encoder']], meta['seed']
+        entry = self.study['encoders'][meta['encoder']]
         if 'pretrain' not in entry:
             raise StudyError(
                 f'{self.study["file"]}: task {meta["task"]}: encoder {meta["encoder"]} '
                 'is not pre-trained here. Leave it out with encoders=[...] of the task'
             )
-        name = f'pretrain/{meta["encoder"]}/seed{seed}'
+        name = _name({**meta, 'task': PRETRAIN})
         train = next(step for step in self.steps if step.name == name)
         config = self._config(entry['pretrain'], entry.get('overrides', {}))
         pipeline = config.values['test_dataloader']['dataset']['pipeline']
         images = config.values['train_dataloader']['dataset']
         dataset = {'_delete_': True, **images, 'pipeline': pipeline, 'test_mode': True}
         config = config.changed({'test_dataloader': {'dataset': dataset}})
-        folder = self._dir(f'{meta["task"]}/{meta["encoder"]}/seed{seed}')
+        folder = self._dir(_name(meta))
         command = ['tools/test.py', shown(folder / 'config.py'), shown(train.weights)]
         command += ['--work-dir', shown(folder)]
         self._evaluate(config, command, [train.name], [train.weights], meta)
@@ -202,23 +205,20 @@ class Planner:
         inputs: list[Path],
         meta: dict,
     ) -> None:
-        """Plan a command that writes metrics; after ``--data`` comes its config."""
-        name = f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}'
-        file, result = self._dir(name) / 'config.py', self._dir(name) / 'metrics.json'
-        tool, *arguments = command
-        if arguments[-1] == '--data':
-            arguments.append(shown(file))
-        meta = {**meta, 'config': shown(config.base)}
+        """Plan a tool that reads ``config.py`` of the step and writes metrics."""
+        folder, (tool, *arguments) = self._dir(_name(meta)), command
+        result = folder / 'metrics.json'
+        metrics = self._metrics(config, meta['task'])
         self._add(
-            name,
+            _name(meta),
             'evaluate',
             ['python', self._tool(tool), *arguments, '--out', shown(result)],
             result,
             deps=deps,
             inputs=inputs,
-            files={file: config.text(self._dir(name))},
+            files={folder / 'config.py': config.text(folder)},
             content=config.values,
-            meta={**meta, 'metrics': self._metrics(config, meta['task'])},
+            meta={**meta, 'config': shown(config.base), 'metrics': metrics},
         )
 
     def _train(
@@ -227,10 +227,7 @@ class Planner:
         """Plan a training with the evaluation of what it ends with."""
         if not self._first:
             self._note_missing_data(config)
-        task, rest = meta['task'], f'{meta["encoder"]}/seed{meta["seed"]}'
-        if 'lr' in meta:
-            rest += f'/lr{meta["lr"]:g}'
-        folder = self._dir(f'{task}/{rest}')
+        task, folder = meta['task'], self._dir(_name(meta))
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
         config = config.on_processes(nproc)
         file, checkpoint = folder / 'config.py', folder / config.last_checkpoint()
@@ -248,7 +245,7 @@ class Planner:
         command = ['python', self._tool('tools/train.py'), shown(file)]
         command += ['--work-dir', shown(folder), '--test-out', shown(metrics)]
         return self._add(
-            f'{task}/{rest}',
+            _name(meta),
             PRETRAIN if task == PRETRAIN else 'transfer',
             [*command, *launcher],
             metrics,
@@ -267,7 +264,7 @@ class Planner:
         keys = list(metrics_of(self.study, task))
         known = known_metrics(config.values.get('test_evaluator'))
         if self.study['tasks'].get(task, {}).get('protocol') == 'features':
-            known = _FEATURE_METRICS
+            known = [*METRICS, *SCORES]
         wrong = [key for key in keys if known and key not in known]
         if wrong:
             raise StudyError(
@@ -362,6 +359,12 @@ class Planner:
                 note = str(error).replace('\n', ' ')
                 if note not in self.missing:
                     self.missing.append(note)
+
+
+def _name(meta: dict[str, Any]) -> str:
+    """Name of a training or evaluation, which is also its place below ``steps``."""
+    rate = f'/lr{meta["lr"]:g}' if 'lr' in meta else ''
+    return f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}{rate}'
 
 
 def _after(steps: list[Step]) -> dict[str, Any]:

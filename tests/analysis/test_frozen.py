@@ -12,6 +12,8 @@ pytest.importorskip('mmcv._ext')
 pytest.importorskip('mmpretrain')
 
 from mmgcp.analysis.frozen import (
+    METRICS,
+    SCORES,
     evaluate_features,
     logistic_accuracy,
     neighbors_accuracy,
@@ -81,6 +83,7 @@ def test_tools_on_an_encoder(encoder, run_tool, tmp_path):
     done = run_tool('evaluate_encoder', path, '--data', CONFIG, '--out', out)
     assert not done.status, done.err
     found = json.loads(out.read_text())
+    assert found.keys() == set(METRICS)
     assert 0 <= found['knn/accuracy'] <= 100
     assert f'{found["logistic/accuracy"]:.2f}' in done.out
     assert not any(name.startswith('scores/') for name in found)
@@ -100,6 +103,7 @@ def test_scores_of_a_classifier_and_of_its_encoder(encoder, run_tool, tmp_path):
         assert not done.status, done.err
         found.append(json.loads(out.read_text()))
         assert f'LogME on train: {found[-1]["scores/LogME"]:.4g}' in done.out
+    assert found[1].keys() == {*METRICS, *SCORES}
     assert found[1].pop('scores/LEEP') <= 0
     assert found[0] == pytest.approx(found[1])
 

@@ -85,6 +85,16 @@ def test_batch_norms_are_estimated_in_the_form_of_the_task(study, tmp_path):
         plan(full, tmp_path)
 
 
+def test_scores_of_frozen_features_are_asked_for(study, tmp_path):
+    steps = {step.name: step for step in plan(study, tmp_path)[0]}
+    assert '--scores' not in steps['features/gap/seed0'].command
+    study['tasks']['features']['metrics'] = {'scores/LogME': 'LogME'}
+    steps = {step.name: step for step in plan(study, tmp_path)[0]}
+    step = steps['features/gap/seed0']
+    assert '--scores' in step.command
+    assert step.meta['metrics'] == ['scores/LogME']
+
+
 def test_classifiers_on_their_training_images(tmp_path):
     steps, _ = plan(load_study('configs/studies/exponents.py'), tmp_path)
     assert not any(step.kind == 'export' for step in steps)
