@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from mmgcp.engine.forward import prepare
+from mmgcp.engine.forward import prepare, stages_of
 from mmgcp.utils.errors import UserError
 from mmgcp.weights.files import save_atomically
 from mmgcp.weights.reading import read_checkpoint
@@ -51,9 +51,7 @@ def recalibrate_encoder(
     """
     run = load_encoder(config, source)
     backbone: nn.Module = run.model.backbone  # type: ignore[assignment]
-    # The backbone as a whole where it does not list its stages.
-    stages = getattr(backbone, 'res_layers', None)
-    stage = getattr(backbone, stages[-1]) if stages else backbone
+    stage = list(stages_of(run.model).values())[-1]
     norms = [m for m in stage.modules() if isinstance(m, _BatchNorm)]
     if not norms:
         raise UserError(

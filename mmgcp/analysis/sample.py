@@ -24,7 +24,7 @@ from mmgcp.weights.convert import convert_checkpoint
 from mmgcp.weights.errors import KeyMismatchError
 from mmgcp.weights.trained_model import (
     build_untrained,
-    load_trained_encoder,
+    fill_encoder,
     load_trained_model,
 )
 
@@ -99,13 +99,13 @@ def load_encoder(
     cfg = copy.deepcopy(config)
     model = build_untrained(cfg)
     try:
-        model.backbone = load_trained_encoder(cfg, source, trust)
+        fill_encoder(model, cfg, source, trust)
     except KeyMismatchError:
         # Perhaps the tensors have the names of torchvision or of the authors.
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder) / 'encoder.pth'
             convert_checkpoint(source, converted, trust=trust)
-            model.backbone = load_trained_encoder(cfg, converted)
+            fill_encoder(model, cfg, converted)
     spec = RunSpec(str(cfg.filename), str(source), Path(source).stem)
     return Run(spec, cfg, model.to(pick_device(device)).eval())
 

@@ -59,6 +59,14 @@ def fixed_proposals(model: nn.Module) -> Iterator[dict]:
         del head.loss_and_predict
 
 
+def stages_of(model: nn.Module) -> dict[str, nn.Module]:
+    """``stage1`` ... of a backbone; one that lists no stages is one, ``backbone``."""
+    backbone: Any = model.backbone
+    names = getattr(backbone, 'res_layers', ())
+    stages = {f'stage{i}': getattr(backbone, name) for i, name in enumerate(names, 1)}
+    return stages or {'backbone': backbone}
+
+
 @contextmanager
 def recorded_feature_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Record the feature maps of every forward pass in the block.
@@ -82,10 +90,7 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
         return record
 
-    backbone: Any = model.backbone
-    names = getattr(backbone, 'res_layers', ())
-    modules = {f'stage{i}': getattr(backbone, name) for i, name in enumerate(names, 1)}
-    modules = modules or {'backbone': backbone}
+    modules = stages_of(model)
     neck = getattr(model, 'neck', None)
     if isinstance(neck, nn.Module):
         modules['pyramid'] = neck

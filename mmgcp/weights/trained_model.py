@@ -69,11 +69,19 @@ def load_trained_encoder(
     config: Config, checkpoint: str | Path, trust: bool = False
 ) -> nn.Module:
     """The backbone alone, from a checkpoint of the whole model or an encoder file."""
-    encoder = cast(nn.Module, build_untrained(config).backbone)
-    target = f'the backbone of {config.filename}'
-    _load(encoder, checkpoint, trust, encoder_tensors, target)
+    model = build_untrained(config)
+    fill_encoder(model, config, checkpoint, trust)
+    encoder = cast(nn.Module, model.backbone)
     encoder.eval()  # that of some backbones returns nothing
     return encoder
+
+
+def fill_encoder(
+    model: nn.Module, config: Config, checkpoint: str | Path, trust: bool = False
+) -> None:
+    """Fill the backbone of a model; errors are those of :func:`load_trained_model`."""
+    target = f'the backbone of {config.filename}'
+    _load(model.backbone, checkpoint, trust, encoder_tensors, target)
 
 
 def _load(
