@@ -18,7 +18,7 @@ from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.device import pick_device
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
-from mmgcp.utils.random_state import seeded
+from mmgcp.utils.random_state import hashed_seed, seeded
 from mmgcp.utils.run_specs import RunSpec
 from mmgcp.weights.convert import convert_checkpoint
 from mmgcp.weights.errors import KeyMismatchError
@@ -98,8 +98,11 @@ def load_encoder(
     """
     cfg = copy.deepcopy(config)
     model = build_untrained(cfg)
+    seed = cfg.get('randomness', {}).get('seed') or 0
     try:
-        fill_encoder(model, cfg, source, trust)
+        # Random weights are those that a training with this seed starts from.
+        with seeded(hashed_seed(seed, 'backbone')):
+            fill_encoder(model, cfg, source, trust)
     except KeyMismatchError:
         # Perhaps the tensors have the names of torchvision or of the authors.
         with tempfile.TemporaryDirectory() as folder:

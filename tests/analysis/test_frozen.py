@@ -18,6 +18,7 @@ from mmgcp.analysis.frozen import (
     logistic_accuracy,
     neighbors_accuracy,
 )
+from mmgcp.analysis.sample import load_encoder, sample_batches
 from mmgcp.utils.config import load_config
 from mmgcp.weights.trained_model import build_untrained
 
@@ -89,6 +90,17 @@ def test_tools_on_an_encoder(encoder, run_tool, tmp_path):
     assert not any(name.startswith('scores/') for name in found)
 
 
+def test_random_weights_are_those_of_the_seed(scenes):
+    config = load_config(CONFIG)
+
+    def weights(seed):
+        config.randomness.seed = seed
+        return load_encoder(config, 'none').model.backbone.conv1.weight
+
+    assert weights(1).equal(weights(1))
+    assert not weights(1).equal(weights(2))
+
+
 def test_scores_of_a_classifier_and_of_its_encoder(encoder, run_tool, tmp_path):
     config, path = encoder
     out = tmp_path / 'found.json'
@@ -142,7 +154,6 @@ def test_statistics_are_those_of_the_images(encoder, tmp_path):
     # The first norm of the stage sees what its convolution makes of the images.
     backbone = build_untrained(config).backbone.eval()
     backbone.load_state_dict(before)
-    from mmgcp.analysis.sample import load_encoder, sample_batches
     from mmgcp.engine.forward import prepare
 
     run = load_encoder(config, path)
