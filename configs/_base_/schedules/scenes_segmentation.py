@@ -1,25 +1,7 @@
-# AdamW: the data set is seen 6 times, 50 steps each, and SGD is slower.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05),
-    clip_grad=dict(max_norm=10.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=0.0,
-        by_epoch=True,
-        begin=0,
-        end=6,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-# --auto-scale-lr: 1 process x batch 8
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+# That of detection, with the double of its learning rate.
+_base_ = './scenes_detection.py'
+
+optim_wrapper = dict(optimizer=dict(lr=0.002))
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -29,6 +11,3 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
-# Draws of dropout and sampling depend on (seed, epoch): a resumed run is the run
-# that was not interrupted.
-custom_hooks = [dict(type='mmgcp.EpochSeedHook')]
