@@ -78,6 +78,8 @@ class Command:
                     file=log,
                 )
                 return 1
+            # Slurm ends a job with SIGTERM, to start it again or for good. Python would
+            # die of it before the loops below know which.
             signal.signal(signal.SIGTERM, self._note_end)
             env = {**os.environ, **self.env}
             self.process = subprocess.Popen(
