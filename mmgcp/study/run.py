@@ -108,6 +108,8 @@ def run_study(
             room = max(1, len(devices) // study['nproc'])
         backend = LocalBackend(jobs or room, Path.cwd(), devices=devices)
     with only_study_in(folder):
+        if isinstance(backend, SlurmBackend):
+            backend.check_folders()
         display = Display(steps, backend.jobs, console)
         state = Scheduler(steps, backend, display, retries).run()
         status = _finish(study, steps, [], folder, console, state)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -18,6 +19,8 @@ from .step import Step, StudyError, launched, thread_variables
 
 #: Seconds that Slurm may take to kill a job it has asked to end.
 _KILL_WAIT = 120.0
+#: Seconds to wait for a node that looks at the folders, and its answer: not seen.
+_LOOK_WAIT, _UNSEEN = 30, 3
 
 
 class Command:
@@ -233,6 +236,31 @@ class SlurmBackend:
         special -= set(submitit.SlurmExecutor._equivalence_dict().values())
         self._general = general - {'name', 'tasks_per_node'}
         resources.check_names({*self._general, *special, 'max_num_timeout'})
+
+    def check_folders(self) -> None:
+        """Refuse folders that a node does not see. No free node, no check."""
+        if self.cluster != 'slurm':
+            return
+        folders = [self.folder.parent, self.cwd]
+        look = ' && '.join(f'test -d {shlex.quote(str(path))}' for path in folders)
+        common = self.resources.common
+        where = [
+            f'--{key}={common[key]}'
+            for key in ('partition', 'account', 'qos', 'constraint')
+            if key in common
+        ]
+        command = ['srun', *where, '--quiet', '--ntasks=1', '--time=1']
+        command += [f'--immediate={_LOOK_WAIT}', 'sh', '-c']
+        command.append(f'{look} || exit {_UNSEEN}')
+        # Inside a job, srun would only ask the job's own node.
+        env = {k: v for k, v in os.environ.items() if not k.startswith('SLURM_JOB')}
+        answer = subprocess.run(command, capture_output=True, env=env, check=False)
+        if answer.returncode == _UNSEEN:
+            listed = ' and '.join(map(str, folders))
+            raise StudyError(
+                f'the nodes do not see {listed}: both must be on a shared file system. '
+                'Choose the first with --work-dir'
+            )
 
     def has_room(self, step: Step, running: list[Step]) -> bool:
         return len(running) < self.jobs

@@ -37,6 +37,7 @@ if __name__ == '__main__':
     resources = Resources({}, options)
     resources.check(steps)
     backend = SlurmBackend(folder, Path.cwd(), resources, 4)
+    backend.check_folders()
     backend.poll_seconds, backend.look_seconds = 0.3, 2.0
     display = Display(steps, 4)
     state = Scheduler(steps, backend, display, int(retries)).run()

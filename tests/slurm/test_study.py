@@ -163,6 +163,25 @@ def test_interrupted_study_cancels_its_jobs(study):
     assert not step.result.exists()
 
 
+def test_nodes_that_do_not_see_the_folder(slurm, tmp_path):
+    """The driver sees a file system that the daemons of the nodes do not."""
+    work = tmp_path / 'hidden/work'
+    work.parent.mkdir()
+    steps = json.dumps([training(1)])
+    command = [sys.executable, HERE / 'driver.py', work, 0, steps, 'partition=main']
+    script = f'mount -t tmpfs none {work.parent} && mkdir {work} && exec "$@"'
+    done = subprocess.run(
+        ['unshare', '--mount', 'sh', '-c', script, 'sh', *map(str, command)],
+        env=slurm,
+        capture_output=True,
+        text=True,
+    )
+    if 'unshare failed' in done.stderr:
+        pytest.skip('this machine allows no mount of its own')
+    assert f'the nodes do not see {work} and ' in done.stderr
+    assert done.returncode == 1
+
+
 def test_each_kind_asks_for_its_own_resources(study):
     options = ['cpus_per_task=2', 'export:cpus_per_task=1', 'evaluate:mem_gb=2']
     kinds = ('pretrain', 'export', 'evaluate', 'costs')
