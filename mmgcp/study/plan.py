@@ -6,11 +6,11 @@ from typing import Any
 
 from mmgcp.analysis.frozen import METRICS, SCORES
 from mmgcp.datasets.checking import LOADERS, DataError, check_config
+from mmgcp.datasets.own_data import PARTS, own_data_changes
 from mmgcp.utils.errors import UserError
 from mmgcp.weights.reading import read_checkpoint
 
 from .derived_config import DerivedConfig, find, shown
-from .own_data import PARTS, on_own_data
 from .step import KINDS, TRAININGS, Step, StudyError, digest
 
 PRETRAIN = 'pretrain'
@@ -277,15 +277,15 @@ class Planner:
         """Plan pictures or costs of the models of one task and the first seed."""
         name, trained = f'{kind}/{task}', self._trainings(task, first_seed=True)
         result = self._dir(name) / f'{kind}.json'
-        command = ['python', '-m', f'mmgcp.study.{kind}']
         if kind == 'pictures':
-            command += [shown(result.parent), '--count', str(self.study['pictures'])]
+            command = ['mmgcp.visualization.side_by_side', shown(result)]
+            command += ['--count', str(self.study['pictures'])]
         else:
-            command.append(shown(result))
-        command.append('--models')
+            command = ['mmgcp.analysis.costs', shown(result)]
+        command = ['python', '-m', *command, '--models']
         for step in trained:
-            config = shown(step.work_dir / 'config.py')
-            command.append(f'{step.meta["encoder"]}={config}={shown(step.weights)}')
+            command += [shown(step.work_dir / 'config.py'), shown(step.weights)]
+        command += ['--labels', *(step.meta['encoder'] for step in trained)]
         if trained:
             meta = {'task': task}
             self._add(name, kind, command, result, meta=meta, **_after(trained))
@@ -332,7 +332,9 @@ class Planner:
     def _config(self, file: str, overrides: dict[str, Any]) -> DerivedConfig:
         """A config on the study's own data, if it has some; ``overrides`` win."""
         config = DerivedConfig(find(file, self.root))
-        return on_own_data(config, self.study['own_data']).changed(overrides)
+        own = self.study['own_data']
+        changes = own_data_changes(config.values, own, config.total_batch)
+        return config.changed(changes).changed(overrides)
 
     def _weights(self, file: str, what: str) -> list[Path]:
         """A file of weights as list, empty when it is missing or cannot be read."""

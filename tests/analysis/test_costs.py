@@ -8,8 +8,9 @@ import torch
 pytest.importorskip('sklearn')
 pytest.importorskip('mmpretrain')
 
+from mmgcp.analysis import costs
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-from mmgcp.study import costs
+from mmgcp.utils.run_specs import RunSpec
 
 GAP = Path(__file__).parents[2] / 'configs/pretrain/resnet18-w8-gap_scenes.py'
 
@@ -34,7 +35,7 @@ def test_inference_is_timed_with_the_statistics_of_the_checkpoint(
         return call
 
     monkeypatch.setattr(costs, '_inference_step', watched)
-    found = costs.measure_costs({'gap': (str(GAP), 'none')}, rounds=1, seconds=0.0)
+    found = costs.measure_costs([RunSpec(str(GAP), 'none', 'gap')], 1, seconds=0.0)
     [(norm, start)] = norms
     assert unchanged == [True, True]
     assert not torch.equal(norm.running_mean, start)

@@ -1,6 +1,6 @@
 """Parameters, FLOPs and speed of several models, measured side by side.
 
-``python -m mmgcp.study.costs OUT.json --models NAME=CONFIG=CHECKPOINT ...``
+``python -m mmgcp.analysis.costs OUT.json --models CONFIG CHECKPOINT ...``
 """
 
 import copy
@@ -11,29 +11,28 @@ from typing import Any
 
 import torch
 
-from mmgcp.analysis.complexity import count, image_size
-from mmgcp.analysis.sample import Run, load_run, sample_batches
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.files import write_json
-from mmgcp.utils.run_specs import RunSpec
+from mmgcp.utils.run_specs import RunSpec, run_specs
 
-from .step import StudyError
+from .complexity import count, image_size
+from .sample import Run, load_run, sample_batches
 
 
 def measure_costs(
-    models: dict[str, tuple[str, str]],
+    models: Sequence[RunSpec],
     rounds: int = 5,
     seconds: float = 0.5,
 ) -> dict[str, Any]:
     """Count models, and time them in turns: a busy machine then slows all alike.
 
     Args:
-        models: Config and checkpoint by name. Trained weights, because the time of
-            a detector depends on how many boxes it finds.
+        models: Config, checkpoint and name of each. Trained weights, because the time
+            of a detector depends on how many boxes it finds.
         rounds: Turns; the median is reported.
         seconds: How long each model is measured in one turn.
     """
-    runs = {name: load_run(RunSpec(*files, name)) for name, files in models.items()}
+    runs = {spec.label: load_run(spec) for spec in models}
     rows: dict[str, dict] = {}
     timers: dict[str, dict[str, Callable[[], None]]] = {}
     images: dict[str, dict[str, int]] = {}
@@ -119,30 +118,13 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def add_models_option(parser: ArgumentParser) -> None:
-    form = 'NAME=CONFIG=CHECKPOINT'
-    parser.add_argument(
-        '--models', nargs='+', required=True, metavar=form, help='trained models'
-    )
-
-
-def named_models(texts: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Split the texts of ``--models``."""
-    models = {}
-    for text in texts:
-        parts = text.split('=')
-        if len(parts) != 3 or not all(parts):
-            raise StudyError(f'--models {text}: expected NAME=CONFIG=CHECKPOINT')
-        models[parts[0]] = (parts[1], parts[2])
-    return models
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', help='JSON file to write')
-    add_models_option(parser)
+    parser.add_argument('--models', nargs='+', metavar='CONFIG CHECKPOINT')
+    parser.add_argument('--labels', nargs='+', help='name of each model')
     args = parser.parse_args(argv)
-    write_json(args.out, measure_costs(named_models(args.models)))
+    write_json(args.out, measure_costs(run_specs(args.models, args.labels)))
 
 
 if __name__ == '__main__':

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mmgcp.datasets.checking import IMAGE_SUFFIXES, DataError, file_names
-from mmgcp.datasets.verifying import class_names
 from mmgcp.utils.config import innermost_dataset
 
-from .derived_config import DerivedConfig
+from .checking import IMAGE_SUFFIXES, DataError, file_names
+from .verifying import class_names
 
 PARTS = {
     'mmpretrain': 'classification',
@@ -18,24 +17,32 @@ _EPOCHS = 50
 _FEWEST_ITERATIONS = 1000
 
 
-def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfig:
-    """Make a config train and evaluate on own data.
+def own_data_changes(
+    values: dict[str, Any], own_data: dict[str, Any], total_batch: int
+) -> dict[str, Any]:
+    """Changes that make a config train and evaluate on own data.
 
     Pipelines, model and schedule are kept. A schedule in iterations that is longer
     than ``epochs`` passes (default 50) over the images is shortened to them. A config
-    of a kind that ``own_data`` of the study does not have is returned as it is.
+    of a kind that ``own_data`` of the study does not have needs no changes.
+
+    Args:
+        values: The whole config.
+        own_data: ``classification``, ``detection`` and ``segmentation``: files and
+            folders by split.
+        total_batch: Images per training step of all processes.
     """
-    part = PARTS.get(config.scope, '')
+    part = PARTS.get(values.get('default_scope', ''), '')
     data = own_data.get(part)
     if not data:
-        return config
+        return {}
     data = {**data, 'test': data.get('test') or data['val']}
     classes = class_names(part, data)
-    changes = {'model': with_num_classes(config.values['model'], len(classes))}
-    if part == 'classification' and 'data_preprocessor' in config.values:
+    changes = {'model': with_num_classes(values['model'], len(classes))}
+    if part == 'classification' and 'data_preprocessor' in values:
         changes['data_preprocessor'] = {'num_classes': len(classes)}
     for split in ('train', 'val', 'test'):
-        old = innermost_dataset(config.values[f'{split}_dataloader']['dataset'])
+        old = innermost_dataset(values[f'{split}_dataloader']['dataset'])
         new = {'_delete_': True, 'pipeline': old['pipeline']}
         if part == 'classification':
             new |= {
@@ -54,16 +61,16 @@ def on_own_data(config: DerivedConfig, own_data: dict[str, Any]) -> DerivedConfi
         changes[f'{split}_dataloader'] = {'dataset': new}
         if split != 'train':
             changes[f'{split}_evaluator'] = evaluator
-    by_epoch, length = config.schedule()
-    if not by_epoch:
+    length = values['train_cfg'].get('max_iters')
+    if length:
         train = data['train']
         images = train if part == 'classification' else train['images']
         count = len(file_names(images, IMAGE_SUFFIXES))
-        passes = own_data.get('epochs', _EPOCHS) * count // config.total_batch
+        passes = own_data.get('epochs', _EPOCHS) * count // total_batch
         short = max(_FEWEST_ITERATIONS, passes)
         if short < length:
-            changes.update(shortened(config.values, length, short))
-    return config.changed(changes)
+            changes.update(shortened(values, length, short))
+    return changes
 
 
 def with_num_classes(part: Any, number: int) -> Any:

@@ -9,10 +9,11 @@ import torch
 
 from mmgcp.datasets.building import build_dataset
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-from mmgcp.study.pictures import make_pictures, truth_of
 from mmgcp.utils.config import load_config
+from mmgcp.utils.run_specs import RunSpec
 from mmgcp.visualization import read_image
 from mmgcp.visualization.predictor import draw_sample
+from mmgcp.visualization.side_by_side import make_pictures, truth_of
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECTOR = CONFIGS / 'detection/mask-rcnn_r18-w8_fpn_scenes.py'
@@ -31,8 +32,8 @@ def scenes(tmp_path_factory):
 
 @pytest.mark.parametrize('config', [DETECTOR, SEGMENTOR])
 def test_files_of_each_model(config, scenes, tmp_path):
-    models = {name: (str(config), 'none') for name in 'ab'}
-    make_pictures(tmp_path, models, count=2)
+    models = [RunSpec(str(config), 'none', name) for name in 'ab']
+    make_pictures(tmp_path / 'pictures.json', models, count=2)
     content = json.loads((tmp_path / 'pictures.json').read_text())
     assert list(content['models']) == ['a', 'b']
     assert [Path(s['image']).stem for s in content['samples']] == ['000000', '000002']

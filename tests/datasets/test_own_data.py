@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmgcp.datasets.own_data import own_data_changes, shortened, with_num_classes
 from mmgcp.study.derived_config import DerivedConfig
-from mmgcp.study.own_data import on_own_data, shortened, with_num_classes
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 def image(path, size=(20, 10)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new('RGB', size, (90, 120, 30)).save(path)
+
+
+def on_own_data(name, **parts):
+    config = DerivedConfig(ROOT / 'configs' / name)
+    return config.changed(own_data_changes(config.values, parts, config.total_batch))
 
 
 @pytest.fixture
@@ -61,10 +66,8 @@ def masks(tmp_path):
 
 
 def test_detection_config_on_own_data(boxes):
-    config = DerivedConfig(
-        ROOT / 'configs/detection/faster-rcnn_r50-gap_fpn_1x_coco.py'
-    )
-    changed = on_own_data(config, {'detection': boxes}).values
+    name = 'detection/faster-rcnn_r50-gap_fpn_1x_coco.py'
+    changed = on_own_data(name, detection=boxes).values
     assert changed['model']['roi_head']['bbox_head']['num_classes'] == 2
     dataset = changed['test_dataloader']['dataset']
     assert dataset['ann_file'] == boxes['val']['annotations']
@@ -82,9 +85,8 @@ def test_detection_config_on_own_data(boxes):
 
 
 def test_segmentation_config_on_own_data(masks):
-    name = 'configs/segmentation/upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
-    config = DerivedConfig(ROOT / name)
-    changed = on_own_data(config, {'segmentation': masks})
+    name = 'segmentation/upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
+    changed = on_own_data(name, segmentation=masks)
     model = changed.values['model']
     assert model['decode_head']['num_classes'] == 2
     assert model['auxiliary_head']['num_classes'] == 2
@@ -101,10 +103,8 @@ def test_segmentation_config_on_own_data(masks):
 
 
 def test_classification_config_on_own_data(classes):
-    config = DerivedConfig(
-        ROOT / 'configs/pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'
-    )
-    changed = on_own_data(config, {'classification': classes}).values
+    name = 'pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'
+    changed = on_own_data(name, classification=classes).values
     assert changed['model']['head']['num_classes'] == 2
     from mmpretrain.registry import DATASETS
     from mmpretrain.utils import register_all_modules

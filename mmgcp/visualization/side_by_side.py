@@ -1,6 +1,6 @@
 """Predictions of several models on a few validation images, beside the truth.
 
-``python -m mmgcp.study.pictures OUT --models NAME=CONFIG=CHECKPOINT ...``
+``python -m mmgcp.visualization.side_by_side OUT.json --models CONFIG CHECKPOINT ...``
 """
 
 from collections.abc import Sequence
@@ -12,31 +12,29 @@ from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.config import load_config
 from mmgcp.utils.device import pick_device
 from mmgcp.utils.files import write_json
-from mmgcp.visualization.files import read_image, save_image
-from mmgcp.visualization.predictor import Predictor, draw_sample
+from mmgcp.utils.run_specs import RunSpec, run_specs
 
-from .costs import add_models_option, named_models
+from .files import read_image, save_image
+from .predictor import Predictor, draw_sample
 
 SCORE = 0.3
 SIZE: dict[str, Any] = {'least': 256, 'most': 480}
 _IGNORED = 255
 
 
-def make_pictures(
-    folder: Path, models: dict[str, tuple[str, str]], count: int
-) -> dict[str, Any]:
+def make_pictures(out: Path, models: Sequence[RunSpec], count: int) -> dict[str, Any]:
     """Draw truth and predictions.
 
     Args:
-        folder: Where the PNG files and ``pictures.json`` go.
-        models: Config and checkpoint by name; one data set for all.
+        out: JSON file to write; the PNG files go beside it.
+        models: Config, checkpoint and name of each; one data set for all.
         count: Images, evenly spaced over the validation split.
 
     Returns:
-        What ``pictures.json`` holds: for each image the files by model.
+        What the JSON file holds: for each image the files by model.
     """
     samples: list[dict] = []
-    for name, (config, checkpoint) in models.items():
+    for config, checkpoint, name in models:
         settings = load_config(config)
         predictor = Predictor(settings, checkpoint, pick_device(None))
         dataset = build_dataset(settings, 'val')
@@ -49,7 +47,7 @@ def make_pictures(
                 file = f'{order}-truth.png'
                 names = predictor.classes, predictor.colors
                 drawn = draw_sample(image, truth, *names, predicted=False, **SIZE)
-                save_image(drawn, folder / file)
+                save_image(drawn, out.parent / file)
                 samples.append(
                     {'image': truth.img_path, 'truth': file, 'predictions': {}}
                 )
@@ -60,7 +58,7 @@ def make_pictures(
                 found.pred_sem_seg.data[ignored] = _IGNORED
             file = f'{order}-{name}.png'
             drawn = predictor.draw(image, found, threshold=SCORE, **SIZE)
-            save_image(drawn, folder / file)
+            save_image(drawn, out.parent / file)
             samples[order]['predictions'][name] = file
     result = {
         'split': 'validation',
@@ -68,10 +66,10 @@ def make_pictures(
         'samples': samples,
         'models': {
             name: {'config': config, 'checkpoint': checkpoint}
-            for name, (config, checkpoint) in models.items()
+            for config, checkpoint, name in models
         },
     }
-    write_json(folder / 'pictures.json', result)
+    write_json(out, result)
     return result
 
 
@@ -91,11 +89,14 @@ def truth_of(dataset: Any, index: int) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='folder for the pictures')
+    parser.add_argument(
+        'out', type=Path, help='JSON file to write, PNG files beside it'
+    )
     parser.add_argument('--count', type=int, default=4, help='images')
-    add_models_option(parser)
+    parser.add_argument('--models', nargs='+', metavar='CONFIG CHECKPOINT')
+    parser.add_argument('--labels', nargs='+', help='name of each model')
     args = parser.parse_args(argv)
-    make_pictures(Path(args.out), named_models(args.models), args.count)
+    make_pictures(args.out, run_specs(args.models, args.labels), args.count)
 
 
 if __name__ == '__main__':
