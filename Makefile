@@ -36,9 +36,9 @@ setup:
 study: setup
 	@"$(RUN)" tools/study.py configs/studies/scenes.py --encoders gap gap-native isqrt $(ARGS)
 
-# One worker per core with one thread each: the tests are many and small.
+# Each worker has one thread: the tests are many and small.
 test: setup
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "$(RUN)" -m pytest -n auto $(ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "$(RUN)" -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slurm: setup
 	@"$(RUN)" -m pytest tests/slurm $(ARGS)

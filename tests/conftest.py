@@ -28,6 +28,12 @@ def pytest_addoption(parser):
     parser.addoption('--device', choices=('cpu', 'cuda'), default='cpu', help=text)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are processors: some tests wait for a cluster or a process."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config):
     if config.getoption('--device') != 'cpu':
         from mmgcp.utils.device import pick_device
