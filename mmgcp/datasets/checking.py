@@ -6,6 +6,7 @@ decoded. :mod:`mmgcp.datasets.verifying` looks into every file.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -237,9 +238,27 @@ def _check_imagenet(dataset: Mapping) -> None:
         raise _Fault(key, text)
 
 
+def _check_class_folders(dataset: Mapping) -> None:
+    classes = list((dataset.get('metainfo') or {}).get('classes') or ())
+    # Ids of WordNet are names of folders; others may be names to be read.
+    if dataset.get('ann_file') or not all(re.fullmatch(r'n\d{8}', c) for c in classes):
+        return
+    folder = _path(dataset, 'data_prefix' if dataset.get('data_prefix') else '')
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    if classes and found != classes:
+        wrong = sorted(set(found) ^ set(classes))
+        raise _Fault(
+            'metainfo.classes',
+            f'expected the {len(classes)} class folders of the config in {folder}, '
+            f'found {len(found)}; they differ in {shortened(wrong) or "their order"}',
+            'Name the place of the data set that the config is for with --cfg-options',
+        )
+
+
 CHECKS: dict[str, Callable[[Mapping], None]] = {
     'ADE20KDataset': _check_segmentation,
     'BaseSegDataset': _check_segmentation,
     'CocoDataset': _check_coco,
+    'CustomDataset': _check_class_folders,
     'ImageNet': _check_imagenet,
 }
