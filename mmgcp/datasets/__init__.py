@@ -2,5 +2,6 @@
 
 from .corruption import Corrupt
 from .imagenet_p import ImageNetP
+from .inaturalist import INaturalist
 
-__all__ = ['Corrupt', 'ImageNetP']
+__all__ = ['Corrupt', 'INaturalist', 'ImageNetP']
