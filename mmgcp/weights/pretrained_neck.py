@@ -54,7 +54,7 @@ class PretrainedNeck(PretrainedEncoder):
         left = sorted(n for n in tensors if not n.startswith((_PREFIX, 'backbone.')))
         print_log(
             f'Pooling head kept from {self.checkpoint} (sha256 {digest}): {len(own)} '
-            f'tensors of {target}. New is the classifier: {", ".join(left)} of the '
+            f'tensors of {target}. The classifier is new: {", ".join(left)} of the '
             'file are not read',
             logger='current',
         )

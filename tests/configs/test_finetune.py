@@ -63,7 +63,7 @@ def test_a_step(name, tmp_path, monkeypatch):
     assert math.isfinite(watch.loss)
     assert {'accuracy/top1', 'accuracy/top5'} <= metrics.keys()
     (log,) = tmp_path.rglob('*.log')
-    said = 'New is the classifier: head.fc.bias, head.fc.weight of the file' in (
+    said = 'The classifier is new: head.fc.bias, head.fc.weight of the file' in (
         log.read_text()
     )
     assert said == ('gap' not in name)
