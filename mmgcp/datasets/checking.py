@@ -271,12 +271,7 @@ def _check_fine_grained(dataset: Mapping) -> None:
         return
     labels = '_withlabels' if split == 'test' else ''
     needed = {
-        'CUB': [
-            'images',
-            'images.txt',
-            'image_class_labels.txt',
-            'train_test_split.txt',
-        ],
+        'CUB': ['images.txt', 'image_class_labels.txt', 'train_test_split.txt'],
         'FGVCAircraft': ['data/images', f'data/images_variant_{split}.txt'],
         'StanfordCars': [f'cars_{split}', f'devkit/cars_{split}_annos{labels}.mat'],
     }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
@@ -85,15 +86,7 @@ class ImageNetP(BaseDataset):
 
 
 def _frames(path: str, number: int) -> list[np.ndarray]:
-    import cv2
-
-    video, frames = cv2.VideoCapture(path), []
-    while True:
-        read, frame = video.read()
-        if not read:
-            break
-        frames.append(frame)
-    video.release()
+    frames = list(mmcv.VideoReader(path))
     if len(frames) != number:
         raise DataError(
             f'{path}: {len(frames)} frames can be read, expected {number}. Download '
