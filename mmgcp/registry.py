@@ -32,7 +32,9 @@ MODELS = _node('model', mmengine.MODELS, 'mmgcp.models')
 WEIGHT_INITIALIZERS = _node(
     'weight initializer', mmengine.WEIGHT_INITIALIZERS, 'mmgcp.weights'
 )
+DATASETS = _node('dataset', mmengine.DATASETS, 'mmgcp.datasets')
 TRANSFORMS = _node('transform', mmengine.TRANSFORMS, 'mmgcp.datasets')
+METRICS = _node('metric', mmengine.METRICS, 'mmgcp.engine')
 HOOKS = _node('hook', mmengine.HOOKS, 'mmgcp.engine')
 PARAM_SCHEDULERS = _node(
     'parameter scheduler', mmengine.PARAM_SCHEDULERS, 'mmgcp.engine'

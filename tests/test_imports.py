@@ -85,6 +85,7 @@ def test_layers_import_torch_alone():
         ('HOOKS', 'EpochSeedHook', {'engine', 'utils'}),
         ('PARAM_SCHEDULERS', 'PolynomialLR', {'engine', 'utils'}),
         ('TRANSFORMS', 'Corrupt', {'datasets', 'utils'}),
+        ('DATASETS', 'ImageNetP', {'datasets', 'utils'}),
     ],
 )
 def test_a_look_up_imports_what_it_must(registry, name, parts):

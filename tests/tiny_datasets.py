@@ -1,4 +1,4 @@
-"""A few images in the layouts of COCO, ADE20K and ImageNet."""
+"""A few images in the layouts of COCO, ADE20K, ImageNet and fine-grained sets."""
 
 import json
 from pathlib import Path
@@ -87,6 +87,72 @@ def make_imagenet(root: Path, train: int = 4, val: int = 2) -> Path:
     return root
 
 
+def make_cub(root: Path) -> Path:
+    """``images`` and the lists of names, labels and splits."""
+    rng = np.random.default_rng(0)
+    names = ['001.Black_footed_Albatross/a.jpg', '200.Common_Yellowthroat/b.jpg'] * 2
+    names = [name.replace('.jpg', f'{i}.jpg') for i, name in enumerate(names)]
+    lists: dict = dict(images=names, image_class_labels=[1, 200, 1, 200])
+    lists['train_test_split'] = [1, 1, 0, 0]
+    for name in names:
+        (root / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(rng).save(root / 'images' / name)
+    for name, values in lists.items():
+        lines = [f'{number} {value}\n' for number, value in enumerate(values, 1)]
+        (root / f'{name}.txt').write_text(''.join(lines))
+    return root
+
+
+def make_cars(root: Path) -> Path:
+    """``cars_train``, ``cars_test`` and the annotations of the devkit."""
+    from scipy.io import savemat
+
+    rng = np.random.default_rng(0)
+    (root / 'devkit').mkdir(parents=True)
+    for split, file in (('train', 'train_annos'), ('test', 'test_annos_withlabels')):
+        (root / f'cars_{split}').mkdir()
+        rows = [(f'{i:05d}.jpg', label) for i, label in ((1, 1), (2, 196))]
+        for name, _ in rows:
+            picture(rng).save(root / f'cars_{split}' / name)
+        table = np.array([rows], [('fname', object), ('class', object)])
+        savemat(root / f'devkit/cars_{file}.mat', {'annotations': table})
+    return root
+
+
+def make_aircraft(root: Path) -> Path:
+    """``data/images`` and the lists of variants."""
+    rng = np.random.default_rng(0)
+    (root / 'data/images').mkdir(parents=True)
+    for split, numbers in (('trainval', (1, 2)), ('test', (3, 4))):
+        lines = []
+        for number, variant in zip(numbers, ('707-320', 'Yak-42'), strict=True):
+            picture(rng).save(root / f'data/images/{number:07d}.jpg')
+            lines.append(f'{number:07d} {variant}\n')
+        (root / f'data/images_variant_{split}.txt').write_text(''.join(lines))
+    return root
+
+
+def make_inat(root: Path) -> Path:
+    """``train_val_images`` and the JSON files of both splits."""
+    rng = np.random.default_rng(0)
+    for split, numbers in (('train', (1, 2)), ('val', (3, 4))):
+        images, annotations = [], []
+        for number, label in zip(numbers, (0, 5088), strict=True):
+            name = f'train_val_images/Aves/Species {label}/{number}.jpg'
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            picture(rng).save(root / name)
+            height, width = SIZE
+            images.append(dict(id=number, file_name=name, height=height, width=width))
+            annotations.append(dict(id=number, image_id=number, category_id=label))
+        categories = [dict(id=i, name=f'Species {i}') for i in reversed(range(5089))]
+        content = dict(images=images, annotations=annotations, categories=categories)
+        (root / f'{split}2017.json').write_text(json.dumps(content))
+    return root
+
+
+FINE_GRAINED = dict(
+    cub=make_cub, cars=make_cars, aircraft=make_aircraft, inat2017=make_inat
+)
 MAKERS = {
     'pretrain': make_imagenet,
     'detection': make_coco,

@@ -17,6 +17,11 @@ def main(argv=None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--data',
+        metavar='CONFIG',
+        help='test on the data of another config, such as configs/robustness/*.py',
+    )
     parser.add_argument('--work-dir', help='folder of the log')
     parser.add_argument('--out', metavar='JSON', help='file for the metrics')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')

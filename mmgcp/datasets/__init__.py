@@ -1,5 +1,7 @@
-"""Scenes, checks of data, subsets and registered transforms."""
+"""Scenes, checks of data, subsets and registered transforms and data sets."""
 
 from .corruption import Corrupt
+from .imagenet_p import ImageNetP
+from .inaturalist import INaturalist
 
-__all__ = ['Corrupt']
+__all__ = ['Corrupt', 'INaturalist', 'ImageNetP']

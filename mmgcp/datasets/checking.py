@@ -6,6 +6,7 @@ decoded. :mod:`mmgcp.datasets.verifying` looks into every file.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,16 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.web
 PARSED_BYTES = 64 * 2**20
 #: Label of pixels in a mask that count for nothing.
 IGNORED = 255
-#: The page that says where the data of a framework are and how they are laid out.
+#: The page that says where the data of a framework, or of some data sets, are and how
+#: they are laid out.
 PAGES = {
     'mmpretrain': 'docs/pretrain.md',
     'mmdet': 'docs/detection.md',
     'mmseg': 'docs/segmentation.md',
+    'CUB': 'docs/finetune.md',
+    'FGVCAircraft': 'docs/finetune.md',
+    'INaturalist': 'docs/finetune.md',
+    'StanfordCars': 'docs/finetune.md',
 }
 
 
@@ -50,7 +56,7 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
     for loader in loaders:
         for dataset in _innermost((cfg.get(loader) or {}).get('dataset')):
             source = {key: dataset[key] for key in dataset if key != 'pipeline'}
-            kind = str(dataset.get('type')).rpartition('.')[2]
+            kind = _kind(dataset)
             if source in seen or '://' in str(source):
                 continue
             seen.append(source)
@@ -99,6 +105,10 @@ def shortened(names: Sequence[Any], length: int = 6) -> str:
     return ', '.join(map(str, names[:length])) + more
 
 
+def _kind(dataset: Mapping) -> str:
+    return str(dataset.get('type')).rpartition('.')[2]
+
+
 def _innermost(config: Any) -> Iterator[Mapping]:
     """The innermost data-set configs of a (possibly wrapped) one."""
     if isinstance(config, list | tuple):
@@ -139,7 +149,8 @@ def _how_to_get(dataset: Mapping, framework: str | None) -> str:
     for folder in (root, *root.parents):
         if 'scenes' in folder.name.lower():
             return f'To get it: python tools/make_scenes.py {folder}   (docs/scenes.md)'
-    page = PAGES.get(str(framework), 'the page that describes the data set')
+    unknown = 'the page that describes the data set'
+    page = PAGES.get(_kind(dataset)) or PAGES.get(str(framework), unknown)
     return f'To get it: {page}; or name its place with --cfg-options'
 
 
@@ -237,9 +248,45 @@ def _check_imagenet(dataset: Mapping) -> None:
         raise _Fault(key, text)
 
 
+def _check_class_folders(dataset: Mapping) -> None:
+    classes = list((dataset.get('metainfo') or {}).get('classes') or ())
+    # Ids of WordNet are names of folders; others may be names to be read.
+    if dataset.get('ann_file') or not all(re.fullmatch(r'n\d{8}', c) for c in classes):
+        return
+    folder = _path(dataset, 'data_prefix' if dataset.get('data_prefix') else '')
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    if classes and found != classes:
+        wrong = sorted(set(found) ^ set(classes))
+        raise _Fault(
+            'metainfo.classes',
+            f'expected the {len(classes)} class folders of the config in {folder}, '
+            f'found {len(found)}; they differ in {shortened(wrong) or "their order"}',
+            'Name the place of the data set that the config is for with --cfg-options',
+        )
+
+
+def _check_fine_grained(dataset: Mapping) -> None:
+    root, split = Path(dataset.get('data_root') or ''), dataset.get('split') or 'train'
+    if (root / 'cars_annos.mat').exists():  # the other layout of Stanford Cars
+        return
+    labels = '_withlabels' if split == 'test' else ''
+    needed = {
+        'CUB': ['images.txt', 'image_class_labels.txt', 'train_test_split.txt'],
+        'FGVCAircraft': ['data/images', f'data/images_variant_{split}.txt'],
+        'StanfordCars': [f'cars_{split}', f'devkit/cars_{split}_annos{labels}.mat'],
+    }
+    missing = [n for n in needed[_kind(dataset)] if not (root / n).exists()]
+    if missing:
+        raise _Fault('data_root', f'expected {" and ".join(missing)} in {root}')
+
+
 CHECKS: dict[str, Callable[[Mapping], None]] = {
     'ADE20KDataset': _check_segmentation,
     'BaseSegDataset': _check_segmentation,
+    'CUB': _check_fine_grained,
     'CocoDataset': _check_coco,
+    'CustomDataset': _check_class_folders,
+    'FGVCAircraft': _check_fine_grained,
     'ImageNet': _check_imagenet,
+    'StanfordCars': _check_fine_grained,
 }

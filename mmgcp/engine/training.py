@@ -19,7 +19,7 @@ from torch import nn
 
 from mmgcp import models, weights
 from mmgcp.datasets.checking import check_config
-from mmgcp.utils.config import framework_of, import_datasets
+from mmgcp.utils.config import framework_of, import_datasets, required
 from mmgcp.utils.config import load_config as read_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import write_json
@@ -221,6 +221,7 @@ def evaluate(
     launcher: str = 'none',
     trust: bool = False,
     track: str | None = None,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on the test data set of a config.
 
@@ -230,8 +231,16 @@ def evaluate(
     Args:
         out: JSON file for the metrics; the main process writes it atomically.
         show_dir: Folder for pictures of the predictions.
+        data: Config whose test data and evaluator take the place of the config's own.
     """
-    cfg = load_config(config, cfg_options)
+    own = dict(cfg_options or {})
+    if data is not None:
+        names = [name for name in own if name.startswith('test_')]
+        other = read_config(data, {name: own.pop(name) for name in names})
+    cfg = load_config(config, own)
+    if data is not None:
+        for key in ('test_dataloader', 'test_evaluator'):
+            cfg[key] = required(other, key)
     cfg.launcher, cfg.trust_checkpoint = launcher, trust
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     add_tracker(cfg, track)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmgcp.analysis.robustness import (
+    ALEXNET_CLEAN_ERROR,
     ALEXNET_ERRORS,
     CORRUPTIONS,
     insert_step,
@@ -49,8 +50,11 @@ def alexnet(scale):
 
 
 def test_alexnet_itself_has_an_mce_of_100():
-    assert mean_corruption_error(alexnet(1.0), TOP1, 1000)['mCE'] == pytest.approx(100)
-    half = mean_corruption_error(alexnet(0.5), TOP1, 1000)
+    clean = {TOP1: 100 * (1 - ALEXNET_CLEAN_ERROR)}
+    found = mean_corruption_error(alexnet(1.0), TOP1, 1000, clean)
+    assert found['mCE'] == pytest.approx(100)
+    assert found['relative_mCE'] == pytest.approx(100)
+    half = mean_corruption_error(alexnet(0.5), TOP1, 1000, {TOP1: 100.0})
     assert half['mCE'] == pytest.approx(50)
     assert half['CE']['fog'] == pytest.approx(50)
 
@@ -59,7 +63,7 @@ def test_without_a_definition_there_is_a_reason():
     part = {'fog': alexnet(1)['fog']}
     few = {name: {1: row[1]} for name, row in alexnet(1).items()}
     for values, classes in ((alexnet(1), 10), (part, 1000), (few, 1000)):
-        found = mean_corruption_error(values, TOP1, classes)
+        found = mean_corruption_error(values, TOP1, classes, {TOP1: 50.0})
         assert found['mCE'] is None
         assert '1000 classes, all 15 corruptions' in found['reason']
 

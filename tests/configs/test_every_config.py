@@ -24,7 +24,7 @@ METRICS = {
 }
 # Mostly what the models cost; attention over windows needs the size it was made for.
 SHRINK = {'pretrain': 4, 'detection': 12, 'segmentation': 16}
-FULL_SIZE = ('swin', 'deit', 'sovit')
+FULL_SIZE = ('swin', 'deit')
 
 
 def different_models() -> list:

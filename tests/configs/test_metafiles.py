@@ -8,19 +8,22 @@ import pytest
 import yaml
 from zoo import CONFIGS, FOLDERS, ROOT, SMALL, read
 
-EVERY = sorted(path for folder in FOLDERS for path in (CONFIGS / folder).glob('*.py'))
+LISTED = (*FOLDERS, 'finetune')
+EVERY = sorted(path for folder in LISTED for path in (CONFIGS / folder).glob('*.py'))
 DATA = dict(CocoDataset='COCO 2017', ADE20KDataset='ADE20K', ImageNet='ImageNet-1k')
+DATA |= dict(CUB='CUB-200-2011', StanfordCars='Stanford Cars')
+DATA |= {'FGVCAircraft': 'FGVC-Aircraft', 'mmgcp.INaturalist': 'iNaturalist 2017'}
 
 
 def test_names_are_unique_and_the_index_names_every_metafile():
     assert max(Counter(path.name for path in EVERY).values()) == 1
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     assert sorted(index['Import']) == sorted(
-        f'configs/{folder}/metafile.yml' for folder in FOLDERS
+        f'configs/{folder}/metafile.yml' for folder in LISTED
     )
 
 
-@pytest.mark.parametrize('folder', FOLDERS)
+@pytest.mark.parametrize('folder', LISTED)
 def test_a_metafile_tells_what_the_configs_say(folder):
     content = yaml.safe_load((CONFIGS / folder / 'metafile.yml').read_text())
     on_disk = [

@@ -44,12 +44,12 @@ def mobilenet_lradju(epoch: int) -> float:
     return start + (end - start) * (epoch - first) / 50
 
 
-def transformer(epoch: int) -> float:
+def transformer(epoch: int, rate: float = 1e-3) -> float:
     if epoch < 5:
-        return 1e-6 + (1e-3 - 1e-6) * epoch / 5
+        return 1e-6 + (rate - 1e-6) * epoch / 5
     if epoch >= 300:
         return 1e-5
-    return 1e-5 + (1e-3 - 1e-5) * (1 + math.cos(math.pi * epoch / 300)) / 2
+    return 1e-5 + (rate - 1e-5) * (1 + math.cos(math.pi * epoch / 300)) / 2
 
 
 def shufflenet(epochs: int) -> tuple:
@@ -70,6 +70,7 @@ RECIPES = {
     'shufflenet*lrfast': shufflenet(60),
     'shufflenet*lradju': shufflenet(100),
     '*8xb128': (310, transformer, 1024, 0.03),
+    'sovit-base*8xb64': (310, lambda e: transformer(e, 5e-4), 512, 0.065),
 }
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config, ConfigDict
-from tiny_datasets import make_ade20k, make_coco, make_imagenet
+from tiny_datasets import FINE_GRAINED, make_ade20k, make_coco, make_imagenet
 
-from mmgcp.datasets import checking
+from mmgcp.datasets import INaturalist, checking
 from mmgcp.datasets.checking import DataError, check_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -125,6 +125,39 @@ def test_imagenet_lists_and_class_folders(tmp_path):
     (root / 'meta' / 'train.txt').unlink()
     with pytest.raises(DataError, match='expected 1000 class folders .*found 4'):
         check_config(content)
+
+
+@pytest.mark.parametrize(
+    ('name', 'file'),
+    [
+        ('cub', 'train_test_split.txt'),
+        ('cars', 'devkit/cars_test_annos_withlabels.mat'),
+        ('aircraft', 'data/images_variant_test.txt'),
+    ],
+)
+def test_lists_of_fine_grained_sets(name, file, tmp_path):
+    root = FINE_GRAINED[name](tmp_path / 'data')
+    content = config(f'finetune/resnet50-gap_1xb10_{name}', root)
+    check_config(content)
+    (root / file).unlink()
+    with pytest.raises(DataError, match=rf'data_root of .*{file} in(.|\n)*finetune.md'):
+        check_config(content)
+
+
+def test_images_of_inaturalist_have_a_species(tmp_path):
+    root = FINE_GRAINED['inat2017'](tmp_path / 'data')
+    settings = dict(data_root=str(root), ann_file='train2017.json')
+    data = INaturalist(**settings)
+    assert [data[i]['gt_label'] for i in range(2)] == [0, 5088]
+    assert data.metainfo['classes'][5088] == 'Species 5088'
+    text = (root / 'train2017.json').read_text()
+    (root / 'train2017.json').write_text(text.replace('"annotations": [', '"x": ['))
+    with pytest.raises(DataError, match='found no annotations'):
+        INaturalist(**settings)
+    changed = text.replace('"category_id": 5088', '"category_id": 9999')
+    (root / 'train2017.json').write_text(changed)
+    with pytest.raises(DataError, match='2.jpg has no annotation'):
+        INaturalist(**settings)
 
 
 def test_remote_data_is_left_to_the_framework():

@@ -38,6 +38,7 @@ class GlobalCovariancePooling(BaseModule):
             published MobileNetV2.
         act_cfg: Activation of the reduction, ``ReLU6`` in the published MobileNetV2
             and ShuffleNetV2.
+        frozen: Train nothing of the neck, and keep it in evaluation mode.
 
     Raises:
         ConfigValueError: A type is not registered, or the map that comes has other
@@ -57,6 +58,7 @@ class GlobalCovariancePooling(BaseModule):
         drop_rate: float = 0.0,
         norm_cfg: dict = dict(type='BN'),  # noqa: B006
         act_cfg: dict = dict(type='ReLU'),  # noqa: B006
+        frozen: bool = False,
         init_cfg: dict | list[dict] | None = [  # noqa: B006
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1, layer='_BatchNorm'),
@@ -71,6 +73,13 @@ class GlobalCovariancePooling(BaseModule):
         self.dropout = build_dropout(dropout, reduced_channels)
         self.normalization = build_normalization(normalization, reduced_channels)
         self.vector_dropout = nn.Dropout(drop_rate)
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'GlobalCovariancePooling':
+        """Set the mode, which is evaluation when the neck is frozen."""
+        return super().train(mode and not self.frozen)
 
     @property
     def out_channels(self) -> int:

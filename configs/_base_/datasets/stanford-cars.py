@@ -1,0 +1,37 @@
+# Stanford Cars: the whole image at 448 x 448, flips. Layout: docs/finetune.md
+dataset_type = 'StanfordCars'
+data_preprocessor = dict(
+    num_classes=196,
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    to_rgb=True,
+)
+resize = dict(type='Resize', scale=(448, 448), backend='pillow')
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    resize,
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [step for step in train_pipeline if step['type'] != 'RandomFlip']
+
+
+def loader(split, pipeline, shuffle):
+    return dict(
+        batch_size=10,
+        num_workers=4,
+        dataset=dict(
+            type=dataset_type,
+            data_root='data/Stanford_Cars',
+            split=split,
+            pipeline=pipeline,
+        ),
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+    )
+
+
+train_dataloader = loader('train', train_pipeline, shuffle=True)
+val_dataloader = loader('test', test_pipeline, shuffle=False)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
+test_evaluator = val_evaluator

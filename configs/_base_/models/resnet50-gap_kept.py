@@ -1,0 +1,11 @@
+# The encoder of a classifier of ImageNet is kept, its classifier is new.
+_base_ = './resnet50-gap.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='mmgcp.PretrainedEncoder',
+            checkpoint='checkpoints/resnet50-gap-classifier.pth',
+        )
+    )
+)

@@ -1,0 +1,8 @@
+# Encoder and pooling head of a classifier of ImageNet are kept, its classifier is new.
+_base_ = './resnet50-isqrt.py'
+
+kept_file = 'checkpoints/resnet50-isqrt-classifier.pth'
+model = dict(
+    backbone=dict(init_cfg=dict(type='mmgcp.PretrainedEncoder', checkpoint=kept_file)),
+    neck=dict(init_cfg=dict(type='mmgcp.PretrainedNeck', checkpoint=kept_file)),
+)

@@ -1,0 +1,10 @@
+# fast-MPN-COV with ResNet-50: 100 epochs at one rate, batch 10, weights decayed by 1e-4,
+# the classifier at five times the rate.
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=1.2e-3, momentum=0.9, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=5)}),
+)
+train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=10)

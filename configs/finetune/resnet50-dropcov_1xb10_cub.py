@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/resnet50-dropcov_kept.py',
+    '../_base_/datasets/cub.py',
+    '../_base_/schedules/fine-grained.py',
+    '../_base_/default_runtime_cls.py',
+]
+
+model = dict(head=dict(num_classes=200))

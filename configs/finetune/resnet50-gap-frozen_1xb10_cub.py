@@ -1,0 +1,5 @@
+_base_ = './resnet50-gap_1xb10_cub.py'
+
+model = dict(
+    backbone=dict(frozen_stages=4, norm_eval=True),
+)

@@ -1,0 +1,5 @@
+_base_ = './resnet50-gap_8xb32_inat2017.py'
+
+model = dict(
+    backbone=dict(frozen_stages=4, norm_eval=True),
+)

@@ -1,0 +1,6 @@
+_base_ = './resnet50-isqrt_1xb10_aircraft.py'
+
+model = dict(
+    backbone=dict(frozen_stages=4, norm_eval=True),
+    neck=dict(frozen=True),
+)

@@ -1,0 +1,3 @@
+_base_ = './sovit-small-cls_8xb128_in1k.py'
+
+model = dict(backbone=dict(arch='t2t-14'))
