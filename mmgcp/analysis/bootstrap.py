@@ -65,7 +65,7 @@ def bootstrap(
     for spec in track(specs, 'bootstrap'):
         for metric, drawn in resampled(load_run(spec, settings), draws).items():
             values.setdefault(metric, {}).setdefault(spec.label, []).append(drawn)
-    result = {
+    result: dict = {
         'analysis': 'bootstrap',
         'runs': [spec._asdict() for spec in specs],
         'images': images,
