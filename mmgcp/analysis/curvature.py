@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.run_specs import RunSpec
 
 from .hessian import (
@@ -25,7 +26,8 @@ from .hessian import (
     lanczos,
 )
 from .output import figure, name_ticks, write_result
-from .sample import Settings, sampled_runs
+from .sample import Settings, sample_batches, sampled_runs
+from .variance import arms_of, check_seeds
 
 PARTS = {'backbone': 'backbone.', 'all': ''}
 DEFAULT_RADII = (0.005, 0.01, 0.02)
@@ -43,6 +45,8 @@ def curvature(
     grid: int = 7,
     span: float = 0.5,
     radii: Sequence[float] = DEFAULT_RADII,
+    samples: int = 1,
+    seeds: bool = False,
 ) -> dict:
     """Measure every run; return and draw what ``curvature.json`` holds.
 
@@ -54,21 +58,42 @@ def curvature(
         part: ``'backbone'``, ``'all'``, or a prefix of parameter names.
         span: Largest distance, in units of the direction.
         radii: Of sharpness, relative to the norm of the weights.
+        samples: Samples of images without a common one. The first is drawn; eigenvalue,
+            trace and rise are measured on each, with random vectors of its own.
+        seeds: Runs of one label are seeds of one arm, see :func:`.variance.arms_of`.
+
+    Raises:
+        UserError: There are too few images, or labels with different numbers of seeds.
     """
+    if samples < 1:
+        raise UserError(f'--samples {samples}: at least 1')
+    check_seeds(specs, seeds)
     rows, seed = [], settings.seed
     for row, run, sample in sampled_runs('curvature', specs, settings, (64, 4)):
-        loss = SampleLoss(run.model, sample, PARTS.get(part, part), seed)
-        value, gradient = loss.value(), loss.gradient()
+        size = sample.description
+        number, batch = size['images'], size['batch_size']
+        others = [
+            sample_batches(run, size['split'], number, batch, seed, place=place)
+            for place in range(1, samples)
+        ]
+        losses = [
+            SampleLoss(run.model, images, PARTS.get(part, part), seed)
+            for images in (sample, *others)
+        ]
+        shapes = [
+            local_shape(loss, seed + 1000 * place, lanczos_steps, probes, radii)
+            for place, loss in enumerate(losses)
+        ]
+        row |= shapes[0]
+        row['measures'] = {
+            'largest eigenvalue': [s['hessian']['eigenvalues'][0] for s in shapes],
+            'trace': [s['trace']['trace'] for s in shapes],
+            f'rise within {radii[-1]:g}': [
+                s['sharpness'][-1]['ascent'] for s in shapes
+            ],
+        }
 
-        try:
-            product = hessian_product(loss)
-            spectrum: dict = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
-            trace = hutchinson(product, loss.numel, probes, seed + 1)
-        except NotTwiceDifferentiable as error:
-            spectrum = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
-            spectrum |= {'history': [], 'reason': str(error)}
-            trace = {'trace': math.nan, 'standard_error': math.nan}
-
+        loss = losses[0]
         directions = [filter_normalized(loss.parameters, seed + 11 + i) for i in (0, 1)]
         line = np.linspace(-span, span, points)
         lines = [along(loss, [direction], line) for direction in directions]
@@ -80,17 +105,43 @@ def curvature(
             'part': part,
             'parameters': loss.numel,
             'batch_norm': 'running statistics',
-            'loss': value,
-            'gradient_norm': float(gradient.norm()),
             'weight_norm': float(loss.weights().norm()),
-            'hessian': spectrum,
-            'trace': trace,
             'line': {'distance': line, 'loss': lines},
             'plane': {'distance': side, 'loss': plane},
-            'sharpness': sharpness(loss, radii),
         }
         rows.append(row)
-    return write_result({'analysis': 'curvature', 'runs': rows}, out, draw(rows))
+    arms = arms_of(rows, seeds)
+    result = {'analysis': 'curvature', 'runs': rows, 'arms': arms}
+    shown = rows
+    if seeds:
+        names = [row['label'] for row in rows]
+        shown = [rows[names.index(arm['label'])] for arm in arms]
+    return write_result(result, out, draw(shown, arms))
+
+
+def local_shape(
+    loss: SampleLoss,
+    seed: int,
+    lanczos_steps: int,
+    probes: int,
+    radii: Sequence[float],
+) -> dict:
+    """Loss, Hessian and rise of one sample of images, with random vectors of a seed."""
+    try:
+        product = hessian_product(loss)
+        spectrum: dict = lanczos(product, loss.numel, lanczos_steps, seed, TOP)
+        trace = hutchinson(product, loss.numel, probes, seed + 1)
+    except NotTwiceDifferentiable as error:
+        spectrum = dict.fromkeys(('eigenvalues', 'residuals'), [math.nan])
+        spectrum |= {'history': [], 'reason': str(error)}
+        trace = {'trace': math.nan, 'standard_error': math.nan}
+    return {
+        'loss': loss.value(),
+        'gradient_norm': float(loss.gradient().norm()),
+        'hessian': spectrum,
+        'trace': trace,
+        'sharpness': sharpness(loss, radii),
+    }
 
 
 def filter_normalized(parameters: Sequence[Tensor], seed: int) -> Tensor:
@@ -150,20 +201,28 @@ def sharpness(
     return rows
 
 
-def draw(rows: Sequence[dict]):
-    """Eigenvalues and trace, lines, radii; below, each run's plane."""
+def draw(rows: Sequence[dict], arms: Sequence[dict]):
+    """Eigenvalues and trace of each arm; lines, radii and plane of its first run."""
     fig, axes = figure(max(4, len(rows)), 2)
     eigen, converge, line, rise = axes[0, :4]
     eigen.set_title('largest eigenvalue and trace')
     place = np.arange(len(rows))
-    largest = [row['hessian']['eigenvalues'][0] for row in rows]
-    eigen.bar(place - 0.2, largest, 0.4, color=[f'C{i}' for i in range(len(rows))])
+    bars, dots = (
+        [arm['measures'][name] for arm in arms]
+        for name in ('largest eigenvalue', 'trace')
+    )
+    # Only an error of seeds and images is drawn.
+    errors = [
+        [2 * (found['standard_error'] or math.nan) for found in each]
+        for each in (bars, dots)
+    ]
+    style = {'color': [f'C{i}' for i in range(len(rows))], 'yerr': errors[0]}
+    eigen.bar(place - 0.2, [found['mean'] for found in bars], 0.4, **style)
     eigen.set_ylabel('largest eigenvalue')
     other = eigen.twinx()
-    traces = [row['trace']['trace'] for row in rows]
-    errors = [2 * row['trace']['standard_error'] for row in rows]
-    other.errorbar(place + 0.2, traces, errors, fmt='ko', capsize=3)
-    other.set_ylabel('trace (2 standard errors)')
+    means = [found['mean'] for found in dots]
+    other.errorbar(place + 0.2, means, errors[1], fmt='ko', capsize=3)
+    other.set_ylabel('trace (2 standard errors, if known)')
     name_ticks(eigen, [row['label'] for row in rows])
     converge.set_title('estimate of the largest eigenvalue')
     converge.set_xlabel('Hessian products')

@@ -12,11 +12,13 @@ import numpy as np
 
 from mmgcp.engine.distributed import gather
 from mmgcp.engine.landscape import CURVES, Steps, measure_batch, merge
+from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json
 from mmgcp.utils.run_specs import RunSpec
 
 from .output import figure, write_result
 from .sample import Settings, sampled_runs
+from .variance import arms_of, check_seeds
 
 
 def landscape(
@@ -25,15 +27,23 @@ def landscape(
     settings: Settings = Settings(),  # noqa: B008
     steps: Steps | None = None,
     stem: str | None = None,
+    seeds: bool = False,
 ) -> dict:
     """Measure saved checkpoints, or read what a ``LandscapeHook`` recorded.
 
     A checkpoint that is a ``.json`` file is taken as the hook's record. Several
-    checkpoints under one label make a band over training. Returns and draws what
-    ``landscape.json`` holds. The sample is 64 training images for a classifier, else 4.
+    checkpoints under one label make a band over training, or with ``seeds`` are seeds of
+    one arm, see :func:`.variance.arms_of`. Returns and draws what ``landscape.json``
+    holds. The sample is 64 training images for a classifier, else 4, in batches.
     ``steps`` and ``stem`` are those of :func:`~mmgcp.engine.landscape.measure_batch`.
     """
+    check_seeds(specs, seeds)
     recorded = [spec for spec in specs if spec.checkpoint.endswith('.json')]
+    if seeds and recorded:
+        raise UserError(
+            f'--seeds: {recorded[0].checkpoint} is a record of a training, which has no '
+            'batches to compare; give checkpoints'
+        )
     rows = [
         {'label': spec.label, 'from': 'training', **entry}
         for spec in recorded
@@ -49,15 +59,23 @@ def landscape(
         batches = gather(found)
         row |= {'from': 'checkpoint', 'batch_norm': 'statistics of the batch'}
         row |= {**merge(batches), 'batches': batches}
+        row['measures'] = {
+            'effective beta': [batch['effective_beta'] for batch in batches],
+            'mean loss': [np.mean(batch['loss']) for batch in batches],
+        }
         rows.append(row)
     order = [spec.label for spec in specs]
     rows.sort(key=lambda row: order.index(row['label']))
-    result = {'analysis': 'landscape', 'runs': rows}
-    return write_result(result, out, draw(rows))
+    arms = arms_of([row for row in rows if 'measures' in row], seeds)
+    result = {'analysis': 'landscape', 'runs': rows, 'arms': arms}
+    return write_result(result, out, draw(rows, seeds))
 
 
-def draw(rows: Sequence[dict]):
-    """Curves over the step size, or bands over training where there are several."""
+def draw(rows: Sequence[dict], seeds: bool = False):
+    """Curves over the step size, or bands over training where there are several.
+
+    Of ``seeds`` the mean curve is drawn, with the range of the seeds.
+    """
     labels = list(dict.fromkeys(row['label'] for row in rows))
     titles = ('loss', 'change of the gradient', 'effective beta')
     fig, axes = figure(3)
@@ -66,8 +84,12 @@ def draw(rows: Sequence[dict]):
         for index, label in enumerate(labels):
             series = [row for row in rows if row['label'] == label]
             style = {'color': f'C{index}', 'label': label}
-            if len(series) == 1:
-                axis.plot(series[0]['eta'], series[0][name], **style)
+            if len(series) == 1 or seeds:
+                eta, curves = series[0]['eta'], np.array([row[name] for row in series])
+                axis.plot(eta, curves.mean(0), **style)
+                axis.fill_between(
+                    eta, curves.min(0), curves.max(0), color=f'C{index}', alpha=0.2
+                )
                 axis.set_xlabel('step size eta')
                 continue
             x = [row.get('iteration', place) for place, row in enumerate(series)]

@@ -131,18 +131,25 @@ def sample_batches(
     seed: int,
     shared: bool = True,
     least: int = 1,
+    place: int = 0,
 ) -> Batches:
     """Draw a fixed sample of a run's data set, the whole set when it is smaller.
 
     ``seed`` alone decides which images. Each image passes the pipeline under a seed of
     its own, so that random augmentation is fixed as well and does not depend on the
     number of processes. With ``shared`` each process loads its share of the batches.
-    ``least`` is the smallest number of batches, if there are as many images.
+    ``least`` is the smallest number of batches, if there are as many images. ``place``
+    1, 2, ... are further samples, without an image of another one.
     """
     if images < 1 or batch_size < 1:
         raise UserError(f'images={images} and batch_size={batch_size}: at least 1')
     dataset = build_dataset(run.cfg, split)
-    indices = sample_indices(len(dataset), images, seed)
+    indices = sample_indices(len(dataset), images * (place + 1), seed)[images * place :]
+    if place and len(indices) < images:
+        raise UserError(
+            f'{run.spec.config}: {place + 1} samples of {images} images, and the {split} '
+            f'split has {len(dataset)}: take fewer with --samples or --images'
+        )
     batch_size = min(batch_size, max(len(indices) // least, 1))
     groups = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
     local = mine(groups) if shared else groups

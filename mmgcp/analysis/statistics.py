@@ -47,6 +47,7 @@ class Comparison:
         p_adjusted: The same after Holm's adjustment over the primary end-points.
         p_equivalence: p value of "differs by the margin or more" (TOST).
         margin: The equivalence margin of the study.
+        standard_error: That of the mean difference over seeds.
         spread: Standard deviation of what is compared: of the paired differences, or
             within the groups.
         effect: Mean difference in units of the spread.
@@ -63,6 +64,7 @@ class Comparison:
     p_adjusted: float | None = None
     p_equivalence: float | None = None
     margin: float | None = None
+    standard_error: float | None = None
     spread: float | None = None
     effect: float | None = None
     detectable: float | None = None
@@ -163,8 +165,11 @@ def compare(
         return Comparison(seeds, mean)
     if paired:
         spread = float((one - two).std(ddof=1))
+        error = spread / math.sqrt(seeds)
     else:
-        spread = math.sqrt((one.var(ddof=1) + two.var(ddof=1)) / 2)
+        variances = one.var(ddof=1), two.var(ddof=1)
+        spread = math.sqrt(sum(variances) / 2)
+        error = math.sqrt(variances[0] / len(one) + variances[1] / len(two))
     if spread < 1e-12:
         return Comparison(seeds, mean)
     welch = dict(equal_var=False)
@@ -182,6 +187,7 @@ def compare(
         p=float(test.pvalue),
         p_equivalence=equivalence,
         margin=margin,
+        standard_error=error,
         spread=spread,
         effect=mean / spread,
         detectable=detectable(seeds, paired) * spread,

@@ -62,6 +62,7 @@ ANALYSES = (
     'convergence',
     'robustness',
     'complexity',
+    'bootstrap',
 )
 
 

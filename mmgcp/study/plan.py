@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmgcp.analysis.bootstrap import check_evaluator
 from mmgcp.analysis.frozen import METRICS, SCORES
 from mmgcp.datasets.checking import LOADERS, DataError, check_config
 from mmgcp.datasets.own_data import PARTS, own_data_changes
@@ -14,9 +15,10 @@ from .derived_config import DerivedConfig, find, shown
 from .step import KINDS, TRAININGS, Step, StudyError, digest
 
 PRETRAIN = 'pretrain'
+BOOTSTRAP = 'bootstrap'
 _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
-#: Reads the logs of every seed; the others look at the models of the first.
-_ANALYSES_OF_ALL_SEEDS = ('convergence',)
+#: The others look at the models of the first seed, unless they are told ``--seeds``.
+_ANALYSES_OF_ALL_SEEDS = ('convergence', BOOTSTRAP)
 
 _COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 
@@ -293,13 +295,21 @@ class Planner:
     def _analysis(self, analysis: str, task: str) -> None:
         """Plan an analysis of one task, all encoders in one picture."""
         name = f'analysis/{analysis}/{task}'
-        trained = self._trainings(task, analysis not in _ANALYSES_OF_ALL_SEEDS)
+        options = list(map(str, self.study['analysis_options'].get(analysis, [])))
+        all_seeds = analysis in _ANALYSES_OF_ALL_SEEDS or '--seeds' in options
+        trained = self._trainings(task, first_seed=not all_seeds)
+        if analysis == BOOTSTRAP:
+            # It is about the values in the tables. Of several rates these come last.
+            if len(self.study['tasks'].get(task, {}).get('lr', ())) > 1:
+                return
+            for step in trained:
+                check_evaluator(step.content, step.meta['config'])
         command = ['python', self._tool(f'tools/analysis/{analysis}.py')]
         for step in trained:
             command += [shown(step.work_dir / 'config.py'), shown(step.weights)]
         command += ['--labels', *(step.meta['encoder'] for step in trained)]
         command += ['--out', shown(self._dir(name))]
-        command += map(str, self.study['analysis_options'].get(analysis, []))
+        command += options
         result = self._dir(name) / f'{analysis}.json'
         if trained:
             meta = {'task': task, 'analysis': analysis}

@@ -85,6 +85,7 @@ def write_record(
         ],
         'versions': report['environment'],
         'notes': report['notes'],
+        'test_images': report['test_images'],
         # Those of the other seeds differ in the seed alone.
         'configs_sha256': {
             step.name: digest(_portable(step.content, places))
@@ -111,7 +112,9 @@ def results_page(folder: Path) -> str:
         record = read_json(file)
         try:
             study, record['file'] = record['study'], file.name
-            record['results'] = tables_of(record['values'], study)
+            record['results'] = tables_of(
+                record['values'], study, record.get('test_images')
+            )
         except (KeyError, TypeError) as error:
             raise UserError(
                 f'{file} is no record of a study (no {error}); write it with '

@@ -14,7 +14,7 @@ from mmgcp.utils.files import read_json
 
 from .config import CONVERGENCE, contrasts, margin_of
 from .derived_config import shown
-from .plan import PRETRAIN, metrics_of, task_names
+from .plan import BOOTSTRAP, PRETRAIN, metrics_of, task_names
 from .step import TRAININGS, Step, hash_steps, launched
 
 _NO_METRICS = ('time', 'data_time', 'step', 'memory')
@@ -48,6 +48,7 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         'results': {},
         'curves': {},
         'training': {},
+        'test_images': {},
         'costs': {},
         'pictures': {},
         'analyses': [_analysis(step) for step in done if step.kind == 'analysis'],
@@ -62,6 +63,11 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
     for step in done:
         if step.kind in ('costs', 'pictures'):
             report[step.kind][step.meta['task']] = read_json(step.result)
+        if step.meta.get('analysis') == BOOTSTRAP:
+            found = read_json(step.result)
+            report['test_images'][step.meta['task']] = {
+                key: found[key] for key in ('images', 'resamples', 'metrics')
+            }
     values = {}
     for task in task_names(study, steps):
         trained = [s for s in steps if s.kind in TRAININGS and s.meta['task'] == task]
@@ -84,7 +90,7 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         values[task] = _values(study, tested, task)
         by_epoch = any(step.meta.get('max_epochs') for step in trained)
         values[task] |= _convergence(study, report['curves'][task], task, by_epoch)
-    report['results'] = tables_of(values, report['study'])
+    report['results'] = tables_of(values, report['study'], report['test_images'])
     return report
 
 
@@ -182,16 +188,21 @@ def _convergence(
     return tables
 
 
-def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict]:
+def tables_of(
+    values: dict[str, dict],
+    design: dict[str, Any],
+    test_images: dict[str, dict] | None = None,
+) -> dict[str, dict]:
     """Summaries and comparisons of what was measured.
 
     Args:
         values: By task and metric: ``label``, and by encoder and seed the ``encoders``.
             None is a curve that never gets where it should; it has no mean.
         design: The part ``study`` of a report or record.
+        test_images: What the analysis ``bootstrap`` found, by task.
     """
     tables: dict[str, dict] = {}
-    compared: list[tuple[dict, dict[str, str], Comparison]] = []
+    compared: list[tuple[dict, dict[str, str], Comparison, str]] = []
     for task, metrics in values.items():
         for metric, entry in metrics.items():
             point, rows = f'{task}/{metric}', entry['encoders']
@@ -207,10 +218,11 @@ def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict
                 found = compare(rows.get(one, {}), rows.get(two, {}), paired, margin)
                 if found:
                     pair = {'encoder': one, 'reference': two}
-                    compared.append((table, pair, found))
-    primary = [found for table, _, found in compared if table['primary']]
+                    errors = _two_errors(test_images, task, metric, pair, found)
+                    compared.append((table, pair, found, errors))
+    primary = [found for table, _, found, _ in compared if table['primary']]
     corrected = iter(adjusted(primary))
-    for table, pair, found in compared:
+    for table, pair, found, errors in compared:
         if table['primary']:
             found = next(corrected)
         one, two = (design['encoders'][name] for name in pair.values())
@@ -219,10 +231,33 @@ def tables_of(values: dict[str, dict], design: dict[str, Any]) -> dict[str, dict
                 **pair,
                 **asdict(found),
                 'verdict': found.verdict,
-                'sentence': found.sentence(one, two, table['label']),
+                'sentence': found.sentence(one, two, table['label']) + errors,
             }
         )
     return tables
+
+
+def _two_errors(
+    test_images: dict[str, dict] | None,
+    task: str,
+    metric: str,
+    pair: dict[str, str],
+    found: Comparison,
+) -> str:
+    """The standard errors of a difference, if the one from the images is known."""
+    measured = (test_images or {}).get(task, {'metrics': {}})
+    one, two = pair.values()
+    row = measured['metrics'].get(metric, {}).get(one, {'differences': {}})
+    if two not in row['differences']:
+        return ''
+    seeds, error = 'unknown', row['differences'][two] * scale_of(metric)
+    if found.standard_error is not None:
+        seeds = f'{found.standard_error:.2f}'
+    return (
+        f' The standard error of the difference is {error:.2f} from the '
+        f'{measured["images"]} test images ({measured["resamples"]} resamples), and '
+        f'{seeds} from the seeds.'
+    )
 
 
 def _summary(row: dict[int, float | None]) -> dict[str, Any]:

@@ -72,6 +72,39 @@ def test_curvature(framework, spec_of, tmp_path):
     assert 0 < row['sharpness'][0]['one_step'] < 100 * first_order
 
 
+def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
+    specs = [spec_of('mmseg', f'{arm}{seed}', seed) for arm in 'ab' for seed in (0, 1)]
+    specs = [spec._replace(label=spec.label[0]) for spec in specs]
+    options = ('--seeds', *sample(4, 2))
+    rows_of('landscape', specs, tmp_path, '--steps', 0.01, 1, 2, *options)
+    # Both arms are of the same seeds.
+    line = 'minus a: 0 +- 0 (standard error 0 from 2 seeds, 0 from 2 samples of images)'
+    assert f'{line}; they agree within two standard errors' in capsys.readouterr().out
+    options = (
+        '--seeds',
+        *sample(2, 2),
+        '--lanczos-steps',
+        2,
+        '--probes',
+        2,
+        '--points',
+        2,
+        '--grid',
+        2,
+    )
+    rows = rows_of('curvature', specs, tmp_path, '--samples', 2, *options)
+    arms = json.loads((tmp_path / 'curvature.json').read_text())['arms']
+    assert [arm['label'] for arm in arms] == ['a', 'b']
+    # Another sample, and the first one again.
+    found = [row['measures']['trace'] for row in rows[:2]]
+    assert arms[0]['measures']['trace']['mean'] == pytest.approx(
+        sum(map(sum, found)) / 4
+    )
+    assert found[0][0] == rows[0]['trace']['trace'] != found[0][1]
+    with pytest.raises(UserError, match='3 samples of 2 images, .* has 4: take fewer'):
+        rows_of('curvature', specs, tmp_path, '--samples', 3, *options)
+
+
 @pytest.mark.parametrize('framework', ['mmdet', 'mmseg'])
 def test_hessian_products_agree_with_differences(framework, spec_of):
     run = load_run(spec_of(framework), Settings(device='cpu'))

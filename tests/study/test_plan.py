@@ -211,6 +211,30 @@ def test_analyses_become_steps(study, tmp_path):
     assert f'--labels {" ".join(study["encoders"])} --out' in line
     line = shlex.join(found['analysis/convergence/detection'].command)
     assert line.count('epoch_') == 2 * len(study['encoders'])
+    line = shlex.join(found['analysis/bootstrap/detection'].command)
+    assert line.count('epoch_') == 2 * len(study['encoders'])
+    line = shlex.join(found['analysis/curvature/detection'].command)
+    assert line.count('epoch_') == len(study['encoders'])
+
+
+def test_an_analysis_that_is_told_seeds_gets_all(study, tmp_path):
+    study['analysis_options']['curvature'] = ['--seeds', '--samples', 2]
+    steps, _ = plan(select(study, analyses=['curvature'], seeds=2), tmp_path)
+    found = {step.name: step for step in steps}
+    line = shlex.join(found['analysis/curvature/detection'].command)
+    assert line.count('epoch_') == 2 * len(study['encoders'])
+    assert line.endswith('--seeds --samples 2')
+
+
+def test_what_bootstrap_cannot_do(study, tmp_path):
+    study['tasks']['detection']['lr'] = [0.01, 0.002]
+    steps, _ = plan(select(study, analyses=['bootstrap']), tmp_path)
+    # Which of several rates is in the tables is not known before.
+    assert 'analysis/bootstrap/detection' not in {step.name for step in steps}
+    overrides = {'test_evaluator': {'type': 'CityscapesMetric'}}
+    study['tasks']['segmentation']['overrides'] = overrides
+    with pytest.raises(UserError, match='CityscapesMetric.*Leave bootstrap out'):
+        plan(select(study, analyses=['bootstrap']), tmp_path)
 
 
 def test_full_size_study_plans_and_says_what_is_missing(tmp_path):

@@ -44,6 +44,7 @@ def test_a_record_holds_values_and_no_place(finished, tmp_path):
     assert found['study']['hash'] == fake_study()['hash']
     assert 'WORK_DIR/steps/segmentation/gap/seed0' in text
     assert found['command'].startswith('python tools/study.py fake.py --seeds 3')
+    assert found['test_images'] == {}
     assert not re.search(r'[\s\'"=]/\w', text)
     assert found['versions']['torch']
 

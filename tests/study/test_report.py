@@ -11,7 +11,7 @@ from rich.console import Console
 from mmgcp.study.report import render, write_report
 from mmgcp.study.run import _finish
 
-from .fake import VALUES, fake_steps, fake_study, more_steps, run_steps
+from .fake import VALUES, fake_step, fake_steps, fake_study, more_steps, run_steps
 
 
 @pytest.fixture(scope='module')
@@ -67,6 +67,37 @@ def test_markdown_says_what_can_be_said(made):
     pictures = re.findall(r'!\[[^]]*\]\(([^)]+)\)', text)
     assert len(pictures) == 7
     assert all((folder / name).is_file() for name in pictures)
+
+
+def test_errors_from_images_and_from_seeds_stand_side_by_side(tmp_path):
+    row = {'value': 12.0, 'standard_error': 1.0, 'differences': {'gap': 0.456}}
+    found = {'images': 50, 'resamples': 200, 'metrics': {'mIoU': {'isqrt': row}}}
+    meta = {'task': 'segmentation', 'analysis': 'bootstrap'}
+    code = (
+        'import pathlib, sys; '
+        'pathlib.Path(sys.argv[1], "bootstrap.json").write_text(sys.argv[2])'
+    )
+    step = fake_step(
+        tmp_path,
+        'analysis/bootstrap/segmentation',
+        'analysis',
+        code,
+        'bootstrap.json',
+        json.dumps(found),
+        meta=meta,
+    )
+    steps = [*fake_steps(tmp_path), step]
+    run_steps(steps, tmp_path)
+    report = write_report(fake_study(), steps, tmp_path)
+    isqrt, dropcov = report['results']['segmentation']['mIoU']['comparisons']
+    # Differences 1, 2, 3.
+    assert isqrt['standard_error'] == pytest.approx(1 / 3**0.5)
+    text = (tmp_path / 'report.md').read_text()
+    assert (
+        'The standard error of the difference is 0.46 from the 50 test images (200 '
+        'resamples), and 0.58 from the seeds.'
+    ) in text
+    assert 'resamples' not in dropcov['sentence']
 
 
 def test_every_number_is_traceable(made):

@@ -7,6 +7,7 @@ from mmgcp.utils.cli import run_main
 def main(argv=None):
     from mmgcp.analysis import arguments
     from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
+    from mmgcp.analysis.variance import lines_of
 
     parser = arguments.parser(f'{__doc__} Several processes share the batches.')
     arguments.add_sample_options(parser)
@@ -17,6 +18,8 @@ def main(argv=None):
     add('--points', type=int, default=15, help='points on each line')
     add('--grid', type=int, default=7, help='points per side of the plane')
     add('--span', type=float, default=0.5, help='largest distance on lines and plane')
+    add('--samples', type=int, default=1, help='samples of images, for the error')
+    add('--seeds', action='store_true', help='runs of one label are seeds of one arm')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
     args = parser.parse_args(argv)
     runs = arguments.begin(args)
@@ -31,6 +34,8 @@ def main(argv=None):
         grid=args.grid,
         span=args.span,
         radii=args.radii,
+        samples=args.samples,
+        seeds=args.seeds,
     )
     lines = [
         f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
@@ -39,6 +44,8 @@ def main(argv=None):
         + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
         for row in result['runs']
     ]
+    if args.seeds or args.samples > 1:
+        lines += lines_of(result['arms'])
     arguments.report(result, args.out, lines)
 
 
