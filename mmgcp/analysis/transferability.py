@@ -4,6 +4,9 @@ Scores of the features of its training images; higher is better. Compare encoder
 one number of features on one data set: the scores depend on both.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 #: Smallest sum of squared residuals of LogME. Its targets are 0 and 1.
@@ -111,3 +114,32 @@ def leep(probabilities: np.ndarray, labels: np.ndarray) -> float:
     # A class of pre-training without any probability predicts nothing.
     conditional = joint / np.maximum(joint.sum(0), np.finfo(float).tiny)
     return float(np.log((conditional[place] * p).sum(1)).mean())
+
+
+def rank_correlation(scores: Sequence[float], results: Sequence[float]) -> dict:
+    """How far a score orders encoders as their results do.
+
+    Args:
+        scores: One of each encoder.
+        results: What the encoders reached, in the same order.
+
+    Returns:
+        Their number ``n``; ``kendall`` (tau_b) with its ``p`` of "unrelated" and the
+        ``smallest_p`` that ``n`` encoders can give, 2 / n!; ``spearman``; and
+        ``weighted``, the tau of Vigna (WWW 2015) in which the best count most. It is
+        the one of the papers on LogME. None where nothing can be ordered.
+    """
+    from scipy import stats
+
+    n = len(scores)
+    smallest = min(1.0, 2 / math.factorial(n))
+    found: dict = {'n': n, 'smallest_p': smallest}
+    if min(len(set(scores)), len(set(results))) < 2:
+        return found | dict.fromkeys(('kendall', 'p', 'spearman', 'weighted'))
+    kendall, p = stats.kendalltau(scores, results)
+    return found | {
+        'kendall': float(kendall),
+        'p': float(p),
+        'spearman': float(stats.spearmanr(scores, results)[0]),
+        'weighted': float(stats.weightedtau(scores, results)[0]),
+    }

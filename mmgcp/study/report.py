@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from mmgcp.analysis.output import figure, save_figure
-from mmgcp.analysis.statistics import MOST_SEEDS, summarize
+from mmgcp.analysis.statistics import ALPHA, MOST_SEEDS, summarize
 from mmgcp.utils.files import replacing, write_json, write_text
 
 from .progress import format_seconds
@@ -43,6 +43,12 @@ COMPARISON_HEAD = [
     'p (TOST)',
     'found with 80 % power',
     'seeds needed',
+]
+AGREEMENT_HEAD = [
+    'measured frozen',
+    'fine-tuned',
+    *('encoders', 'Kendall tau_b', 'p', 'Spearman rho', 'weighted tau'),
+    *('encoders x seeds', 'Kendall tau_b', 'Spearman rho'),
 ]
 _ONE_SEED = 'unknown: one seed'
 _SAYS = {
@@ -104,6 +110,9 @@ def render(report: dict[str, Any], folder: Path, name: str) -> str:
         report=report,
         study=study,
         sentences=sentences(report['results']),
+        agreement_head=AGREEMENT_HEAD,
+        agreement_rows=agreement_rows,
+        agreement_note=agreement_note,
         cost_head=COST_HEAD,
         cost_rows=lambda task: _cost_rows(report, task),
         seconds=format_seconds,
@@ -178,6 +187,39 @@ def _p_value(p: float | None) -> str:
     if p is None:
         return '-'
     return '< 0.001' if p < 0.001 else f'{p:.3f}'
+
+
+def agreement_rows(agreement: list[dict]) -> list[list[str]]:
+    """Rows of rank correlations; a dash where nothing can be ordered."""
+
+    def cells(found: dict, *keys: str) -> list[str]:
+        values = ('-' if found[k] is None else f'{found[k]:+.2f}' for k in keys)
+        return [str(found['n']), *values]
+
+    rows = []
+    for row in agreement:
+        means = cells(row['encoders'], 'kendall', 'spearman', 'weighted')
+        means.insert(2, _p_value(row['encoders']['p']))
+        rows.append(
+            [*row['labels'], *means, *cells(row['runs'], 'kendall', 'spearman')]
+        )
+    return rows
+
+
+def agreement_note(agreement: list[dict]) -> str:
+    """How to read the rank correlations, and whether there are enough encoders."""
+    note = (
+        "1 is the same order, -1 the reverse. p is that of Kendall's tau over the means "
+        'of the encoders, not adjusted for the number of rows. Seeds of one encoder are '
+        'not independent, so their correlations have no p.'
+    )
+    most = max((row['encoders'] for row in agreement), key=lambda found: found['n'])
+    if most['smallest_p'] < ALPHA:
+        return note
+    return (
+        f'{note} {most["n"]} encoders are too few to conclude anything: the same order '
+        f'or its reverse comes by chance with p = {most["smallest_p"]:.2f}.'
+    )
 
 
 def sentences(results: dict[str, dict]) -> list[str]:

@@ -7,7 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from mmgcp.analysis.convergence import area_under, matching_step
+from mmgcp.analysis.frozen import SCORES
 from mmgcp.analysis.statistics import Comparison, adjusted, compare, summarize
+from mmgcp.analysis.transferability import rank_correlation
 from mmgcp.engine.training_log import TrainingLogError, read_training_log
 from mmgcp.utils.collect_env import collect_env
 from mmgcp.utils.files import read_json
@@ -20,6 +22,8 @@ from .step import TRAININGS, Step, hash_steps, launched
 _NO_METRICS = ('time', 'data_time', 'step', 'memory')
 #: Key of the table that tells when an encoder reaches the end of the baseline's curve.
 MATCHING = 'matching'
+#: What is measured without fine-tuning and may say what fine-tuning will reach.
+_PREDICTORS = (*SCORES, 'knn/accuracy', 'logistic/accuracy')
 
 
 def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def collect(study: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         by_epoch = any(step.meta.get('max_epochs') for step in trained)
         values[task] |= _convergence(study, report['curves'][task], task, by_epoch)
     report['results'] = tables_of(values, report['study'], report['test_images'])
+    report['agreement'] = _agreement(study, report['results'])
     return report
 
 
@@ -258,6 +263,51 @@ def _two_errors(
         f'{measured["images"]} test images ({measured["resamples"]} resamples), and '
         f'{seeds} from the seeds.'
     )
+
+
+def _agreement(study: dict[str, Any], results: dict[str, dict]) -> list[dict]:
+    """Rank correlation of what was measured frozen with the fine-tuned end-points.
+
+    Over the means of the encoders, and over all encoders and seeds.
+    """
+    tables = [
+        (task, metric, study['tasks'].get(task, {}).get('protocol'), table)
+        for task, metrics in results.items()
+        for metric, table in metrics.items()
+    ]
+    predictors = [
+        (metric, table)
+        for _, metric, protocol, table in tables
+        if protocol == 'features' and metric in _PREDICTORS
+    ]
+    tuned = [
+        (f'{task}/{metric}', table)
+        for task, metric, protocol, table in tables
+        if table['primary'] and not protocol and task != PRETRAIN
+    ]
+    rows = []
+    for metric, one in predictors:
+        for point, other in tuned:
+            means, runs = [], []
+            for name, row in one['encoders'].items():
+                reached = other['encoders'].get(name, {}).get('values', {})
+                pairs = [
+                    (v, reached[s]) for s, v in row['values'].items() if s in reached
+                ]
+                runs += pairs
+                if pairs:
+                    means.append([fmean(side) for side in zip(*pairs, strict=True)])
+            if means:
+                rows.append(
+                    {
+                        'score': metric,
+                        'end_point': point,
+                        'labels': [one['label'], other['label']],
+                        'encoders': rank_correlation(*zip(*means, strict=True)),
+                        'runs': rank_correlation(*zip(*runs, strict=True)),
+                    }
+                )
+    return rows
 
 
 def _summary(row: dict[int, float | None]) -> dict[str, Any]:

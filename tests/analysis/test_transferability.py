@@ -1,11 +1,13 @@
 """Transferability scores against dense formulas and independent optimizers."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from mmgcp.analysis.transferability import h_score, leep, logme
+from mmgcp.analysis.transferability import h_score, leep, logme, rank_correlation
 
 pytestmark = pytest.mark.once
 
@@ -65,3 +67,37 @@ def test_leep_by_hand():
     second = 0.5 * (0.5 / 1.5) + 0.5 * 1.0
     expected = (np.log(first) + np.log(second)) / 2
     assert leep(p, np.array([4, 7])) == pytest.approx(expected)
+
+
+def test_rank_correlation_by_hand():
+    # Of 10 pairs 8 have the same order; squared differences of ranks 1 + 1 + 1 + 1.
+    scores, results = [1, 2, 3, 4, 5], [20, 10, 30, 50, 40]
+    found = rank_correlation(scores, results)
+    assert found['kendall'] == pytest.approx(0.6)
+    assert found['spearman'] == pytest.approx(1 - 6 * 4 / (5 * 24))
+    # 14 of the 5! orders have two reversed pairs or fewer, as many all but two.
+    assert found['p'] == pytest.approx(28 / 120)
+    assert found['smallest_p'] == 2 / 120
+    assert found['weighted'] == pytest.approx(weighted_tau(scores, results))
+
+
+def weighted_tau(x, y):
+    """Pairs weigh 1 / rank + 1 / rank, mean over the ranks in x and those in y."""
+    totals = []
+    for by in (x, y):
+        rank = [1 + sum(other > value for other in by) for value in by]
+        agree = weight = 0
+        for i, j in itertools.combinations(range(len(x)), 2):
+            one = 1 / rank[i] + 1 / rank[j]
+            agree += one * np.sign((x[i] - x[j]) * (y[i] - y[j]))
+            weight += one
+        totals.append(agree / weight)
+    return np.mean(totals)
+
+
+def test_ties_and_constants_in_ranks():
+    # Five of six pairs are untied in the scores, all in the results: 5 / sqrt(5 * 6).
+    found = rank_correlation([1, 1, 2, 3], [1, 2, 3, 4])
+    assert found['kendall'] == pytest.approx(5 / 30**0.5)
+    assert rank_correlation([1, 1, 1], [1, 2, 3])['kendall'] is None
+    assert rank_correlation([1], [2])['weighted'] is None

@@ -1,5 +1,6 @@
 """The report: its numbers, its words, and its page in a browser."""
 
+import itertools
 import json
 import re
 import shutil
@@ -160,6 +161,42 @@ def test_validation_data_choose_the_learning_rate(tmp_path):
     assert report['curves']['segmentation']['mIoU']['isqrt'][0][-1] == [3, 22]
     text = (tmp_path / 'report.md').read_text()
     assert 'rate of ISQRT: 2, the best on validation data among 0.5 (5.75), 2' in text
+
+
+MEASURE = """
+import json, pathlib, sys
+found = {'scores/LogME': float(sys.argv[2]), 'knn/accuracy': 50.0}
+pathlib.Path(sys.argv[1], 'metrics.json').write_text(json.dumps(found))
+"""
+
+
+def test_rank_correlation_of_scores_with_fine_tuning(tmp_path):
+    # Fine-tuned: 10, 12, 14. Two of three pairs have the same order.
+    scores = {'gap': 1.0, 'isqrt': 3.0, 'dropcov': 2.0}
+    steps = fake_steps(tmp_path)
+    for encoder, seed in itertools.product(scores, (0, 1, 2)):
+        meta = {'task': 'frozen', 'encoder': encoder, 'seed': seed, 'config': 'c.py'}
+        meta['metrics'] = ['scores/LogME', 'knn/accuracy']
+        kind = (f'frozen/{encoder}/seed{seed}', 'evaluate', MEASURE, 'metrics.json')
+        steps.append(fake_step(tmp_path, *kind, scores[encoder], meta=meta))
+    run_steps(steps, tmp_path)
+    study = fake_study()
+    metrics = {'scores/LogME': 'LogME', 'knn/accuracy': 'k-NN (%)'}
+    study['tasks']['frozen'] = {'protocol': 'features', 'metrics': metrics}
+    report = write_report(study, steps, tmp_path)
+    row, constant = report['agreement']
+    assert (row['score'], row['end_point']) == ('scores/LogME', 'segmentation/mIoU')
+    assert row['encoders']['kendall'] == pytest.approx(1 / 3)
+    assert row['encoders']['spearman'] == pytest.approx(1 / 2)
+    # 9 of 27 untied pairs of scores are discordant; of 36 pairs, 3 of GAP are tied.
+    assert row['runs']['kendall'] == pytest.approx(9 / (27 * 33) ** 0.5)
+    assert constant['encoders']['kendall'] is None
+    text = (tmp_path / 'report.md').read_text()
+    assert '| LogME | mIoU (%) | 3 | +0.33 | 1.000 | +0.50 | ' in text
+    assert '| k-NN (%) | mIoU (%) | 3 | - | - | - | - | 9 | - | - |' in text
+    assert '3 encoders are too few to conclude anything' in text
+    assert 'with p = 0.33' in text
+    assert 'id="agreement"' in (tmp_path / 'report.html').read_text()
 
 
 def test_unfinished_study_is_reported_as_such(tmp_path, capsys):
