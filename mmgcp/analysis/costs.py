@@ -22,7 +22,7 @@ from .sample import Run, load_run, sample_batches
 def measure_costs(
     models: Sequence[RunSpec],
     rounds: int = 5,
-    seconds: float = 0.5,
+    seconds: float = 0.25,
 ) -> dict[str, Any]:
     """Count models, and time them in turns: a busy machine then slows all alike.
 

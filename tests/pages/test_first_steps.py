@@ -1,5 +1,6 @@
 """The first pages a user follows, executed: commands and Python, with tiny files."""
 
+import glob
 import re
 import shlex
 
@@ -86,6 +87,26 @@ def test_readme_converts_and_builds(checkout, follow):
     exec(text, names)
     init_default_scope('mmdet')
     MODELS.build({**names['model']['backbone'], 'depth': 50}).init_weights()
+
+
+def test_tour(checkout, run_tool):
+    """All ten commands; the scenes are small and there already."""
+    ran = []
+    for text in blocks('tour.md', 'bash'):
+        program, *words = shlex.split(text.replace('\\\n', ' '))
+        assert program == 'python'
+        # As the shell does.
+        words = [found for w in words for found in glob.glob(w) or [w]]
+        if words[0] == '-c':
+            exec(words[1], {})
+        elif words[0] != 'tools/make_scenes.py':
+            tool = words[0].removeprefix('tools/').removesuffix('.py')
+            done = run_tool(tool, *words[1:])
+            assert not done.status, f'{text}\n{done.err}'
+        ran.append(words[0])
+    assert len(ran) == 10
+    assert ran[-1] == 'tools/predict.py'
+    assert (checkout / 'work_dirs/tour/predictions/000000.png').stat().st_size
 
 
 def test_convert(checkout, follow):
