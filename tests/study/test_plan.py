@@ -113,6 +113,13 @@ def test_classifiers_on_their_training_images(tmp_path):
     assert len(arms) == 13
 
 
+def test_a_part_without_the_baseline_has_another_one(study):
+    assert select(study, encoders=['isqrt', 'gap'])['baseline'] == 'gap'
+    part = select(study, encoders=['isqrt', 'gap-native'])
+    assert part['baseline'] == 'gap-native'  # the order is that of the study
+    assert part['contrasts'] == [['isqrt', 'gap-native']]
+
+
 def test_seeds_processes_and_selection(study, tmp_path):
     steps, _ = plan(select(study, seeds=3, nproc=2), tmp_path)
     trained = [step for step in steps if step.kind in ('pretrain', 'transfer')]
