@@ -112,7 +112,7 @@ def select(
         if names is not None:
             _check_names(f'--{key}', f'name for {study["file"]}', names, study[key])
             study[key] = {n: entry for n, entry in study[key].items() if n in names}
-    if study['encoders'] and study['baseline'] not in study['encoders']:
+    if len(study['encoders']) > 1 and study['baseline'] not in study['encoders']:
         study['baseline'] = next(iter(study['encoders']))
     measured = end_points(study)
     study['primary'] = [point for point in study['primary'] if point in measured]
