@@ -90,7 +90,7 @@ def test_readme_converts_and_builds(checkout, follow):
 
 
 def test_tour(checkout, run_tool):
-    """All ten commands; the scenes are small and there already."""
+    """Every command but the first: the scenes are small and there already."""
     ran = []
     for text in blocks('tour.md', 'bash'):
         program, *words = shlex.split(text.replace('\\\n', ' '))
