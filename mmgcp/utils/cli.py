@@ -8,6 +8,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -124,7 +125,14 @@ def run_main(
     alone = os.environ.get('WORLD_SIZE', '1') == '1'
     rank = '' if alone else f'rank {os.environ.get("RANK", "?")}: '
     try:
-        status = main(argv)
+        try:
+            status = main(argv)
+        except RuntimeError:
+            # One process may see that another was interrupted before it sees its own
+            # interrupt, which comes here while it waits.
+            if not alone:
+                time.sleep(1)
+            raise
         sys.stdout.flush()
     except KeyboardInterrupt:
         more = [resume] if resume and resume not in given else []

@@ -1,5 +1,8 @@
 """Exit statuses and messages that every command shares."""
 
+import subprocess
+import sys
+
 import pytest
 
 from mmgcp.utils.cli import ArgumentParser, add_cfg_options, explain, run_main
@@ -63,6 +66,22 @@ def test_one_of_many_processes_says_which(capsys, monkeypatch):
     monkeypatch.setenv('RANK', '1')
     assert ended(raising(UserError('the reason'))) == 1
     assert 'rank 1: error: the reason' in capsys.readouterr().err
+
+
+def test_a_lost_connection_during_an_interrupt_is_the_interrupt(monkeypatch):
+    program = """
+import os, signal, threading
+from mmgcp.utils.cli import run_main
+
+def main(argv):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    raise RuntimeError('Connection closed by peer')
+
+run_main(main)
+"""
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True)
+    assert (run.returncode, run.stdout, run.stderr) == (130, b'', b'')
 
 
 def test_options_need_an_equals_sign(capsys):
