@@ -1,5 +1,5 @@
 default_scope = 'mmpretrain'
-# Found by scope without this; a clear ImportError beats a KeyError if it is not.
+# Not needed to find the types; gives a clear ImportError if the package is missing.
 custom_imports = dict(imports=['mmgcp'], allow_failed_imports=False)
 
 default_hooks = dict(

@@ -1,4 +1,4 @@
-# DropCov's channel dropout on the last map while fine-tuning; nothing at inference.
+# DropCov's channel dropout on the last map during fine-tuning; the identity at inference.
 _base_ = './faster-rcnn_r50-dropcov_fpn_1x_coco.py'
 
 channels = [256, 512, 1024, 2048]

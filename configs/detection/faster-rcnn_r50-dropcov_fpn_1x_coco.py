@@ -1,4 +1,4 @@
-# A DropCov encoder, brought to stride 32 as GCP_M is.
+# A DropCov encoder with max-pooling before its last stage, as in GCP_M.
 _base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(

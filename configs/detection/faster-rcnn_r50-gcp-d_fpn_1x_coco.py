@@ -1,4 +1,4 @@
-# GCP_D: the strided convolution that pre-training had left out.
+# GCP_D: the last stage gets back the stride of 2 that it did not have in pre-training.
 _base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(

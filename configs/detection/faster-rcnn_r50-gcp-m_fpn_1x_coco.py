@@ -1,5 +1,4 @@
-# GCP_M: max-pooling in front of the last stage, which keeps the stride of 1 it was
-# pre-trained with.
+# GCP_M: max-pooling before the last stage, which keeps stride 1 as in pre-training.
 _base_ = './faster-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(

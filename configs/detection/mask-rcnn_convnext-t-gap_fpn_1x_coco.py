@@ -1,4 +1,4 @@
-# Rates decay by 0.95 from layer to layer, as published, in the schedule of Swin's 1x.
+# Learning rates decay by 0.95 per layer, as published; the schedule is Swin's 1x.
 _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_instance.py',

@@ -1,5 +1,5 @@
-# Average pooling, pre-trained with stride 1 in the last stage, brought to stride 32 as
-# GCP_M is: what gcp-m differs from in its pooling alone.
+# Average pooling, pre-trained with stride 1 in the last stage and max-pooled before it
+# as in GCP_M. Only the pooling head differs from gcp-m.
 _base_ = './mask-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(

@@ -1,6 +1,6 @@
 # A tenth of the training images, written by
 #   python tools/make_subset.py coco data/coco --percent 10
-# 12 epochs of them are a tenth of the iterations: lengthen the schedule as needed.
+# 12 epochs are a tenth of the iterations: lengthen the schedule as needed.
 _base_ = './mask-rcnn_r50-gcp-m_fpn_1x_coco.py'
 
 train_dataloader = dict(

@@ -1,5 +1,5 @@
-# Second-order attention on the maps of the encoder, in front of the FPN. It starts as
-# the identity, so that the first step is that of the config below.
+# Second-order attention on the maps of the encoder, before the FPN. It is initialized
+# as the identity, so training starts from the config below.
 _base_ = './mask-rcnn_r50-gcp-m_fpn_1x_coco.py'
 
 channels = [256, 512, 1024, 2048]

@@ -1,4 +1,4 @@
-# iSQRT-COV, pre-trained with the stride of 2 that the last stage has here too.
+# iSQRT-COV, pre-trained with stride 2 in the last stage, as it is used here.
 _base_ = './mask-rcnn_r50-gap_fpn_1x_coco.py'
 
 model = dict(

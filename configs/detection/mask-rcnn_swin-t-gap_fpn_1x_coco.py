@@ -1,5 +1,5 @@
-# mmpretrain's Swin, which the encoder is pre-trained as: same network as the detection
-# framework's, same names of tensors, and it loads strictly.
+# mmpretrain's Swin, as in pre-training, so that the encoder loads strictly. It is the same
+# network as the detection framework's.
 _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_instance.py',

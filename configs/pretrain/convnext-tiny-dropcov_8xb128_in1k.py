@@ -1,4 +1,4 @@
-# The recipe of the DropCov transformers, on 7 x 7 positions. No paper has this row.
+# The recipe of the DropCov transformers, on 7 x 7 positions. No published result.
 _base_ = './convnext-tiny-gap_8xb128_in1k.py'
 
 model = dict(

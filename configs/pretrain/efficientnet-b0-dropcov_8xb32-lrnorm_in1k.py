@@ -1,4 +1,4 @@
-# As MobileNetV2 with this head: total stride 32, 128 channels. No paper has this row.
+# As MobileNetV2 with this head: total stride 32, 128 channels. No published result.
 _base_ = './efficientnet-b0-gap_8xb32-lrnorm_in1k.py'
 
 model = dict(

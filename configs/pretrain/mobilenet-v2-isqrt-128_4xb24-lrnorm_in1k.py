@@ -1,4 +1,4 @@
-# 128 channels in place of 256: 128 * 129 / 2 = 8256 entries to the classifier.
+# 128 channels instead of 256: 128 * 129 / 2 = 8256 entries to the classifier.
 _base_ = './mobilenet-v2-isqrt_4xb24-lrnorm_in1k.py'
 
 model = dict(neck=dict(reduced_channels=128), head=dict(in_channels=8256))

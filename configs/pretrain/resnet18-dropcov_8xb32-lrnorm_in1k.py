@@ -1,4 +1,4 @@
-# 64 channels: the dimension of the one ResNet-18 that was published, 64 * 65 / 2 = 2080.
+# 64 channels, as in the published ResNet-18: 64 * 65 / 2 = 2080 entries.
 _base_ = './resnet50-dropcov_8xb32-lrnorm_in1k.py'
 
 model = dict(

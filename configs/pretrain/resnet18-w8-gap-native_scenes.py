@@ -1,5 +1,5 @@
-# Average pooling over the positions that covariance pooling sees: the last stage has
-# stride 1. Against `isqrt` and `dropcov` only the pooling differs.
+# Average pooling over as many positions as covariance pooling: the last stage has
+# stride 1. Only the pooling head differs from `isqrt` and `dropcov`.
 _base_ = './resnet18-w8-gap_scenes.py'
 
 model = dict(backbone=dict(last_stage='native'))

@@ -1,4 +1,4 @@
-# No result of DropCov with this schedule is published.
+# No published result of DropCov with this schedule.
 _base_ = './resnet50-gap_8xb32-lradju_in1k.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# Adaptive channel dropout in place of a normalization. The parameter counts published
+# Adaptive channel dropout instead of a normalization. The parameter counts published
 # for ResNet-34/50/101 (29.6, 32.0, 51.0 M) are those of 128 channels, not of the 256
 # in the released code: 128 * 129 / 2 = 8256 entries to the classifier.
 _base_ = './resnet50-gap_8xb32-lrnorm_in1k.py'

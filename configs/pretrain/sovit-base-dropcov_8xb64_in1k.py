@@ -1,4 +1,4 @@
-# No result of DeiT-B with this head is published: 12 * 24 * 24 = 6912 entries.
+# 12 * 24 * 24 = 6912 entries. No published result of DeiT-B with this head.
 _base_ = './sovit-base-cls_8xb64_in1k.py'
 
 model = dict(

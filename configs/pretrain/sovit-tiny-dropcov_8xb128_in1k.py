@@ -1,5 +1,5 @@
-# DeiT-T of the released DropCov code, which has no published result with that head:
-# 6 * 14 * 14 = 1176 entries.
+# DeiT-T of the released DropCov code: 6 * 14 * 14 = 1176 entries. No published result
+# with this head.
 _base_ = './sovit-small-dropcov_8xb128_in1k.py'
 
 model = dict(

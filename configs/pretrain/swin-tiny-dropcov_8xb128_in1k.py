@@ -1,5 +1,5 @@
-# The paper reports Swin-T with DropCov but its code has no Swin. These are the heads
-# and channels of its DeiT-S: 6 * 24 * 24 = 3456 entries beside the mean token.
+# The paper reports Swin-T with DropCov, but its code has no Swin. Heads and channels are
+# those of its DeiT-S: 6 * 24 * 24 = 3456 entries, beside the mean token.
 _base_ = './swin-tiny-gap_8xb128_in1k.py'
 
 model = dict(

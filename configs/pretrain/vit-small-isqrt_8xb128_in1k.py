@@ -1,4 +1,4 @@
-# Of the 14 x 14 patch tokens; the class token is left out. No paper has this row.
+# Covariance of the 14 x 14 patch tokens, without the class token. No published result.
 _base_ = './vit-small-gap_8xb128_in1k.py'
 
 model = dict(

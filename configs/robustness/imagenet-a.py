@@ -3,7 +3,7 @@
 # published, the scores of its 200 classes alone are compared.
 _base_ = '../_base_/datasets/imagenet.py'
 
-# Folders, and the places of their classes among the 1000 of ImageNet.
+# Folders, and the indices of their classes in ImageNet's 1000.
 # fmt: off
 folders = [
     'n01498041', 'n01531178', 'n01534433', 'n01558993', 'n01580077', 'n01614925',

@@ -2,7 +2,7 @@
 # ImageNet-A is.
 _base_ = '../_base_/datasets/imagenet.py'
 
-# Folders, and the places of their classes among the 1000 of ImageNet.
+# Folders, and the indices of their classes in ImageNet's 1000.
 # fmt: off
 folders = [
     'n01443537', 'n01484850', 'n01494475', 'n01498041', 'n01514859', 'n01518878',

@@ -1,4 +1,4 @@
-# A DropCov encoder, brought to stride 32 as GCP_M is.
+# A DropCov encoder with max-pooling before its last stage, as in GCP_M.
 _base_ = './fpn_r50-gap_4xb4-160k_ade20k-512x512.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# DropCov's channel dropout on the last map while fine-tuning; nothing at inference.
+# DropCov's channel dropout on the last map during fine-tuning; the identity at inference.
 _base_ = './fpn_r50-dropcov_4xb4-160k_ade20k-512x512.py'
 
 channels = [256, 512, 1024, 2048]

@@ -1,4 +1,4 @@
-# Rates decay by 0.9 from stage to stage, as published.
+# Learning rates decay by 0.9 per stage, as published.
 _base_ = [
     '../_base_/models/upernet_r50.py',
     '../_base_/datasets/ade20k.py',

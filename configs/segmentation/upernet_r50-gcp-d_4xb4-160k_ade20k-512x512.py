@@ -1,4 +1,4 @@
-# GCP_D: the strided convolution that pre-training had left out.
+# GCP_D: the last stage gets back the stride of 2 that it did not have in pre-training.
 _base_ = './upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
 
 model = dict(

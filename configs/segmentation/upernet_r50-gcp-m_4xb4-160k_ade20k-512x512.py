@@ -1,5 +1,4 @@
-# GCP_M: max-pooling in front of the last stage, which keeps the stride of 1 it was
-# pre-trained with.
+# GCP_M: max-pooling before the last stage, which keeps stride 1 as in pre-training.
 _base_ = './upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
 
 model = dict(

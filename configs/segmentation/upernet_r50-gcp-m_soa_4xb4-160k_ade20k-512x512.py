@@ -1,4 +1,4 @@
-# Second-order attention on the maps of the encoder, identical to none at the start.
+# Second-order attention on the maps of the encoder, initialized as the identity.
 _base_ = './upernet_r50-gcp-m_4xb4-160k_ade20k-512x512.py'
 
 model = dict(

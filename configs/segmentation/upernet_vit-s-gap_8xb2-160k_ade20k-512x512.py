@@ -1,5 +1,5 @@
-# timm's ViT-S/16 with the pyramid of ViTDet. The decay of the rates is that of ViTDet for
-# ViT-B; no paper has this row.
+# timm's ViT-S/16 with the pyramid of ViTDet. The learning-rate decay is that of ViTDet for
+# ViT-B. No published result.
 _base_ = [
     '../_base_/models/upernet_r50.py',
     '../_base_/datasets/ade20k.py',

@@ -1,6 +1,6 @@
 # The effect of post-normalization: powers of the covariance from 0.25 to 1 (1 is none),
-# its logarithm, Newton-Schulz with 1 to 7 steps, and DropCov. Pre-training on scenes.
-# Behind them the normalizations of classifiers on manifolds (Chen et al., ICLR 2025).
+# its logarithm, Newton-Schulz with 1 to 7 steps, and DropCov; then the normalizations of
+# classifiers on manifolds (Chen et al., ICLR 2025). Pre-training on scenes.
 title = 'Normalizations of the covariance, on scenes'
 work_dir = 'work_dirs/studies/exponents'
 baseline = 'none'

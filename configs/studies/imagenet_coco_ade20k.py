@@ -14,7 +14,7 @@ _two_checkpoints = dict(default_hooks=dict(checkpoint=dict(max_keep_ckpts=2)))
 # What to download and where it goes: docs/convert.md
 encoders = {
     'gap': dict(label='GAP', source='downloads/resnet50-gap.pth'),
-    # Pre-trained here: nobody published these two. They separate the pooling from the
+    # These two are not published and pre-trained here. They separate the pooling from the
     # resolution of the last stage.
     'gap-native': dict(
         label='GAP, native',
@@ -41,7 +41,7 @@ encoders = {
     ),
 }
 
-# Batch norms of the last stage in the form that it has downstream, for every arm alike.
+# Batch norms of the last stage are re-estimated in its downstream form, for every encoder.
 recalibrate = dict(
     images=10000, config='configs/pretrain/resnet50-gap_8xb32-lrnorm_in1k.py'
 )

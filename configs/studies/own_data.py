@@ -6,7 +6,8 @@ title = 'GCP pre-training on my data'
 work_dir = 'work_dirs/studies/own_data'
 baseline = 'gap'
 seeds = [0, 1, 2]
-# What decides; of differences below the margin, in points, you would not care.
+# The end-points that decide, and the margin in points below which a difference is
+# irrelevant.
 primary = ['detection/coco/bbox_mAP', 'segmentation/mIoU']
 margin = 1.0
 

@@ -1,5 +1,5 @@
-# Real photographs: CIFAR-10, then blood cells (BCCD) and streets (CamVid). Where they
-# come from: docs/photographs.md. Two CPU cores are enough.
+# Real photographs: CIFAR-10, then blood cells (BCCD) and streets (CamVid). Sources of the
+# data: docs/photographs.md. Two CPU cores are enough.
 _base_ = './scenes.py'
 
 title = 'GCP pre-training on CIFAR-10: cells and streets'
@@ -10,7 +10,7 @@ encoders = {
     name: dict(pretrain=f'configs/pretrain/resnet18-w8-{name}_cifar10.py')
     for name in ('gap', 'gap-native', 'isqrt', 'dropcov')
 }
-# Decided before anything ran; see "Reading the tables" in docs/studies.md.
+# Fixed before anything ran; see "Reading the tables" in docs/studies.md.
 primary = ['cells/coco/bbox_mAP', 'streets/mIoU']
 
 _ap = {'coco/bbox_mAP': 'box AP (%)', 'coco/bbox_mAP_50': 'box AP50 (%)'}

@@ -5,11 +5,11 @@ work_dir = 'work_dirs/studies/scenes'
 baseline = 'gap'
 seeds = [0, 1, 2]
 
-# Decided before anything ran; see "Reading the tables" in docs/studies.md.
+# Fixed before anything ran; see "Reading the tables" in docs/studies.md.
 primary = ['detection/coco/bbox_mAP', 'segmentation/mIoU']
 margin = 1.0
-# The first is what published comparisons show: pooling and last stage together. The
-# others take them apart.
+# The first two change pooling and last stage together, as published comparisons do. The
+# others separate them.
 contrasts = [
     ['isqrt', 'gap'],
     ['dropcov', 'gap'],
@@ -24,7 +24,7 @@ data = dict(
     result=_scenes + '/manifest.json',
 )
 
-# Encoders pre-trained at stride 8 (`native`) come to stride 16 downstream by max-pooling
+# Encoders pre-trained at stride 8 (`native`) are max-pooled to stride 16 downstream
 # (GCP_M). `gap-native` differs from `gap` in the last stage of pre-training, and from
 # `isqrt` and `dropcov` in the pooling alone.
 encoders = dict(
@@ -52,8 +52,8 @@ encoders = dict(
     ),
 )
 
-# The last stage sees other inputs when its form changes: its batch norms are estimated
-# anew, for every arm alike.
+# When the form of the last stage changes, so do its inputs: its batch norms are estimated
+# again, for every encoder.
 recalibrate = dict(images=1024)
 
 tasks = dict(
@@ -88,5 +88,5 @@ analyses = []
 analysis_options = dict(
     robustness=['--images', 0, '--severities', 1, 3, 5],
 )
-# First guesses on two cores, for the display until the first of a kind has run.
+# Estimates on two cores, for the progress display until the first of a kind has run.
 expected_seconds = dict(pretrain=70, detection=90, segmentation=50, evaluate=15)

@@ -136,7 +136,7 @@ def test_an_existing_project(checkout):
 
 
 def test_export(checkout, follow):
-    trained(ISQRT, checkout / 'work_dirs/isqrt/epoch_14.pth')
+    trained(ISQRT, checkout / 'work_dirs/isqrt/epoch_8.pth')
     picture(checkout / 'digit.png')
     follow('export.md', 'export_onnx', 'publish_checkpoint', 'convert_checkpoint')
     names = {}
@@ -146,12 +146,12 @@ def test_export(checkout, follow):
 
 def test_predict(checkout, follow):
     for name in ('seg', 'seg-gap', 'seg-dropcov'):
-        trained(SEGMENTOR, checkout / f'work_dirs/{name}/epoch_12.pth')
-    trained(DETECTOR, checkout / 'work_dirs/det/epoch_12.pth')
+        trained(SEGMENTOR, checkout / f'work_dirs/{name}/epoch_6.pth')
+    trained(DETECTOR, checkout / 'work_dirs/det/epoch_6.pth')
     for name in ('photos/a.jpg', 'photos/b.png', 'street.jpg'):
         picture(checkout / name)
     follow('predict.md', 'predict', 'browse_data', 'analysis/feature_maps')
-    checkpoint = 'work_dirs/seg/epoch_12.pth'
+    checkpoint = 'work_dirs/seg/epoch_6.pth'
     names = dict(CONFIG=SEGMENTOR, CHECKPOINT=checkpoint)
     exec(blocks('predict.md', 'python')[0], names)
     assert (checkout / 'out.png').stat().st_size

@@ -26,7 +26,7 @@ test_pipeline = [
 def loader(split, pipeline, shuffle=False, **options):
     return dict(
         batch_size=64,
-        # Images this small cost less to decode than to hand over from a worker.
+        # Decoding images this small is cheaper than transferring them from a worker.
         num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=shuffle),
         dataset=dict(

@@ -15,7 +15,7 @@ pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 def loader(split, batch_size, shuffle=False, **options):
     return dict(
         batch_size=batch_size,
-        # Decoding 48 x 48 pixels costs less than handing them over from a worker.
+        # Decoding 48 x 48 pixels is cheaper than transferring them from a worker.
         num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=shuffle),
         dataset=dict(

@@ -1,4 +1,4 @@
-# The final norm acts on the map, not behind the pooling: a covariance needs the map.
+# The final norm acts on the map, not after the pooling: a covariance needs the map.
 _base_ = './swin-tiny-gap.py'
 
 model = dict(

@@ -1,7 +1,7 @@
-# Stride 8: stages 3 and 4 keep the resolution and dilate instead. The last stage has
-# stride 1 here as in GCP pre-training, but dilation 4 where pre-training has 1; for a
-# gap encoder the missing stride is new as well. There is nothing to choose between a
-# strided and a max-pooled last stage, so that one config serves every encoder file.
+# Stride 8: stages 3 and 4 are dilated instead of strided. The last stage has stride 1 as
+# in GCP pre-training, but dilation 4 instead of 1. For a gap encoder the missing stride
+# is new too. There is no choice of a strided or max-pooled last stage, so one config
+# serves every encoder file.
 _base_ = './upernet_r50.py'
 
 model = dict(

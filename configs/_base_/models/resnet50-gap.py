@@ -1,5 +1,5 @@
-# Initialized as published: by torchvision, which leaves the last norm of a block at 1
-# and the classifier as torch makes it.
+# Initialized as published, like torchvision: the last norm of a block starts at 1, the
+# classifier with torch's default.
 model = dict(
     type='ImageClassifier',
     backbone=dict(

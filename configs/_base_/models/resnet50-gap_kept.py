@@ -1,4 +1,4 @@
-# The encoder of a classifier of ImageNet is kept, its classifier is new.
+# Keeps the encoder of an ImageNet classifier; only the linear classifier is new.
 _base_ = './resnet50-gap.py'
 
 model = dict(

@@ -1,4 +1,5 @@
-# Encoder and pooling head of a classifier of ImageNet are kept, its classifier is new.
+# Keeps encoder and pooling head of an ImageNet classifier; only the linear classifier is
+# new.
 _base_ = './resnet50-isqrt.py'
 
 kept_file = 'checkpoints/resnet50-isqrt-classifier.pth'

@@ -1,4 +1,4 @@
-# Initialized as published: torchvision's network leaves everything as torch makes it.
+# Initialized as published: torch's defaults, like torchvision.
 model = dict(
     type='ImageClassifier',
     backbone=dict(

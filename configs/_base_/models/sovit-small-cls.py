@@ -1,5 +1,5 @@
-# So-ViT-S: 12 blocks behind a convolutional token embedding, classified from its class
-# token alone.
+# So-ViT-S: a convolutional token embedding and 12 blocks, classified from the class token
+# alone.
 model = dict(
     type='ImageClassifier',
     backbone=dict(

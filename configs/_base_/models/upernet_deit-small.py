@@ -1,4 +1,4 @@
-# mmpretrain's DeiT-S, which the encoder is pre-trained as; the position embedding is
+# mmpretrain's DeiT-S, as in pre-training; the position embedding is
 # interpolated to the size of the image. Levels from layers 3, 6, 9 and 12, rescaled
 # to strides 4, 8, 16 and 32.
 _base_ = './upernet_r50.py'

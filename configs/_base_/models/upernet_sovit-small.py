@@ -1,5 +1,5 @@
-# Levels from blocks 3, 6, 9 and 12, rescaled to strides 4, 8, 16 and 32 by the encoder
-# without parameters of its own; positions are interpolated to the size of the image.
+# Levels from blocks 3, 6, 9 and 12, which the encoder rescales to strides 4, 8, 16 and 32
+# without parameters. Positions are interpolated to the size of the image.
 _base_ = './upernet_r50.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# mmpretrain's Swin, which the encoder is pre-trained as, in its form for dense tasks.
+# mmpretrain's Swin, as in pre-training, in its form for dense tasks.
 _base_ = './upernet_r50.py'
 
 model = dict(

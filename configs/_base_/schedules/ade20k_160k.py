@@ -17,5 +17,5 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
-# The framework's configs have none; 4 GPUs x 4 images is what they are written for.
+# The framework's configs have none; they are meant for 4 GPUs x 4 images.
 auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,6 +1,6 @@
-# 36 epochs counted as such. The framework walks 12 times over a data set repeated
-# three times: the same iterations and steps, but `train_dataloader.dataset` would be
-# the repetition, and its keys would differ from those of the other configs.
+# 36 plain epochs. The framework trains 12 epochs on a data set repeated three times:
+# the same iterations, but the keys of `train_dataloader.dataset` would differ from those
+# of the other configs.
 _base_ = './coco_1x.py'
 
 train_cfg = dict(max_epochs=36, val_interval=3)

@@ -1,5 +1,5 @@
-# fast-MPN-COV with ResNet-50: 100 epochs at one rate, batch 10, weights decayed by 1e-4,
-# the classifier at five times the rate.
+# fast-MPN-COV with ResNet-50: 100 epochs at a constant learning rate, batch 10, weight
+# decay 1e-4, five times the rate for the classifier.
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=1.2e-3, momentum=0.9, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mult=5)}),

@@ -1,4 +1,4 @@
-# That of scenes, 8 epochs.
+# The schedule of scenes with 8 epochs.
 _base_ = './scenes_segmentation.py'
 
 param_scheduler = [

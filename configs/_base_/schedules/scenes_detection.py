@@ -1,4 +1,4 @@
-# AdamW: the data set is seen 6 times, 50 steps each, and SGD is slower.
+# AdamW: SGD is too slow for 6 epochs of 50 steps.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05),
@@ -21,6 +21,6 @@ test_cfg = dict(type='TestLoop')
 # --auto-scale-lr: 1 process x batch 8
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
-# Draws of dropout and sampling depend on (seed, epoch): a resumed run is the run
-# that was not interrupted.
+# Dropout and sampling depend on (seed, epoch) only: a resumed run gives the weights of an
+# uninterrupted one.
 custom_hooks = [dict(type='mmgcp.EpochSeedHook')]

@@ -1,5 +1,5 @@
-# AdamW, as in DropCov's recipe for transformers, where its networks of convolutions
-# use SGD: after 8 epochs of 135 steps SGD had hardly left chance.
+# AdamW, which DropCov's recipe uses for transformers only: after 8 epochs of 135 steps
+# SGD was hardly above chance.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05),
@@ -29,6 +29,6 @@ test_cfg = dict()
 # --auto-scale-lr: 1 process x batch 32
 auto_scale_lr = dict(base_batch_size=32)
 
-# Draws of dropout and augmentation depend on (seed, epoch): a resumed run is the
-# run that was not interrupted.
+# Dropout and augmentation depend on (seed, epoch) only: a resumed run gives the weights
+# of an uninterrupted one.
 custom_hooks = [dict(type='mmgcp.EpochSeedHook')]

@@ -1,4 +1,4 @@
-# That of detection, with the double of its learning rate.
+# The schedule of detection with twice its learning rate.
 _base_ = './scenes_detection.py'
 
 optim_wrapper = dict(optimizer=dict(lr=0.002))
