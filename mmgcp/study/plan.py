@@ -91,7 +91,8 @@ class Planner:
 
     def _encoder(self, name: str, seed: int) -> tuple[dict | None, After]:
         """Plan what makes an encoder; returns ``init_cfg`` of a backbone that has it."""
-        entry, after = self.study['encoders'][name], {'deps': self._first}
+        entry = self.study['encoders'][name]
+        after: After = {'deps': self._first}
         if 'init_cfg' in entry:
             return entry['init_cfg'], after
         if 'checkpoint' in entry:

@@ -172,7 +172,10 @@ def _choose_rates(runs: Runs, metric: str) -> dict[str, dict]:
     found = {}
     for encoder, rates in ends.items():
         means = {rate: fmean(values) for rate, values in rates.items()}
-        found[encoder] = {'chosen': max(means, key=means.get), 'validation': means}
+        found[encoder] = {
+            'chosen': max(means, key=means.__getitem__),
+            'validation': means,
+        }
     return found
 
 

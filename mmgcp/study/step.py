@@ -69,7 +69,7 @@ class Step:
     inputs: list[Path] = field(default_factory=list)  # files it reads, to be hashed
     files: dict[Path, str] = field(default_factory=dict)  # to be written before it runs
     content: Any = None  # what else decides the result, such as the merged config
-    weights: Path | None = None  # path of the last checkpoint of a training
+    weights: Any = None  # path of the last checkpoint of a training
     resume_mark: Path | None = None  # there when `--resume` can go on; changes then
     processes: int = 1  # started by torchrun
     expected_seconds: float = 60.0
