@@ -8,8 +8,10 @@ another one ends with. Runs of one label are seeds of one curve.
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
 from mmgcp.engine.training_log import read_training_log
@@ -21,6 +23,11 @@ from .output import figure, main_metric, write_result
 
 # What every validation record holds beside metrics.
 NOT_METRICS = {'step', 'time', 'data_time', 'epoch', 'iter', 'memory', 'lr'}
+#: Tables of a study: the mean height of the validation curve, and when it reaches what
+#: the baseline ends with.
+CONVERGENCE, MATCHING = 'convergence', 'matching'
+#: Of one kind, by encoder and seed: ``[step, value]``.
+Curves = dict[str, dict[int, list]]
 
 
 def convergence(
@@ -69,8 +76,13 @@ def convergence(
 
 def read_curves(log: str | Path) -> dict[str, dict[int, float]]:
     """Validation metrics by step."""
+    return validation_curves(read_training_log(log))
+
+
+def validation_curves(records: Sequence[dict]) -> dict[str, dict[int, float]]:
+    """Metrics by step among the records of a run."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
-    for record in read_training_log(log):
+    for record in records:
         metrics = {} if 'loss' in record else record
         for name, value in metrics.items():
             if name not in NOT_METRICS and isinstance(value, int | float):
@@ -139,4 +151,48 @@ def draw(metrics: dict):
             if std is not None:
                 axis.fill_between(x, mean - std, mean + std, alpha=0.2, color=tint)
         axis.legend(fontsize='small')
+    return fig
+
+
+def values_of(
+    curves: Curves, baseline: str, labels: dict[str, str], metric: str, unit: str
+) -> dict[str, dict]:
+    """Values for tables: mean heights, and when the end of the baseline is reached.
+
+    The baseline is that of the same seed. ``labels`` name the encoders in tables,
+    ``metric`` and ``unit`` what the curves show and their steps.
+    """
+    heights: dict[str, dict] = {name: {} for name in curves}
+    matching: dict[str, dict] = {name: {} for name in curves}
+    ends = {seed: points[-1][1] for seed, points in curves.get(baseline, {}).items()}
+    for name, seeds in curves.items():
+        for seed, points in seeds.items():
+            steps, values = zip(*points, strict=True)
+            heights[name][seed] = area_under(steps, values)
+            if seed in ends:
+                matching[name][seed] = matching_step(steps, values, ends[seed])
+    label = f'mean height of the validation curve, {metric}'
+    tables = {CONVERGENCE: {'label': label, 'encoders': heights}}
+    if ends:
+        label = f'first {unit} that reaches the end of the curve of {labels[baseline]}'
+        tables[MATCHING] = {'label': label, 'encoders': matching}
+    return tables
+
+
+def draw_seeds(panels: dict[str, Curves], labels: dict[str, str]) -> Figure:
+    """One panel per title: each seed thin, and the mean over the steps of all seeds."""
+    fig, axes = figure(len(panels))
+    for axis, (title, encoders) in zip(axes[0], panels.items(), strict=True):
+        for name, seeds in encoders.items():
+            color = f'C{list(labels).index(name) % 10}'
+            by_seed = [dict(points) for points in seeds.values()]
+            for points in by_seed:
+                axis.plot(list(points), list(points.values()), color=color, alpha=0.25)
+            steps = sorted(set.intersection(*map(set, by_seed)))
+            means = [fmean(points[step] for points in by_seed) for step in steps]
+            axis.plot(steps, means, color=color, label=labels[name], marker='.')
+        axis.set_title(title, fontsize=10)
+        iterations = title == 'training loss'
+        axis.set_xlabel('iteration' if iterations else 'epoch or iteration')
+    axes[0][0].legend(fontsize=8)
     return fig

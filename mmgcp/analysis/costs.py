@@ -13,10 +13,27 @@ import torch
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.files import write_json
+from mmgcp.utils.progress import format_seconds
 from mmgcp.utils.run_specs import RunSpec, run_specs
 
 from .complexity import count, image_size
 from .sample import Run, load_run, sample_batches
+from .statistics import summarize
+
+#: Column of a table, key of what was measured, unit and format.
+_COLUMNS = [
+    ('parameters (M)', 'parameters', 1e6, '.3f'),
+    ('of the encoder (M)', 'encoder_parameters', 1e6, '.3f'),
+    ('multiply-adds (G)', 'multiply_adds', 1e9, '.4f'),
+    ('inference (images/s)', 'inference_images_per_second', 1, '.1f'),
+    ('training step (images/s)', 'training_images_per_second', 1, '.1f'),
+]
+COST_HEAD = [
+    'encoder',
+    *(column for column, *_ in _COLUMNS),
+    'training as run (images/s)',
+    'wall time of training',
+]
 
 
 def measure_costs(
@@ -116,6 +133,44 @@ def _pace(step: Callable[[], None], seconds: float) -> float:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def cost_rows(
+    costs: dict[str, Any], trained: dict[str, dict], labels: dict[str, str]
+) -> list[list[str]]:
+    """Rows under :data:`COST_HEAD`; what was not measured is a dash.
+
+    Args:
+        costs: What :func:`measure_costs` returned, or nothing.
+        trained: ``images_per_second`` and ``wall_seconds`` of trainings, by encoder and
+            seed.
+        labels: Names of the encoders.
+    """
+    rows, measured = [], costs.get('models', {})
+    for name, label in labels.items():
+        if name not in measured and name not in trained:
+            continue
+        row, runs = measured.get(name, {}), list(trained.get(name, {}).values())
+        cells = [label]
+        for _, key, unit, form in _COLUMNS:
+            value = row.get(key)
+            cells.append('-' if value is None else format(value / unit, form))
+        speeds = [r['images_per_second'] for r in runs if r['images_per_second']]
+        walls = [run['wall_seconds'] for run in runs]
+        cells.append(_mean_of(speeds, '{:.1f}'.format))
+        cells.append(_mean_of(walls, format_seconds))
+        rows.append(cells)
+    return rows
+
+
+def _mean_of(numbers: list[float], form: Callable[[float], str]) -> str:
+    """Mean over seeds and its interval."""
+    if not numbers:
+        return '-'
+    found = summarize(dict(enumerate(numbers)))
+    if found.interval is None:
+        return form(found.mean)
+    return f'{form(found.mean)} [{", ".join(map(form, found.interval))}]'
 
 
 def main(argv: Sequence[str] | None = None) -> None:

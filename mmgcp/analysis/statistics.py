@@ -233,6 +233,13 @@ def seeds_needed(effect: float, paired: bool = True) -> int | None:
     return numbers[place] if place < len(numbers) else None
 
 
+def p_text(p: float | None) -> str:
+    """A p value in a table; a dash where there is none."""
+    if p is None:
+        return '-'
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'
+
+
 def adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Holm's adjustment of the p values; comparisons without one stay as they are."""
     from statsmodels.stats.multitest import multipletests

@@ -6,8 +6,20 @@ one number of features on one data set: the scores depend on both.
 
 import math
 from collections.abc import Sequence
+from itertools import product
+from statistics import fmean
+from typing import Any
 
 import numpy as np
+
+from .statistics import ALPHA, p_text
+
+AGREEMENT_HEAD = [
+    'measured frozen',
+    'fine-tuned',
+    *('encoders', 'Kendall tau_b', 'p', 'Spearman rho', 'weighted tau'),
+    *('encoders x seeds', 'Kendall tau_b', 'Spearman rho'),
+]
 
 #: Smallest sum of squared residuals of LogME. Its targets are 0 and 1.
 RESIDUAL_FLOOR = 1e-5
@@ -143,3 +155,68 @@ def rank_correlation(scores: Sequence[float], results: Sequence[float]) -> dict:
         'spearman': float(stats.spearmanr(scores, results)[0]),
         'weighted': float(stats.weightedtau(scores, results)[0]),
     }
+
+
+def agreement(
+    scores: Sequence[tuple[str, dict]], results: Sequence[tuple[str, dict]]
+) -> list[dict[str, Any]]:
+    """Rank correlation of each table of scores with each table of results.
+
+    Over the means of the encoders, and over all encoders and seeds.
+
+    Args:
+        scores: Names and tables of :func:`mmgcp.analysis.tables.tables_of`.
+        results: The same of what the encoders reached.
+    """
+    rows = []
+    for (score, one), (point, other) in product(scores, results):
+        means, runs = [], []
+        for name, row in one['encoders'].items():
+            reached = other['encoders'].get(name, {}).get('values', {})
+            pairs = [(v, reached[s]) for s, v in row['values'].items() if s in reached]
+            runs += pairs
+            if pairs:
+                means.append([fmean(side) for side in zip(*pairs, strict=True)])
+        if means:
+            rows.append(
+                {
+                    'score': score,
+                    'end_point': point,
+                    'labels': [one['label'], other['label']],
+                    'encoders': rank_correlation(*zip(*means, strict=True)),
+                    'runs': rank_correlation(*zip(*runs, strict=True)),
+                }
+            )
+    return rows
+
+
+def agreement_rows(found: Sequence[dict]) -> list[list[str]]:
+    """Rows under :data:`AGREEMENT_HEAD`; a dash where nothing can be ordered."""
+
+    def cells(row: dict, *keys: str) -> list[str]:
+        values = ('-' if row[key] is None else f'{row[key]:+.2f}' for key in keys)
+        return [str(row['n']), *values]
+
+    rows = []
+    for entry in found:
+        means = cells(entry['encoders'], 'kendall', 'spearman', 'weighted')
+        means.insert(2, p_text(entry['encoders']['p']))
+        runs = cells(entry['runs'], 'kendall', 'spearman')
+        rows.append([*entry['labels'], *means, *runs])
+    return rows
+
+
+def agreement_note(found: Sequence[dict]) -> str:
+    """How to read the rank correlations, and whether there are enough encoders."""
+    note = (
+        "1 is the same order, -1 the reverse. p is that of Kendall's tau over the means "
+        'of the encoders, not adjusted for the number of rows. Seeds of one encoder are '
+        'not independent, so their correlations have no p.'
+    )
+    most = max((entry['encoders'] for entry in found), key=lambda means: means['n'])
+    if most['smallest_p'] < ALPHA:
+        return note
+    return (
+        f'{note} {most["n"]} encoders are too few to conclude anything: the same order '
+        f'or its reverse comes by chance with p = {most["smallest_p"]:.2f}.'
+    )

@@ -1,7 +1,8 @@
-"""Metrics of the robustness sets that mmpretrain lacks."""
+"""Metrics of the robustness sets, and the keys of those of the frameworks."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,3 +146,23 @@ def top5_distance(former: Tensor, latter: Tensor) -> int:
     ranks[order] = torch.arange(1, len(latter) + 1)
     best = former.argsort(descending=True, stable=True)[:5].cpu()
     return int((torch.arange(1, 6) - ranks[best].clamp_max(6)).abs().sum())
+
+
+_COCO_METRICS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+
+
+def known_metrics(evaluator: Any) -> list[str]:
+    """Metric keys of an evaluator's config; empty where they are not known."""
+    evaluator = evaluator if isinstance(evaluator, dict) else {}
+    kind = str(evaluator.get('type')).rpartition('.')[2]
+    if evaluator.keys() & {'prefix', 'metric_items', 'classwise', 'thrs'}:
+        return []
+    if kind == 'IoUMetric' and list(evaluator.get('iou_metrics', ['mIoU'])) == ['mIoU']:
+        return ['aAcc', 'mIoU', 'mAcc']
+    several = evaluator.get({'CocoMetric': 'metric', 'Accuracy': 'topk'}.get(kind, ''))
+    several = several if isinstance(several, list | tuple) else [several]
+    if kind == 'CocoMetric' and set(several) <= {'bbox', 'segm'}:
+        return [f'coco/{name}_{key}' for name in several for key in _COCO_METRICS]
+    if kind == 'Accuracy':
+        return [f'accuracy/top{k or 1}' for k in several]
+    return []

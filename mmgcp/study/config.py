@@ -1,15 +1,17 @@
 """Read and check a study's configuration file."""
 
+import copy
 import math
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from mmgcp.analysis.convergence import CONVERGENCE
 from mmgcp.utils.config import load_config
 
 from .plan import PRETRAIN, metrics_of
-from .step import StudyError
+from .step import KINDS, StudyError
 
 #: Key, type and value when a study does not give it (None: see ``load_study``).
 _KEYS: dict[str, tuple[Any, Any]] = {
@@ -51,8 +53,7 @@ _ENTRY_KEYS = {
         'lr',
     ),
 }
-#: The end-point of a task beside its metrics: the mean height of the validation curve.
-CONVERGENCE = 'convergence'
+_DATA_KEYS = ('command', 'result')
 _COMPARISONS = ('paired', 'welch')
 ANALYSES = (
     'landscape',
@@ -75,20 +76,19 @@ def load_study(path: str | Path, options: dict | None = None) -> dict[str, Any]:
     given = load_config(path, options).to_dict()
     given = {key: value for key, value in given.items() if not key.startswith('_')}
     _check_names(str(path), 'key', given, _KEYS)
+    for key, value in given.items():
+        if value is not None and not isinstance(value, _KEYS[key][0]):
+            raise StudyError(f'{path}: {key} = {value!r} has the wrong type')
     study = {
-        key: default if given.get(key) is None else given[key]
+        key: copy.deepcopy(default) if given.get(key) is None else given[key]
         for key, (_, default) in _KEYS.items()
     }
     study['name'] = study['name'] or path.stem
     study['title'] = study['title'] or study['name']
     study['work_dir'] = study['work_dir'] or f'work_dirs/studies/{study["name"]}'
     study['baseline'] = study['baseline'] or next(iter(study['encoders']), '')
-    for key, (kind, _) in _KEYS.items():
-        if not isinstance(study[key], kind):
-            raise StudyError(f'{path}: {key} = {study[key]!r} has the wrong type')
     _check(study, path)
-    study['file'] = str(path)
-    return study
+    return study | {'file': str(path), 'options': options or {}}
 
 
 def select(
@@ -139,12 +139,6 @@ def end_points(study: dict[str, Any]) -> list[str]:
     return found
 
 
-def margin_of(study: dict[str, Any], end_point: str) -> float | None:
-    """The equivalence margin of an end-point, if the study has one."""
-    margin = study['margin']
-    return margin.get(end_point) if isinstance(margin, dict) else margin
-
-
 def contrasts(study: dict[str, Any]) -> list[list[str]]:
     """Pairs to compare; by default every encoder with the baseline."""
     baseline, encoders = study['baseline'], study['encoders']
@@ -159,7 +153,13 @@ def _check(study: dict[str, Any], path: Path) -> None:
         for name, entry in study[key].items():
             if not re.fullmatch(r'\w[\w.-]*', name):
                 raise StudyError(f'{path}: {key}: {name!r} cannot be a folder name')
-            _check_entry(f'{path}: {key}.{name}', key, entry)
+            if key == 'tasks' and name in KINDS:
+                raise StudyError(f'{path}: {key}: {name!r} is a kind of step')
+            where = f'{path}: {key}.{name}'
+            _check_entry(where, key, entry)
+            if key == 'tasks':
+                arms = entry.get('encoders', [])
+                _check_names(where, 'encoder', arms, study['encoders'])
     if study['baseline'] not in study['encoders']:
         raise StudyError(
             f'{path}: baseline = {study["baseline"]!r} is not one of the encoders '
@@ -168,10 +168,12 @@ def _check(study: dict[str, Any], path: Path) -> None:
     seeds = study['seeds']
     if not seeds or len(set(seeds)) != len(seeds):
         raise StudyError(f'{path}: seeds = {seeds} must be different and at least one')
-    _check_names(str(path), 'analysis', study['analyses'], ANALYSES)
-    _check_names(
-        f'{path}: recalibrate', 'key', study['recalibrate'], ('images', 'config')
-    )
+    for key in ('analyses', 'analysis_options'):
+        _check_names(f'{path}: {key}', 'analysis', study[key], ANALYSES)
+    for key, known in (('recalibrate', ('images', 'config')), ('data', _DATA_KEYS)):
+        _check_names(f'{path}: {key}', 'key', study[key], known)
+    if study['data'] and len(study['data']) < len(_DATA_KEYS):
+        raise StudyError(f'{path}: data needs {" and ".join(_DATA_KEYS)}')
     _check_statistics(study, str(path))
 
 
@@ -179,9 +181,9 @@ def _check_statistics(study: dict[str, Any], path: str) -> None:
     measured, margin = end_points(study), study['margin']
     _check_names(f'{path}: primary', 'end-point', study['primary'], measured)
     _check_names(f'{path}: comparison', 'kind', [study['comparison']], _COMPARISONS)
-    if isinstance(margin, dict):
-        _check_names(f'{path}: margin', 'end-point', margin, measured)
-    for value in margin.values() if isinstance(margin, dict) else [margin]:
+    margins = margin if isinstance(margin, dict) else dict.fromkeys(measured, margin)
+    _check_names(f'{path}: margin', 'end-point', margins, measured)
+    for value in margins.values():
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise StudyError(
                 f'{path}: margin = {value!r} must be a positive number: differences '

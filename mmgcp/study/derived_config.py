@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmgcp.utils.config import load_config
+from mmgcp.utils.config import difference, load_config, merge
 
 from .step import StudyError
 
@@ -25,35 +25,6 @@ def shown(path: str | Path) -> str:
     return str(path) if relative.startswith('..') else relative
 
 
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Merge like ``_base_`` does, ``_delete_`` included, into a new dictionary."""
-    merged = dict(base)
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            old = merged.get(key)
-            kept = not value.get('_delete_')
-            inner = {k: v for k, v in value.items() if k != '_delete_'}
-            value = merge(old if isinstance(old, dict) and kept else {}, inner)
-        merged[key] = value
-    return merged
-
-
-def difference(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """What a config that inherits ``base`` has to say to become ``values``."""
-    changes = {}
-    for key, value in values.items():
-        old = base.get(key)
-        if key in base and old == value:
-            continue
-        if isinstance(value, dict) and key in base:
-            if isinstance(old, dict) and old.keys() <= value.keys():
-                value = difference(old, value)
-            else:
-                value = {'_delete_': True, **value}
-        changes[key] = value
-    return changes
-
-
 @cache
 def _read(path: Path) -> dict[str, Any]:
     return load_config(path).to_dict()
@@ -69,7 +40,6 @@ class DerivedConfig:
     def __init__(self, base: Path, values: dict[str, Any] | None = None) -> None:
         self.base = base
         self.values = _read(base) if values is None else values
-        self.scope: str = self.values.get('default_scope', 'mmengine')
         #: Images per process and training step.
         self.batch_size = _batch_size(self.values)
         scale = self.values.get('auto_scale_lr') or {}

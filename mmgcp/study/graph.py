@@ -18,10 +18,7 @@ def print_plan(
     study: dict[str, Any], steps: list[Step], missing: list[str], console: Console
 ) -> None:
     """Print every step and command, what is missing and what it may cost."""
-
-    def say(text: str = '') -> None:
-        console.print(text, markup=False, highlight=False)
-
+    say = console.print
     hashes = hash_steps(steps)
     done = {step.name for step in steps if step.is_done(hashes[step.name])}
     say(f'{study["title"]}: {len(steps)} steps, {len(done)} done before')

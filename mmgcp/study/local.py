@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmgcp.utils.device import usable_cpus
+
 from .step import Step, StudyError, launched, thread_variables
 
 _LIBC = ctypes.CDLL(None)
@@ -93,21 +95,27 @@ class LocalBackend:
         self.cwd = cwd
         self.cpus = cpus or usable_cpus()
         self.devices = devices
-        self.taken: dict[str, list[str]] = {}
+        #: Who uses the accelerators.
+        self.users: dict[str, LocalJob] = {}
 
     def _free(self) -> list[str]:
-        taken = [device for share in self.taken.values() for device in share]
-        return [device for device in self.devices if device not in taken]
+        """Accelerators without a running job."""
+        used = [name for name, job in self.users.items() if job.poll() is None]
+        return [device for device in self.devices if device not in used]
+
+    def check(self, steps: list[Step]) -> None:
+        """Refuse steps that need more accelerators than there are."""
+        for step in steps:
+            if self.devices and step.processes > len(self.devices):
+                raise StudyError(
+                    f'{step.name} starts {step.processes} processes and there '
+                    f'are {len(self.devices)} accelerators: use a smaller --nproc'
+                )
 
     def has_room(self, step: Step, running: list[Step]) -> bool:
         """Whether a job and, where there are any, enough accelerators are free."""
         if running and (step.exclusive or any(other.exclusive for other in running)):
             return False
-        if self.devices and step.processes > len(self.devices):
-            raise StudyError(
-                f'{step.name} starts {step.processes} processes and there '
-                f'are {len(self.devices)} accelerators: use a smaller --nproc'
-            )
         enough = not self.devices or step.processes <= len(self._free())
         return enough and len(running) < self.jobs
 
@@ -120,11 +128,13 @@ class LocalBackend:
         return variables if alone else {**variables, 'OMP_WAIT_POLICY': 'PASSIVE'}
 
     def start(self, step: Step, command: list[str]) -> LocalJob:
-        env = self.environment(step)
-        self.taken[step.name] = self._free()[: step.processes]
+        env, share = self.environment(step), self._free()[: step.processes]
         if self.devices:
-            env['CUDA_VISIBLE_DEVICES'] = ','.join(self.taken[step.name])
-        return LocalJob(launched(command, step.processes), step.log, env, self.cwd)
+            env['CUDA_VISIBLE_DEVICES'] = ','.join(share)
+        command = launched(command, step.processes)
+        job = LocalJob(command, step.log, env, self.cwd)
+        self.users |= dict.fromkeys(share, job)
+        return job
 
     def attach(self, step: Step, name: str) -> None:
         """Wait until nothing is left of a study that was killed."""
@@ -140,21 +150,3 @@ class LocalBackend:
                             f'writes to {step.log}. End it and start again'
                         ) from None
                     time.sleep(0.1)
-
-    def release(self, step: Step) -> None:
-        self.taken.pop(step.name, None)
-
-
-def visible_devices() -> list[str]:
-    """Accelerators this process may use, as CUDA names them."""
-    import torch
-
-    count = torch.cuda.device_count()
-    chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
-    return chosen.split(',')[:count] if chosen else list(map(str, range(count)))
-
-
-def usable_cpus() -> int:
-    """Processors this process may use."""
-    linux = hasattr(os, 'sched_getaffinity')
-    return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1

@@ -8,6 +8,7 @@ from mmgcp.analysis.bootstrap import check_evaluator
 from mmgcp.analysis.frozen import METRICS, SCORES
 from mmgcp.datasets.checking import LOADERS, DataError, check_config
 from mmgcp.datasets.own_data import PARTS, own_data_changes
+from mmgcp.engine.metrics import known_metrics
 from mmgcp.utils.errors import UserError
 from mmgcp.weights.reading import read_checkpoint
 
@@ -20,10 +21,8 @@ _PRETRAIN_METRICS = {'accuracy/top1': 'top-1 accuracy (%)'}
 #: The others look at the models of the first seed, unless they are told ``--seeds``.
 _ANALYSES_OF_ALL_SEEDS = ('convergence', BOOTSTRAP)
 
-_COCO_METRICS = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
-
-#: ``init_cfg`` of a backbone, the steps to wait for, the files to hash.
-Encoder = tuple[dict | None, list[str], list[Path]]
+#: ``deps`` and ``inputs`` of a step.
+After = dict[str, list]
 
 
 class Planner:
@@ -60,7 +59,7 @@ class Planner:
         for task, entry in study['tasks'].items():
             for (name, seed), encoder in encoders.items():
                 if name in entry.get('encoders', [name]):
-                    self._transfer(task, name, seed, encoder)
+                    self._transfer(task, name, seed, *encoder)
             if study['pictures']:
                 self._side_by_side('pictures', task)
         tasks = task_names(study, self.steps)
@@ -90,33 +89,34 @@ class Planner:
             self._add('data', 'data', command, Path(data['result']))
         self._first = [step.name for step in self.steps]
 
-    def _encoder(self, name: str, seed: int) -> Encoder:
-        """Plan what makes an encoder."""
+    def _encoder(self, name: str, seed: int) -> tuple[dict | None, After]:
+        """Plan what makes an encoder; returns ``init_cfg`` of a backbone that has it."""
         entry = self.study['encoders'][name]
+        after: After = {'deps': self._first}
         if 'init_cfg' in entry:
-            return entry['init_cfg'], self._first, []
+            return entry['init_cfg'], after
         if 'checkpoint' in entry:
-            inputs = self._weights(entry['checkpoint'], f'encoder file of {name}')
-            return _init(entry['checkpoint']), self._first, inputs
+            note = f'encoder file of {name}'
+            after['inputs'] = self._weights(entry['checkpoint'], note)
+            return _init(entry['checkpoint']), after
         if 'source' in entry:
-            step, source, deps = f'convert/{name}', entry['source'], self._first
+            kind, step, source = 'convert', f'convert/{name}', entry['source']
             note = f'official weights of {name}; see docs/convert.md'
-            inputs, meta = self._weights(source, note), {}
+            meta, after['inputs'] = {}, self._weights(source, note)
         else:
             config = self._config(entry['pretrain'], entry.get('overrides', {}))
             config = config.changed({'randomness': {'seed': seed}})
             meta = {'encoder': name, 'seed': seed, 'task': PRETRAIN}
-            train = self._train(config, self._first, [], meta)
-            step, source = f'export/{name}/seed{seed}', train.weights
-            deps, inputs = [train.name], [train.weights]
+            train = self._train(config, after, meta)
+            kind, step, source = 'export', f'export/{name}/seed{seed}', train.weights
+            after = _after([train])
         target = self._dir(step) / 'encoder.pth'
         if all(step != other.name for other in self.steps):
             tool = self._tool('tools/convert_checkpoint.py')
             command = ['python', tool, shown(source), shown(target), '--to', 'encoder']
             command += self._recalibration(name, source)
-            kind = step.partition('/')[0]
-            self._add(step, kind, command, target, deps=deps, inputs=inputs, meta=meta)
-        return _init(target), [step], [target]
+            self._add(step, kind, command, target, meta=meta, **after)
+        return _init(target), {'deps': [step], 'inputs': [target]}
 
     def _recalibration(self, name: str, source: str | Path) -> list[str]:
         """Options that estimate the batch norms of the last stage anew."""
@@ -139,7 +139,9 @@ class Planner:
             options += ['--cfg-options', f'model.backbone.last_stage={form}']
         return options
 
-    def _transfer(self, task: str, name: str, seed: int, encoder: Encoder) -> None:
+    def _transfer(
+        self, task: str, name: str, seed: int, init: dict | None, after: After
+    ) -> None:
         entry = self.study['tasks'][task]
         meta = {'task': task, 'encoder': name, 'seed': seed}
         if entry.get('protocol') == 'training-data':
@@ -148,36 +150,28 @@ class Planner:
         config = self._config(file, entry.get('overrides', {}))
         if 'backbone' not in config.values.get('model', {}):
             raise StudyError(f'{config.base}: model has no backbone')
-        init, deps, inputs = encoder
         backbone = {'init_cfg': None if init is None else {'_delete_': True, **init}}
         backbone.update(self.study['encoders'][name].get('backbone', {}))
         changes = {'model': {'backbone': backbone}, 'randomness': {'seed': seed}}
         config = config.changed(changes)
         if entry.get('protocol') == 'features':
-            self._features(config, deps, inputs, meta)
+            self._features(config, after, meta)
         elif 'lr' in entry:
             for rate in entry['lr']:
-                self._train(_at_rate(config, rate), deps, inputs, {**meta, 'lr': rate})
+                self._train(_at_rate(config, rate), after, {**meta, 'lr': rate})
         else:
-            self._train(config, deps, inputs, meta)
+            self._train(config, after, meta)
 
-    def _features(
-        self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
-    ) -> None:
+    def _features(self, config: DerivedConfig, after: After, meta: dict) -> None:
         """Plan k-NN and logistic regression on the features of a frozen encoder."""
-        if not self._first:
-            self._note_missing_data(config)
+        self._note_missing_data(config)
         init = config.values['model']['backbone']['init_cfg'] or {'checkpoint': 'none'}
         file = self._dir(_name(meta)) / 'config.py'
-        command = [
-            'tools/evaluate_encoder.py',
-            init['checkpoint'],
-            '--data',
-            shown(file),
-        ]
+        command = ['tools/evaluate_encoder.py', init['checkpoint'], '--data']
+        command.append(shown(file))
         if set(SCORES) & metrics_of(self.study, meta['task']).keys():
             command.append('--scores')
-        self._evaluate(config, command, deps, inputs, meta)
+        self._evaluate(config, command, after, meta)
 
     def _on_training_data(self, meta: dict) -> None:
         """Plan the evaluation of a pre-trained classifier on its training images."""
@@ -197,15 +191,10 @@ class Planner:
         folder = self._dir(_name(meta))
         command = ['tools/test.py', shown(folder / 'config.py'), shown(train.weights)]
         command += ['--work-dir', shown(folder)]
-        self._evaluate(config, command, [train.name], [train.weights], meta)
+        self._evaluate(config, command, _after([train]), meta)
 
     def _evaluate(
-        self,
-        config: DerivedConfig,
-        command: list[str],
-        deps: list[str],
-        inputs: list[Path],
-        meta: dict,
+        self, config: DerivedConfig, command: list[str], after: After, meta: dict
     ) -> None:
         """Plan a tool that reads ``config.py`` of the step and writes metrics."""
         folder, (tool, *arguments) = self._dir(_name(meta)), command
@@ -216,19 +205,15 @@ class Planner:
             'evaluate',
             ['python', self._tool(tool), *arguments, '--out', shown(result)],
             result,
-            deps=deps,
-            inputs=inputs,
             files={folder / 'config.py': config.text(folder)},
             content=config.values,
             meta={**meta, 'config': shown(config.base), 'metrics': metrics},
+            **after,
         )
 
-    def _train(
-        self, config: DerivedConfig, deps: list[str], inputs: list[Path], meta: dict
-    ) -> Step:
+    def _train(self, config: DerivedConfig, after: After, meta: dict) -> Step:
         """Plan a training with the evaluation of what it ends with."""
-        if not self._first:
-            self._note_missing_data(config)
+        self._note_missing_data(config)
         task, folder = meta['task'], self._dir(_name(meta))
         nproc = self.study['tasks'].get(task, {}).get('nproc') or self.study['nproc']
         config = config.on_processes(nproc)
@@ -251,14 +236,13 @@ class Planner:
             PRETRAIN if task == PRETRAIN else 'transfer',
             [*command, *launcher],
             metrics,
-            deps=deps,
-            inputs=inputs,
             meta={**meta, 'metrics': self._metrics(config, task)},
             files={file: config.text(folder)},
             content=config.values,
             processes=nproc,
             weights=checkpoint,
             resume_mark=folder / 'last_checkpoint',
+            **after,
         )
 
     def _metrics(self, config: DerivedConfig, task: str) -> list[str]:
@@ -284,10 +268,7 @@ class Planner:
             command += ['--count', str(self.study['pictures'])]
         else:
             command = ['mmgcp.analysis.costs', shown(result)]
-        command = ['python', '-m', *command, '--models']
-        for step in trained:
-            command += [shown(step.work_dir / 'config.py'), shown(step.weights)]
-        command += ['--labels', *(step.meta['encoder'] for step in trained)]
+        command = ['python', '-m', *command, '--models', *_models(trained)]
         if trained:
             meta = {'task': task}
             self._add(name, kind, command, result, meta=meta, **_after(trained))
@@ -305,11 +286,7 @@ class Planner:
             for step in trained:
                 check_evaluator(step.content, step.meta['config'])
         command = ['python', self._tool(f'tools/analysis/{analysis}.py')]
-        for step in trained:
-            command += [shown(step.work_dir / 'config.py'), shown(step.weights)]
-        command += ['--labels', *(step.meta['encoder'] for step in trained)]
-        command += ['--out', shown(self._dir(name))]
-        command += options
+        command += [*_models(trained), '--out', shown(self._dir(name)), *options]
         result = self._dir(name) / f'{analysis}.json'
         if trained:
             meta = {'task': task, 'analysis': analysis}
@@ -363,7 +340,7 @@ class Planner:
         """Note once why the data sets of a config are not complete; encoders and seeds
         share them, and COCO takes a while to look at."""
         key = digest([config.values.get(loader) for loader in LOADERS])
-        if key not in self._datasets_seen:
+        if not self._first and key not in self._datasets_seen:
             self._datasets_seen.add(key)
             try:
                 check_config(config.values)
@@ -379,9 +356,17 @@ def _name(meta: dict[str, Any]) -> str:
     return f'{meta["task"]}/{meta["encoder"]}/seed{meta["seed"]}{rate}'
 
 
-def _after(steps: list[Step]) -> dict[str, Any]:
-    """Settings of a step that reads the checkpoints of trainings."""
+def _after(steps: list[Step]) -> After:
+    """Of a step that reads the checkpoints of trainings."""
     return {'deps': [s.name for s in steps], 'inputs': [s.weights for s in steps]}
+
+
+def _models(trained: list[Step]) -> list[str]:
+    """Arguments that name the models of trainings, and their encoders."""
+    words = []
+    for step in trained:
+        words += [shown(step.work_dir / 'config.py'), shown(step.weights)]
+    return [*words, '--labels', *(step.meta['encoder'] for step in trained)]
 
 
 def task_names(study: dict[str, Any], steps: list[Step]) -> list[str]:
@@ -407,23 +392,6 @@ def _at_rate(config: DerivedConfig, rate: float) -> DerivedConfig:
         if not part:
             raise StudyError(f'{config.base}: a task with lr=[...] needs {key}')
     return config.changed({'optim_wrapper': {'optimizer': {'lr': rate}}})
-
-
-def known_metrics(evaluator: Any) -> list[str]:
-    """Metric keys of an evaluator's config; empty where they are not known."""
-    evaluator = evaluator if isinstance(evaluator, dict) else {}
-    kind = str(evaluator.get('type')).rpartition('.')[2]
-    if evaluator.keys() & {'prefix', 'metric_items', 'classwise', 'thrs'}:
-        return []
-    if kind == 'IoUMetric' and list(evaluator.get('iou_metrics', ['mIoU'])) == ['mIoU']:
-        return ['aAcc', 'mIoU', 'mAcc']
-    several = evaluator.get({'CocoMetric': 'metric', 'Accuracy': 'topk'}.get(kind, ''))
-    several = several if isinstance(several, list | tuple) else [several]
-    if kind == 'CocoMetric' and set(several) <= {'bbox', 'segm'}:
-        return [f'coco/{name}_{key}' for name in several for key in _COCO_METRICS]
-    if kind == 'Accuracy':
-        return [f'accuracy/top{k or 1}' for k in several]
-    return []
 
 
 def _init(file: str | Path) -> dict[str, str]:

@@ -1,52 +1,22 @@
 """How far the running steps are, how long the rest takes, and showing it."""
 
-import re
 import time
-from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from mmgcp.utils.progress import format_seconds, read_progress
+
 from .step import Step
 
-_EPOCH = re.compile(r'Epoch\(train\)\s*\[\s*(\d+)\]\[\s*(\d+)/(\d+)\]')
-_COUNT = re.compile(r'(?:Iter\(train\)|(?:Epoch|Iter)\(test\))\s*\[\s*(\d+)/(\d+)\]')
-_PERCENT = re.compile(r'\b(\d{1,3})\s?%')
-_STAMP = re.compile(r'^[\d/]+ \d\d:\d\d:\d\d - (?:\w+ - [A-Z]+ - )?')
-_ESCAPE = re.compile(r'\x1b\[[0-9;?]*[a-zA-Z]')
-_TAIL = 16384
 _HEARTBEAT = 30.0
 
 
-def last_lines(log: Path) -> list[str]:
-    """The last lines of a log, without colors and empty ones."""
-    if not log.is_file():
-        return []
-    with open(log, 'rb') as file:
-        file.seek(max(0, log.stat().st_size - _TAIL))
-        text = file.read().decode('utf-8', 'replace')
-    lines = _ESCAPE.sub('', text).replace('\r', '\n').splitlines()
-    return [line.strip() for line in lines if line.strip()]
-
-
-def read_progress(step: Step) -> tuple[float | None, str]:
-    """Read the part done in [0, 1], if known, and the last line of a step's log."""
-    lines = last_lines(step.log)
-    last = _STAMP.sub('', lines[-1]) if lines else ''
-    if last.startswith('# '):
-        last = 'starting'
-    epochs = step.meta.get('max_epochs')
-    for line in reversed(lines):
-        if epochs and (match := _EPOCH.search(line)):
-            epoch, iteration, length = map(int, match.groups())
-            return min(1.0, (epoch - 1 + iteration / length) / epochs), last
-        if match := _COUNT.search(line):
-            done, length = map(int, match.groups())
-            return min(1.0, done / max(1, length)), last
-        if match := _PERCENT.search(line):
-            return min(1.0, int(match.group(1)) / 100), last
-    return None, last
+def plain_console(**options: Any) -> Console:
+    """A console that prints text as it is; names of logs stay whole, to be copied."""
+    return Console(soft_wrap=True, markup=False, highlight=False, **options)
 
 
 class Display:
@@ -62,8 +32,7 @@ class Display:
         self, steps: list[Step], jobs: int = 1, console: Console | None = None
     ) -> None:
         self.jobs = jobs
-        # Names of logs must stay whole: somebody will copy them.
-        self.console = console or Console(soft_wrap=True)
+        self.console = console or plain_console()
         detail = Column(no_wrap=True, overflow='ellipsis', ratio=1)
         # Refreshed by the caller's loop: no thread beside a process that forks.
         self.bars = Progress(
@@ -99,7 +68,8 @@ class Display:
             self.took.setdefault(step.group, []).append(seconds)
         counts = self.bars.tasks[0]
         text = f'[{counts.completed:.0f}/{counts.total:.0f}] {step.name}: {state}'
-        self._print(f'{text} {detail}'.rstrip(), 'red' if state == 'failed' else None)
+        style = 'red' if state == 'failed' else None
+        self.console.print(f'{text} {detail}'.rstrip(), style=style)
 
     def refresh(self) -> None:
         """Draw; outside a terminal one line every half minute."""
@@ -107,7 +77,7 @@ class Display:
             return
         parts = []
         for name, (step, bar) in self.running.items():
-            fraction, line = read_progress(step)
+            fraction, line = read_progress(step.log, step.meta.get('max_epochs'))
             total = None if fraction is None else 1.0
             self.bars.update(bar, total=total, completed=fraction, detail=line)
             parts.append(name if fraction is None else f'{name} {100 * fraction:.0f} %')
@@ -116,7 +86,7 @@ class Display:
         self.bars.refresh()
         if self.bars.disable:
             self.last_beat = time.monotonic()
-            self._print(f'running: {", ".join(parts)}; {left}')
+            self.console.print(f'running: {", ".join(parts)}; {left}')
 
     def left(self) -> float:
         """Seconds until everything is done, if all jobs are busy until then."""
@@ -133,16 +103,3 @@ class Display:
         """Mean of what such steps took; before the first one, the plan's guess."""
         took = self.took.get(step.group)
         return sum(took) / len(took) if took else step.expected_seconds
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False, highlight=False)
-
-
-def format_seconds(seconds: float) -> str:
-    seconds = round(seconds)
-    if seconds < 100:
-        return f'{seconds} s'
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 100:
-        return f'{minutes} min {seconds:02d} s'
-    return f'{minutes // 60} h {minutes % 60:02d} min'

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mmgcp.analysis.tables import sentences, tables_of
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 
 from .config import contrasts
 from .derived_config import shown
 from .plan import metrics_of
-from .report import fill, sentences
-from .results import tables_of
+from .report import fill
 from .step import Step, StudyError, digest
 
 #: They look at what others made, and decide no result.
@@ -137,6 +137,10 @@ def _command(study: dict[str, Any]) -> str:
     words = ['python', 'tools/study.py', study['file']]
     words += ['--seeds', str(len(study['seeds']))]
     words += ['--encoders', *study['encoders'], '--tasks', *study['tasks']]
+    if study['nproc'] > 1:
+        words += ['--nproc', str(study['nproc'])]
+    if study['options']:
+        words += ['--cfg-options', *(f'{k}={v}' for k, v in study['options'].items())]
     return shlex.join(words)
 
 

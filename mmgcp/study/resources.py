@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from .step import KINDS, TRAININGS, Step, StudyError
@@ -29,12 +30,11 @@ class Resources:
         self.by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self.common: dict[str, Any] = {}
         for key, value in study.items():
-            if key in KINDS:
-                self.by_kind[key].update(value)
-            elif isinstance(value, dict) and key != 'additional_parameters':
-                raise StudyError(f'resources: no kind {key!r}{nearest(key, KINDS)}')
+            if isinstance(value, dict) and key != 'additional_parameters':
+                for option, each in value.items():
+                    self._set('resources', key, option, each)
             else:
-                self.common[key] = value
+                self._set('resources', None, key, value)
         for text in texts:
             match = re.fullmatch(r'(?:(\w+):)?(\w+)=(.+)', text)
             if match is None:
@@ -42,13 +42,14 @@ class Resources:
                     f'--slurm {text}: expected KEY=VALUE or KIND:KEY=VALUE'
                 )
             kind, key, value = match.groups()
-            if kind is not None and kind not in KINDS:
-                raise StudyError(
-                    f'--slurm {text}: no kind {kind!r}{nearest(kind, KINDS)}'
-                )
             with contextlib.suppress(ValueError, SyntaxError):
                 value = ast.literal_eval(value)
-            (self.by_kind[kind] if kind else self.common)[key] = value
+            self._set(f'--slurm {text}', kind, key, value)
+
+    def _set(self, where: str, kind: str | None, key: str, value: Any) -> None:
+        if kind is not None and kind not in KINDS:
+            raise StudyError(f'{where}: no kind {kind!r}{nearest(kind, KINDS)}')
+        (self.by_kind[kind] if kind else self.common)[key] = value
 
     def of(self, step: Step) -> dict[str, Any]:
         """Options of one step. By default, only steps that use GPUs get them, a single
@@ -62,13 +63,17 @@ class Resources:
             common.pop('nodes', None)
         if step.exclusive:
             common.setdefault('exclusive', True)
-        found = {'cpus_per_task': 1, 'nodes': 1, **common, **self.by_kind[step.kind]}
-        return {key: value for key, value in found.items() if value}
+        found = {**common, **self.by_kind[step.kind]}
+        found = {key: value for key, value in found.items() if value}
+        return {'cpus_per_task': 1, 'nodes': 1, **found}
 
     def check(self, steps: list[Step]) -> None:
         """Refuse layouts that cannot work."""
         for step in steps:
             found = self.of(step)
+            for key in ('cpus_per_task', 'nodes', 'gpus_per_node'):
+                if not isinstance(found.get(key, 1), int):
+                    raise StudyError(f'{key}={found[key]!r} is not a whole number')
             nodes, gpus = found['nodes'], found.get('gpus_per_node')
             if nodes > 1 and step.kind not in _SPREAD:
                 raise StudyError(
@@ -89,7 +94,7 @@ class Resources:
     def check_names(self, known: Iterable[str]) -> None:
         """Refuse options that are not ``known``, and say what is meant."""
         known = set(known)
-        for key in {**self.common, **{k: 0 for d in self.by_kind.values() for k in d}}:
+        for key in chain(self.common, *self.by_kind.values()):
             if key not in known:
                 raise StudyError(
                     f'unknown option of --slurm or resources: {key}'

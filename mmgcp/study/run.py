@@ -1,36 +1,32 @@
 """A study from its configuration file to its report."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from mmgcp.analysis import tables
 from mmgcp.engine.tracking import VARIABLE, check_tracker
+from mmgcp.utils.device import usable_cpus, visible_devices
+from mmgcp.utils.progress import format_seconds
 
 from .config import load_study, select
 from .derived_config import shown
 from .graph import print_plan, write_graph
-from .local import LocalBackend, usable_cpus, visible_devices
+from .local import LocalBackend
 from .plan import Planner
-from .power import POWER_HEAD, power_rows
-from .progress import Display, format_seconds
+from .progress import Display, plain_console
 from .pruning import prune
 from .record import study_hash, write_record
-from .report import (
-    COMPARISON_HEAD,
-    RESULT_HEAD,
-    comparison_rows,
-    result_rows,
-    sentences,
-    write_report,
-)
+from .report import write_report
 from .resources import Resources
-from .results import collect
+from .results import collect, seconds_of_a_seed
 from .scheduler import Backend, Scheduler, only_study_in
 from .slurm import SlurmBackend
-from .step import Step, StudyError
+from .step import Step, StudyError, hash_steps
 
 #: More trainings at a time than this need more memory than a workstation has.
 _MOST_JOBS = 4
@@ -69,7 +65,7 @@ def run_study(
     steps = planner.plan()
     study['hash'] = study_hash(study, steps, folder, root)
     resources = Resources(study['resources'], slurm or [])
-    console = Console(soft_wrap=True)
+    console = plain_console()
     if export_graph is not None:
         write_graph(study, steps, resources, Path(export_graph))
         return 0
@@ -77,12 +73,9 @@ def run_study(
         print_plan(study, steps, planner.missing, console)
         return 0
     if power:
-        _table(
-            'Seeds for 80 % power',
-            POWER_HEAD,
-            power_rows(collect(study, steps), steps),
-            console,
-        )
+        report, seconds = collect(study, steps), partial(seconds_of_a_seed, steps)
+        rows = tables.power_rows(report['results'], report['study'], seconds)
+        _table('Seeds for 80 % power', tables.POWER_HEAD, rows, console)
         return 0
     if record is not None:
         write_record(study, collect(study, steps), steps, folder, root, Path(record))
@@ -99,7 +92,6 @@ def run_study(
         )
     backend: Backend
     if slurm is not None:
-        resources.check(steps)
         backend = SlurmBackend(folder, Path.cwd(), resources, jobs or 1000)
     else:
         devices = visible_devices()
@@ -108,8 +100,8 @@ def run_study(
             room = max(1, len(devices) // study['nproc'])
         backend = LocalBackend(jobs or room, Path.cwd(), devices=devices)
     with only_study_in(folder):
-        if isinstance(backend, SlurmBackend):
-            backend.check_folders()
+        hashes = hash_steps(steps)
+        backend.check([s for s in steps if not s.is_done(hashes[s.name])])
         display = Display(steps, backend.jobs, console)
         state = Scheduler(steps, backend, display, retries).run()
         status = _finish(study, steps, [], folder, console, state)
@@ -128,31 +120,27 @@ def _finish(
 ) -> int:
     """Write the report, print its tables, and name the steps that failed."""
     report = write_report(study, steps, folder, missing)
-    for task, tables in report['results'].items():
-        for entry in tables.values():
-            if entry['encoders']:
-                title = f'{report["study"]["tasks"][task]["label"]}: {entry["label"]}'
-                rows = result_rows(entry, report['study'])
-                _table(title, RESULT_HEAD, rows, console)
-                if entry['comparisons']:
-                    rows = comparison_rows(entry, report['study'])
-                    _table('', COMPARISON_HEAD[:6], rows, console)
-    for text in sentences(report['results']):
-        console.print(text, markup=False, highlight=False)
-    took = sum(step['seconds'] or 0.0 for step in report['steps'])
-    console.print(
-        f'{format_seconds(took)} of steps. Report: {folder / "report.html"} '
-        '(and report.md, report.json)',
-        markup=False,
-        highlight=False,
-    )
+    design = report['study']
+    for task, results in report['results'].items():
+        for table in results.values():
+            if table['encoders']:
+                title = f'{design["tasks"][task]["label"]}: {table["label"]}'
+                rows = tables.result_rows(table, design)
+                _table(title, tables.RESULT_HEAD, rows, console)
+            if table['comparisons']:
+                rows = tables.comparison_rows(table, design)
+                _table('', tables.COMPARISON_HEAD[:6], rows, console)
+    for text in tables.sentences(report['results']):
+        console.print(text)
+    took = format_seconds(sum(step['seconds'] or 0.0 for step in report['steps']))
+    page = folder / 'report.html'
+    console.print(f'{took} of steps. Report: {page} (and report.md, report.json)')
     for step in steps:
         if state.get(step.name) == 'failed':
-            text = f'failed: {step.name}; read {step.log}'
-            console.print(text, style='red', markup=False)
+            console.print(f'failed: {step.name}; read {step.log}', style='red')
     skipped = [name for name, value in state.items() if value == 'skipped']
     if skipped:
-        console.print(f'not run because of that: {", ".join(skipped)}', markup=False)
+        console.print(f'not run because of that: {", ".join(skipped)}')
     return 1 if 'failed' in state.values() else 0
 
 

@@ -17,9 +17,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mmgcp.utils.files import read_json, write_json, write_text
+from mmgcp.utils.progress import format_seconds, last_lines
 
 from .local import LocalBackend, LocalJob
-from .progress import Display, format_seconds, last_lines
+from .progress import Display
 from .slurm import SlurmBackend, SlurmJob
 from .step import (
     Step,
@@ -27,6 +28,7 @@ from .step import (
     digest,
     fingerprint,
     hash_steps,
+    is_removed,
     launched,
     removed_mark,
 )
@@ -105,7 +107,7 @@ class Scheduler:
 
     def _start(self, step: Step) -> None:
         for path in step.inputs:
-            if removed_mark(path).is_file() and not path.exists():
+            if is_removed(path):
                 text = f'{path} was removed by --keep report. To make it again, '
                 text += f'delete {removed_mark(path)}'
                 return self._set(step, 'failed', text)
@@ -127,7 +129,7 @@ class Scheduler:
             job = job or self._new_attempt(step, history)
         except StudyError as error:
             history['attempts'][-1].update(ended=_now(), problem=str(error))
-            step.write_history(history)
+            write_json(step.history_file, history)
             return self._set(step, 'failed', str(error))
         self.running[step.name] = step, job, history
         self._set(step, 'running', job.name)
@@ -153,18 +155,17 @@ class Scheduler:
         }
         history['attempts'].append(attempt)
         # Before it starts: killed right after, it can be resumed already.
-        step.write_history(history)
+        write_json(step.history_file, history)
         with open(step.log, 'a', encoding='utf-8') as log:
             line = shlex.join(launched(command, step.processes))
             log.write(f'# {attempt["started"]} $ {line}\n')
         job = self.backend.start(step, command)
         attempt['job'] = job.name
-        step.write_history(history)
+        write_json(step.history_file, history)
         return job
 
     def _finish(self, step: Step, job: Job, history: dict, status: int) -> None:
         del self.running[step.name]
-        self.backend.release(step)
         problem = job.problem or _problem(step, status)
         if status:
             job.stop()  # nothing of it is left, and a cluster does not start it again
@@ -176,7 +177,7 @@ class Scheduler:
             requeues=job.requeues,
             problem=problem,
         )
-        step.write_history(history)
+        write_json(step.history_file, history)
         advanced = step.checkpoint() != attempts[-1]['checkpoint']
         if status and advanced and self.retries[step.name]:
             self.retries[step.name] -= 1

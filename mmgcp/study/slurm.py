@@ -237,8 +237,12 @@ class SlurmBackend:
         self._general = general - {'name', 'tasks_per_node'}
         resources.check_names({*self._general, *special, 'max_num_timeout'})
 
-    def check_folders(self) -> None:
-        """Refuse folders that a node does not see. No free node, no check."""
+    def check(self, steps: list[Step]) -> None:
+        """Refuse layouts that cannot work, and folders that a node does not see.
+
+        Without a free node the folders are not looked at.
+        """
+        self.resources.check(steps)
         if self.cluster != 'slurm':
             return
         folders = [self.folder.parent, self.cwd]
@@ -288,7 +292,7 @@ class SlurmBackend:
             )
             executor.update_parameters(name=step.name.replace('/', '_'), **options)
             job = executor.submit(work)
-        except (RuntimeError, AssertionError, UncompletedJobError) as error:
+        except (RuntimeError, ValueError, AssertionError, UncompletedJobError) as error:
             raise StudyError(f'cannot be submitted: {error}') from error
         return SlurmJob(self, step, job)
 
@@ -304,9 +308,6 @@ class SlurmBackend:
         if alive or read_job(step, number)['status'] == 0:
             return SlurmJob(self, step, submitit.SlurmJob(self.folder, number))
         return None
-
-    def release(self, step: Step) -> None:
-        """Nothing is shared between jobs of a cluster."""
 
     def queue(self, fresh: bool = False) -> set[str] | None:
         """Numbers of the jobs that Slurm holds, None when it does not answer.

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import read_json, write_json
+from mmgcp.utils.files import file_sha256, read_json
 
 #: Kinds of steps and first guesses of their seconds, until something was measured.
 KINDS = {
@@ -41,25 +40,20 @@ def removed_mark(path: Path) -> Path:
     return path.with_name(path.name + '.removed')
 
 
-def is_there(path: Path) -> bool:
-    """Whether a file exists, or was removed when nothing needed it any more."""
-    return path.exists() or removed_mark(path).is_file()
+def is_removed(path: Path) -> bool:
+    """Whether a file was removed when nothing needed it any more."""
+    return not path.exists() and removed_mark(path).is_file()
 
 
-def fingerprint(path: str | Path, known: dict | None = None) -> dict:
+def fingerprint(path: Path, known: dict | None = None) -> dict:
     """Hash of a file; one that is ``known`` holds while size and time are the same."""
-    mark = removed_mark(Path(path))
-    if mark.is_file() and not os.path.exists(path):
-        return read_json(mark)
-    stat = os.stat(path)
+    if is_removed(path):
+        return read_json(removed_mark(path))
+    stat = path.stat()
     found = {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}
-    if known and all(known.get(key) == value for key, value in found.items()):
-        return dict(known)
-    sha = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return {'sha256': sha.hexdigest(), **found}
+    if known and found.items() <= known.items():
+        return known
+    return {'sha256': file_sha256(path), **found}
 
 
 @dataclass(eq=False)
@@ -90,12 +84,6 @@ class Step:
         self.job_file = self.work_dir / 'job.json'
         self.cancelled_file = self.work_dir / 'cancelled'
 
-    def hash(self, hashes: dict[str, str]) -> str:
-        """Hash of the step and, through ``hashes``, of all steps before it."""
-        files = {str(path): text for path, text in self.files.items()}
-        deps = {name: hashes[name] for name in self.deps}
-        return digest([self.command, self.processes, self.content, files, deps])
-
     def record(self) -> dict:
         """What was recorded when the step was done; empty before."""
         return read_json(self.record_file) if self.record_file.is_file() else {}
@@ -103,9 +91,6 @@ class Step:
     def history(self) -> dict:
         """The attempts so far: ``{'key': ..., 'attempts': [...]}``, or empty."""
         return read_json(self.history_file) if self.history_file.is_file() else {}
-
-    def write_history(self, history: dict) -> None:
-        write_json(self.history_file, history)
 
     def checkpoint(self) -> str | None:
         """The checkpoint to go on from; differs after every one that was written."""
@@ -117,14 +102,13 @@ class Step:
     def is_done(self, expected_hash: str) -> bool:
         """Whether result and record exist and nothing it depends on changed."""
         record = self.record()
-        made = [path for path in (self.result, self.weights) if path]
-        if record.get('hash') != expected_hash or not all(map(is_there, made)):
+        needed = [path for path in (self.result, self.weights, *self.inputs) if path]
+        there = all(path.exists() or is_removed(path) for path in needed)
+        if record.get('hash') != expected_hash or not there:
             return False
         for path in self.inputs:
-            before = record['inputs'].get(str(path))
-            if before is None or not is_there(path):
-                return False
-            if fingerprint(path, before)['sha256'] != before['sha256']:
+            before = record['inputs'].get(str(path), {})
+            if fingerprint(path, before)['sha256'] != before.get('sha256'):
                 return False
         return True
 
@@ -148,8 +132,11 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 
 def hash_steps(steps: list[Step]) -> dict[str, str]:
-    """Hash of each step, by name; steps come after those they depend on."""
+    """Hash of each step and of all before it, by name; each comes after those."""
     hashes: dict[str, str] = {}
     for step in steps:
-        hashes[step.name] = step.hash(hashes)
+        files = {str(path): text for path, text in step.files.items()}
+        deps = {name: hashes[name] for name in step.deps}
+        content = [step.command, step.processes, step.content, files, deps]
+        hashes[step.name] = digest(content)
     return hashes

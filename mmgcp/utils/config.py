@@ -1,4 +1,4 @@
-"""Reading a config so that whatever is wrong with it is said in one sentence."""
+"""Reading configs, with whatever is wrong said in one sentence, and changing them."""
 
 import contextlib
 import importlib
@@ -107,3 +107,32 @@ def innermost_dataset(dataset: Any) -> Any:
             break
         dataset = inner[0] if isinstance(inner, list | tuple) else inner
     return dataset
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge like ``_base_`` does, ``_delete_`` included, into a new dictionary."""
+    merged = dict(base)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            old = merged.get(key)
+            kept = not value.get('_delete_')
+            inner = {k: v for k, v in value.items() if k != '_delete_'}
+            value = merge(old if isinstance(old, dict) and kept else {}, inner)
+        merged[key] = value
+    return merged
+
+
+def difference(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """What a config that inherits ``base`` has to say to become ``values``."""
+    changes = {}
+    for key, value in values.items():
+        old = base.get(key)
+        if key in base and old == value:
+            continue
+        if isinstance(value, dict) and key in base:
+            if isinstance(old, dict) and old.keys() <= value.keys():
+                value = difference(old, value)
+            else:
+                value = {'_delete_': True, **value}
+        changes[key] = value
+    return changes

@@ -1,4 +1,6 @@
-"""Which device a command computes on."""
+"""Which devices and processors a command computes on."""
+
+import os
 
 from .errors import UserError
 
@@ -22,3 +24,18 @@ def pick_device(name: str | None = None) -> str:
                 'machine. Use --device cpu, or check the driver with nvidia-smi'
             )
     return name
+
+
+def visible_devices() -> list[str]:
+    """Accelerators this process may use, as CUDA names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return chosen.split(',')[:count] if chosen else list(map(str, range(count)))
+
+
+def usable_cpus() -> int:
+    """Processors this process may use."""
+    linux = hasattr(os, 'sched_getaffinity')
+    return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1

@@ -1,5 +1,6 @@
-"""Files that are whole or not there, and JSON."""
+"""Files that are whole or not there, their digests, and JSON."""
 
+import hashlib
 import json
 import math
 import os
@@ -40,6 +41,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file so that it is either the old one or the whole new one."""
     with replacing(path) as part:
         part.write_text(text, encoding='utf-8')
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Sha256 of a file, as ``sha256sum`` prints it."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def plain(value: Any) -> Any:

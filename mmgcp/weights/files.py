@@ -1,4 +1,4 @@
-"""Digests, atomic writes and downloads of checkpoints."""
+"""Atomic writes and downloads of checkpoints."""
 
 import hashlib
 import io
@@ -17,19 +17,10 @@ import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.logging import print_log
 
-from ..utils.files import replacing
+from ..utils.files import file_sha256, replacing
 from .errors import CheckpointError
 
 HUB = 'hf-hub:'
-
-
-def file_sha256(path: str | Path) -> str:
-    """Sha256 of a file, as ``sha256sum`` prints it."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def save_atomically(

@@ -6,7 +6,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmgcp.engine.metrics import FlipRate, SubsetAccuracy, top5_distance
+from mmgcp.engine.metrics import (
+    FlipRate,
+    SubsetAccuracy,
+    known_metrics,
+    top5_distance,
+)
 from mmgcp.utils.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -97,3 +102,22 @@ def test_classes_are_the_places_of_the_folders(name):
     assert [every[place] for place in config.test_evaluator.classes] == folders
     assert folders == sorted(folders)
     assert len(folders) == 200
+
+
+IOU = {'type': 'IoUMetric', 'iou_metrics': ['mIoU']}
+BOXES = {'type': 'mmdet.CocoMetric', 'metric': ['bbox', 'proposal']}
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'known'),
+    [
+        ({**IOU, 'iou_metrics': ['mDice']}, []),
+        ({'type': 'Accuracy'}, ['accuracy/top1']),
+        ({'type': 'Accuracy', 'topk': (1, 5), 'prefix': 'x'}, []),
+        (BOXES, []),
+        ([IOU, IOU], []),
+        (None, []),
+    ],
+)
+def test_metric_keys_that_are_known_before_a_training(evaluator, known):
+    assert known_metrics(evaluator) == known

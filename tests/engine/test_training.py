@@ -23,8 +23,8 @@ from mmgcp.datasets.checking import DataError
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.engine import training as tools
 from mmgcp.engine.hooks import NotFiniteError
+from mmgcp.engine.metrics import known_metrics
 from mmgcp.engine.runner import GCPRunner, ModelConfigError
-from mmgcp.study.plan import known_metrics
 from mmgcp.utils.config import ConfigError
 from mmgcp.weights.errors import CheckpointError, KeyMismatchError
 

@@ -34,10 +34,8 @@ if __name__ == '__main__':
     folder, retries, listed, *options = sys.argv[1:]
     folder = Path(folder)
     steps = [make_step(folder, **settings) for settings in json.loads(listed)]
-    resources = Resources({}, options)
-    resources.check(steps)
-    backend = SlurmBackend(folder, Path.cwd(), resources, 4)
-    backend.check_folders()
+    backend = SlurmBackend(folder, Path.cwd(), Resources({}, options), 4)
+    backend.check(steps)
     backend.poll_seconds, backend.look_seconds = 0.3, 2.0
     display = Display(steps, 4)
     state = Scheduler(steps, backend, display, int(retries)).run()

@@ -4,10 +4,8 @@ import io
 import itertools
 import textwrap
 
-from rich.console import Console
-
 from mmgcp.study.local import LocalBackend
-from mmgcp.study.progress import Display
+from mmgcp.study.progress import Display, plain_console
 from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.step import Step
 
@@ -65,6 +63,8 @@ def fake_study(seeds=(0, 1, 2)):
         'comparison': 'paired',
         'contrasts': [],
         'data': {},
+        'nproc': 1,
+        'options': {},
         'encoders': {name: {'label': name.upper()} for name in VALUES},
         'tasks': tasks,
         'reference_tables': [{**published, 'rows': [['R50', 1]]}],
@@ -80,15 +80,15 @@ def fake_step(folder, name, kind, code, result, *arguments, deps=(), **settings)
     )
 
 
-def fake_steps(folder, seeds=(0, 1, 2), rates=(None,)):
+def fake_steps(folder, seeds=(0, 1, 2), rates=(None,), task='segmentation'):
     """With rates, the better one on validation data is the worse one on test data."""
     steps = []
     for seed, (name, values), rate in itertools.product(seeds, VALUES.items(), rates):
-        meta = {'task': 'segmentation', 'encoder': name, 'seed': seed}
+        meta = {'task': task, 'encoder': name, 'seed': seed}
         meta |= {'config': 'fake_config.py', 'batch_size': 4, 'max_epochs': 3}
         meta |= {'recipe': 'total batch 4 (1 x 4), learning rate 0.1'}
         meta['metrics'] = ['mIoU']
-        name, factor = f'segmentation/{name}/seed{seed}', 1
+        name, factor = f'{task}/{name}/seed{seed}', 1
         if rate is not None:
             meta['lr'], name, factor = rate, f'{name}/lr{rate}', rate
         train = (name, 'transfer', TRAIN, 'metrics.json')
@@ -116,7 +116,7 @@ def more_steps(steps, folder):
 
 def run_steps(steps, folder, jobs=2, retries=0):
     """Final states and what was printed."""
-    console = Console(file=io.StringIO(), soft_wrap=True)
+    console = plain_console(file=io.StringIO())
     backend = LocalBackend(jobs, folder, cpus=2)
     backend.poll_seconds = 0.01
     state = Scheduler(steps, backend, Display(steps, jobs, console), retries).run()

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from rich.console import Console
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 from mmgcp.study.config import load_study, select
 from mmgcp.study.derived_config import DerivedConfig
 from mmgcp.study.graph import accelerator_hours, print_plan
-from mmgcp.study.plan import Planner, known_metrics
+from mmgcp.study.plan import Planner
+from mmgcp.study.progress import plain_console
 from mmgcp.study.run import run_study
 from mmgcp.study.step import Step, StudyError, hash_steps, launched
 from mmgcp.utils.errors import UserError
@@ -161,7 +161,7 @@ def test_total_batch_is_that_of_the_learning_rate(
     for step in trained:
         assert step.content['train_dataloader']['batch_size'] == batch
         assert step.meta['recipe'] == recipe
-    print_plan(study, steps, [], Console(soft_wrap=True))
+    print_plan(study, steps, [], plain_console())
     assert capsys.readouterr().out.count(recipe) == len(trained)
 
 
@@ -324,8 +324,6 @@ def test_accelerator_hours_by_hand(tmp_path):
 
 
 SEGMENTOR = 'configs/segmentation/fpn_r18-w8_scenes.py'
-IOU = {'type': 'IoUMetric', 'iou_metrics': ['mIoU']}
-BOXES = {'type': 'mmdet.CocoMetric', 'metric': ['bbox', 'proposal']}
 
 
 @pytest.mark.parametrize(
@@ -349,25 +347,11 @@ def test_mistyped_metrics_are_named_before_anything_runs(tmp_path, text, message
 
 
 @pytest.mark.parametrize(
-    ('evaluator', 'known'),
-    [
-        ({**IOU, 'iou_metrics': ['mDice']}, []),
-        ({'type': 'Accuracy'}, ['accuracy/top1']),
-        ({'type': 'Accuracy', 'topk': (1, 5), 'prefix': 'x'}, []),
-        (BOXES, []),
-        ([IOU, IOU], []),
-        (None, []),
-    ],
-)
-def test_metric_keys_that_are_known_before_a_training(evaluator, known):
-    assert known_metrics(evaluator) == known
-
-
-@pytest.mark.parametrize(
     ('change', 'message'),
     [
         ('seds = [1]', "unknown key 'seds'"),
         ('seeds = 3', 'seeds = 3 has the wrong type'),
+        ('encoders = 3', 'encoders = 3 has the wrong type'),
         ('seeds = [1, 1]', 'must be different'),
         ("baseline = 'none'", "baseline = 'none' is not one of the encoders"),
         ('encoders = dict(a=dict())', 'encoders.a needs exactly one of'),
@@ -399,6 +383,18 @@ def test_metric_keys_that_are_known_before_a_training(evaluator, known):
             r't\.lr = \[\]',
         ),
         ("analyses = ['lanscape']", "unknown analysis 'lanscape'"),
+        ('analysis_options = dict(lanscape=[])', "unknown analysis 'lanscape'"),
+        ("data = dict(comand=['x'])", "data: unknown key 'comand'"),
+        ("data = dict(result='x')", 'data needs command and result'),
+        (
+            "tasks = dict(t=dict(config='c.py', metrics={'m': 'M'}, encoders=['b']))",
+            "tasks.t: unknown encoder 'b'; known: a",
+        ),
+        # Its steps would have the names of others.
+        (
+            "tasks = dict(export=dict(config='c.py', metrics={'m': 'M'}))",
+            "tasks: 'export' is a kind of step",
+        ),
     ],
 )
 def test_wrong_keys_are_named(tmp_path, change, message):
@@ -408,6 +404,16 @@ def test_wrong_keys_are_named(tmp_path, change, message):
     )
     with pytest.raises(StudyError, match=message.replace('(', r'\(')):
         planned(tmp_path, text + change + '\n')
+
+
+def test_studies_share_no_defaults(tmp_path):
+    file = tmp_path / 'study.py'
+    file.write_text(
+        'encoders = dict(a=dict(init_cfg=None))\n'
+        "tasks = dict(t=dict(config='c.py', metrics={'m': 'M'}))\n"
+    )
+    load_study(file)['analysis_options']['curvature'] = ['--seeds']
+    assert load_study(file)['analysis_options'] == {}
 
 
 def test_wrong_names_on_the_command_line_are_named(study, tmp_path):

@@ -2,15 +2,16 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mmgcp.analysis.tables import POWER_HEAD, power_rows
 from mmgcp.study import derived_config, record
 from mmgcp.study.config import load_study, select
 from mmgcp.study.plan import Planner
-from mmgcp.study.power import POWER_HEAD, power_rows
-from mmgcp.study.results import collect
+from mmgcp.study.results import collect, seconds_of_a_seed
 from mmgcp.study.step import StudyError, hash_steps
 from mmgcp.utils.errors import UserError
 
@@ -89,14 +90,26 @@ def test_the_page_in_docs_is_that_of_the_records():
     assert page == record.results_page(ROOT / 'docs/results')
 
 
+def test_the_command_repeats_the_study(finished, tmp_path):
+    changed = {'nproc': 2, 'options': {'seeds': [1, 2], 'margin': 3}}
+    found = json.loads(write(finished, tmp_path / 'a.json', **changed).read_text())
+    end = "segmentation --nproc 2 --cfg-options 'seeds=[1, 2]' margin=3"
+    assert found['command'].endswith(end)
+
+
+def power(seeds, steps):
+    report = collect(fake_study(seeds), steps)
+    seconds = partial(seconds_of_a_seed, steps)
+    return power_rows(report['results'], report['study'], seconds)
+
+
 def test_power_of_a_pilot(finished):
     _, steps = finished
     seconds = {
         name: sum(s.record()['seconds'] for s in steps if s.meta['encoder'] == name) / 3
         for name in VALUES
     }
-    report = collect(fake_study(), steps)
-    row, _ = power_rows(report, steps)
+    row, _ = power([0, 1, 2], steps)
     found = dict(zip(POWER_HEAD[:6], row[:6], strict=True))
     assert found == {
         'end-point': 'segmentation/mIoU',
@@ -113,13 +126,12 @@ def test_power_of_a_pilot(finished):
 
 def test_power_takes_two_seeds(tmp_path):
     steps = fake_steps(tmp_path, seeds=[0])
-    with pytest.raises(StudyError, match='no two encoders with results'):
-        power_rows(collect(fake_study([0]), steps), steps)
+    with pytest.raises(UserError, match='no two encoders with results'):
+        power([0], steps)
     run_steps(steps, tmp_path)
-    with pytest.raises(
-        StudyError, match='has one seed of isqrt and gap in segmentation'
-    ):
-        power_rows(collect(fake_study([0]), steps), steps)
+    message = 'has one seed of isqrt and gap in segmentation'
+    with pytest.raises(UserError, match=message):
+        power([0], steps)
 
 
 def design(tmp_path, text='', folder='w', **selection):

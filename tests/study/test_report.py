@@ -7,8 +7,8 @@ import shutil
 import subprocess
 
 import pytest
-from rich.console import Console
 
+from mmgcp.study.progress import plain_console
 from mmgcp.study.report import render, write_report
 from mmgcp.study.run import _finish
 
@@ -99,6 +99,18 @@ def test_errors_from_images_and_from_seeds_stand_side_by_side(tmp_path):
         'resamples), and 0.58 from the seeds.'
     ) in text
     assert 'resamples' not in dropcov['sentence']
+
+
+def test_a_task_shows_its_own_figures(tmp_path):
+    study = fake_study([0])
+    study['tasks']['segmentation-2'] = study['tasks']['segmentation']
+    steps = [s for t in study['tasks'] for s in fake_steps(tmp_path, [0], task=t)]
+    run_steps(steps, tmp_path)
+    write_report(study, steps, tmp_path)
+    text = (tmp_path / 'report.md').read_text()
+    for name in ('segmentation', 'segmentation-2'):
+        assert text.count(f'(figures/{name}-results.png)') == 1
+        assert text.count(f'(figures/{name}-curves.png)') == 1
 
 
 def test_every_number_is_traceable(made):
@@ -204,7 +216,7 @@ def test_unfinished_study_is_reported_as_such(tmp_path, capsys):
     steps[0].command = ['python', '-c', 'raise SystemExit("broken on purpose")']
     state, _ = run_steps(steps, tmp_path)
     assert state[steps[0].name] == 'failed'
-    console = Console(soft_wrap=True)
+    console = plain_console()
     assert _finish(fake_study([0]), steps, [], tmp_path, console, state) == 1
     text = capsys.readouterr().out
     assert f'failed: {steps[0].name}; read {steps[0].log}' in text

@@ -53,6 +53,7 @@ def test_the_command_line_wins_and_one_kind_wins_over_all():
     }
     assert found.of(step('transfer'))['timeout_min'] == 60
     assert 'exclusive' not in found.of(step('costs'))
+    assert Resources({}, ['nodes=0']).of(step('export'))['nodes'] == 1
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_the_command_line_wins_and_one_kind_wins_over_all():
         (['nodes=2'], 1, '1 processes cannot be divided between nodes=2'),
         (['nodes=2', 'gpus_per_node=2'], 8, 'need 4 GPUs on each, gpus_per_node=2'),
         (['export:nodes=2'], 4, 'export:nodes=2: only pretrain, transfer, evaluate'),
+        (['nodes=two'], 4, "nodes='two' is not a whole number"),
     ],
 )
 def test_layouts_that_cannot_work_are_refused(texts, processes, message):

@@ -209,6 +209,29 @@ def test_the_engine_costs_little(tmp_path):
     assert overhead(tmp_path, 30)[1] < 0.2  # CPU time: not that of what runs beside
 
 
+def test_accelerators_are_shared_out_and_not_more_than_there_are(tmp_path):
+    code = textwrap.dedent("""
+        import os, pathlib, sys, time
+        print(os.environ['CUDA_VISIBLE_DEVICES'])
+        while not pathlib.Path(sys.argv[1], 'go').exists():
+            time.sleep(0.02)
+    """)
+    steps = [make_step(tmp_path, name, code=code, processes=1) for name in 'ab']
+    backend = LocalBackend(2, tmp_path, cpus=2, devices=['3', '5'])
+    for step in steps:
+        step.work_dir.mkdir(parents=True)
+    jobs = [backend.start(step, [sys.executable, *step.command[1:]]) for step in steps]
+    assert not backend.has_room(steps[0], [])
+    for step in steps:
+        (step.work_dir / 'go').touch()
+    assert [job.process.wait() for job in jobs] == [0, 0]
+    assert backend.has_room(steps[0], [])
+    assert [step.log.read_text().strip() for step in steps] == ['3', '5']
+    steps[1].processes = 3
+    with pytest.raises(StudyError, match='b starts 3 processes and there are 2 acc'):
+        backend.check(steps)
+
+
 def test_costs_are_measured_alone(tmp_path):
     code = textwrap.dedent("""
         import sys, time

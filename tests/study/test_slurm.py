@@ -3,10 +3,9 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from mmgcp.study import slurm
-from mmgcp.study.progress import Display
+from mmgcp.study.progress import Display, plain_console
 from mmgcp.study.resources import Resources
 from mmgcp.study.scheduler import Scheduler
 from mmgcp.study.slurm import SlurmBackend
@@ -19,11 +18,11 @@ pytest.importorskip('submitit')
 from submitit import SlurmJob
 
 
-def run(steps, folder, **options):
-    resources = Resources({'cluster': 'local', **options})
+def run(steps, folder, cluster='local', **options):
+    resources = Resources({'cluster': cluster, **options})
     backend = SlurmBackend(folder, folder, resources, 8)
     backend.poll_seconds = 0.05
-    display = Display(steps, 8, Console(file=io.StringIO()))
+    display = Display(steps, 8, plain_console(file=io.StringIO()))
     return Scheduler(steps, backend, display).run()
 
 
@@ -37,6 +36,13 @@ def test_steps_run_as_jobs(tmp_path):
     assert 'broken on purpose' in steps[2].log.read_text()
     # Done is done, whichever way it ran.
     assert run(steps, tmp_path) == state
+
+
+def test_unknown_cluster_is_an_error_of_the_step(tmp_path):
+    steps = fake_steps(tmp_path, seeds=[0])[:1]
+    assert list(run(steps, tmp_path, cluster='slrum').values()) == ['failed']
+    problem = steps[0].history()['attempts'][0]['problem']
+    assert "cannot be submitted: AutoExecutor doesn't know" in problem
 
 
 def test_folder_that_the_nodes_do_not_see(tmp_path, monkeypatch):
