@@ -116,7 +116,7 @@ def load_encoder(
         CheckpointError: The file cannot be read, or is not of this backbone.
     """
     cfg = copy.deepcopy(config)
-    model = build_untrained(cfg)
+    model: Any = build_untrained(cfg)
     seed = cfg.get('randomness', {}).get('seed') or 0
     try:
         # Random weights are those that a training with this seed starts from.
