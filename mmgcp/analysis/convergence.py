@@ -71,8 +71,9 @@ def read_curves(log: str | Path) -> dict[str, dict[int, float]]:
     """Validation metrics by step."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for record in read_training_log(log):
-        metrics = {} if 'loss' in record else record
-        for name, value in metrics.items():
+        if 'loss' in record:  # of a training step
+            continue
+        for name, value in record.items():
             if name not in NOT_METRICS and isinstance(value, int | float):
                 curves[name][int(record['step'])] = float(value)
     return dict(curves)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather
-from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
 from mmgcp.models.necks.last_map import last_map
 from mmgcp.utils.errors import UserError
@@ -77,7 +77,7 @@ def measure(
     probes: dict[str, Probe] = {}
     if heads:
         labels = [
-            torch.cat([sample.gt_label for sample in batch['data_samples']])
+            torch.cat([image.gt_label for image in batch['data_samples']])
             for batch in data
         ]
         with torch.no_grad():
@@ -87,21 +87,18 @@ def measure(
     gradients = {name: Gradients(conv) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
-    try:
-        for index, batch in enumerate(data):
-            half, size = index % 2, sample.sizes[index]
-            with seeded(seed), fixed_proposals(model) as state:
-                state['key'] = index
-                loss = model_loss(model, batch)
-            gradients['own'].add(half, loss, outputs.pop(), size)
-            if probes:
-                features = encode(model, batch)
-            for head, probe in probes.items():
-                loss = probe.loss(features, labels[index], 1 - half)
-                gradients[head].add(half, loss, outputs[-1], size)
-            outputs.clear()
-    finally:
-        handle.remove()
+    for index, batch in enumerate(data):
+        half, size = index % 2, sample.sizes[index]
+        with seeded(seed):
+            loss = model_loss(model, batch)
+        gradients['own'].add(half, loss, outputs.pop(), size)
+        if probes:
+            features = encode(model, batch)
+        for head, probe in probes.items():
+            loss = probe.loss(features, labels[index], 1 - half)
+            gradients[head].add(half, loss, outputs[-1], size)
+        outputs.clear()
+    handle.remove()
     gap = gradients.get('gap')
     rows = {
         head: {
