@@ -72,8 +72,9 @@ class Moments:
 
     def merge_processes(self) -> None:
         """Make it the moments of what all processes took in."""
-        for name in ('count', 'sum', 'product'):
-            setattr(self, name, sum_over_processes(getattr(self, name)))
+        self.count = sum_over_processes(self.count)
+        self.sum = sum_over_processes(self.sum)
+        self.product = sum_over_processes(self.product)
 
     def matrix(self) -> Tensor:
         """Covariance (or second moment) ``(size, size)`` of one vector or more."""
