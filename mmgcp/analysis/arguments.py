@@ -1,8 +1,8 @@
-"""Options that the analysis tools share."""
+"""What the analysis tools share: options, and the way from them to a report."""
 
-import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 
 from mmengine.logging import MMLogger
 
@@ -14,7 +14,7 @@ from mmgcp.utils.cli import (
     add_launcher_option,
     add_trust_option,
 )
-from mmgcp.utils.run_specs import RunSpec, run_specs
+from mmgcp.utils.run_specs import run_specs
 
 from .sample import Settings
 
@@ -49,7 +49,9 @@ def add_sample_options(result: ArgumentParser, split: str = 'train') -> None:
         type=int,
         help='size of the sample; goes into the output (default: per framework)',
     )
-    result.add_argument('--batch-size', type=int, help='images per forward pass')
+    result.add_argument(
+        '--batch-size', type=int, help='most images of one forward pass'
+    )
     result.add_argument(
         '--split',
         choices=['train', 'val', 'test'],
@@ -59,24 +61,28 @@ def add_sample_options(result: ArgumentParser, split: str = 'train') -> None:
     add_model_options(result)
 
 
-def begin(args: argparse.Namespace) -> list[RunSpec]:
-    """Join the process group and return the runs to analyze."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    join_group(args.launcher)
+def run(
+    parser: ArgumentParser,
+    argv: Sequence[str] | None,
+    analysis: Callable[..., dict],
+    lines: Callable[[dict], Iterable[str]],
+) -> None:
+    """Analyze what the command line asks for, and print the lines about the result.
+
+    Options that a tool adds to the parser are arguments of ``analysis``.
+    """
+    given = vars(parser.parse_args(argv))
+    given.pop('debug', None)  # see run_main
+    os.environ.setdefault('LOCAL_RANK', str(given.pop('local_rank')))
+    join_group(given.pop('launcher'))
     # Evaluators print their tables through the current logger.
     if not MMLogger.check_instance_created('mmgcp.analysis'):
         MMLogger.get_instance('mmgcp.analysis', log_level='WARNING')
-    return run_specs(args.runs, args.labels)
-
-
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that were given."""
-    names = ('images', 'batch_size', 'split', 'seed', 'device', 'trust')
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return Settings(**given, options=args.cfg_options)
-
-
-def report(result: dict, out: str, lines: Sequence[str]) -> None:
-    """Say in a few lines what was found and where it is."""
+    specs, out = run_specs(given.pop('runs'), given.pop('labels')), given.pop('out')
+    given['options'] = given.pop('cfg_options')
+    names = [field.name for field in fields(Settings) if field.name in given]
+    settings = Settings(**{name: given.pop(name) for name in names})
+    result = analysis(specs, out, settings, **given)
     if is_main():
-        print(*lines, f'{out}/{result["analysis"]}.json and .png', sep='\n')
+        place = f'{out}/{result["analysis"]}.json and .png'
+        print(*lines(result), place, sep='\n')

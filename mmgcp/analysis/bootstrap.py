@@ -7,7 +7,6 @@ Methods", 1979). Every run gets the same draws, so differences have an error too
 """
 
 import contextlib
-import copy
 import io
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,19 +17,22 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import collect_results
-from mmengine.evaluator import Evaluator
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from mmgcp.datasets.building import build_dataset
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
-from mmgcp.weights.reading import check_checkpoint
 
 from .output import figure, name_ticks, write_result
-from .sample import Run, Settings, load_run
+from .sample import (
+    Run,
+    Settings,
+    build_evaluator,
+    checkpoint_file,
+    load_run,
+    show_images,
+)
 
 #: With fewer images the error of the error is as large.
 LEAST_IMAGES = 10
@@ -90,21 +92,19 @@ def check_evaluator(config: Config | dict, name: str) -> None:
 
 def _check(specs: Sequence[RunSpec], settings: Settings) -> int:
     """Images in the test set of all runs."""
-    sizes: dict[str, int] = {}
+    sizes: list[int] = []
     for spec in specs:
-        if spec.checkpoint != 'none':
-            check_checkpoint(spec.checkpoint)
+        checkpoint_file(spec)
         config = load_config(spec.config, settings.options)
         check_evaluator(config, spec.config)
-        key = str(config.test_dataloader)
-        sizes[key] = sizes.get(key) or len(build_dataset(config, 'test'))
-        first = next(iter(sizes.values()))
-        if sizes[key] != first or first < LEAST_IMAGES:
+        sizes.append(len(build_dataset(config, 'test')))
+        if sizes[-1] != sizes[0] or sizes[0] < LEAST_IMAGES:
             raise UserError(
-                f'{spec.config}: {sizes[key]} test images, {specs[0].config}: {first}; '
-                f'bootstrap needs one test set for all, of {LEAST_IMAGES} images or more'
+                f'{spec.config}: {sizes[-1]} test images, {specs[0].config}: '
+                f'{sizes[0]}; bootstrap needs one test set for all, of {LEAST_IMAGES} '
+                'images or more'
             )
-    return first
+    return sizes[0]
 
 
 def resampled(run: Run, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,8 +112,12 @@ def resampled(run: Run, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
     Processes share the evaluation; the first one alone returns metrics.
     """
+    dataset = build_dataset(run.cfg, 'test')
+    evaluator = build_evaluator(run.cfg, dataset)
+    show_images(run, dataset, evaluator)
     found: dict[str, np.ndarray] = {}
-    for metric, results in _results_by_image(run):
+    for metric in evaluator.metrics:
+        results = collect_results(metric.results, len(dataset))
         if results is None:  # not the first process
             continue
         # pycocotools prints its progress.
@@ -124,23 +128,6 @@ def resampled(run: Run, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         for name in rows[0]:
             found[prefix + name] = np.array([row[name] for row in rows])
     return found
-
-
-@torch.no_grad()
-def _results_by_image(run: Run) -> list[tuple[Any, list | None]]:
-    """Each metric of the config's evaluator, with what it keeps of every image."""
-    dataset = build_dataset(run.cfg, 'test')
-    loader = {**run.cfg.test_dataloader, 'dataset': dataset}
-    loader['persistent_workers'] = False
-    with DefaultScope.overwrite_default_scope(run.framework):
-        evaluator = Evaluator(copy.deepcopy(run.cfg.test_evaluator))
-        evaluator.dataset_meta = dataset.metainfo
-        for batch in Runner.build_dataloader(loader, seed=0):
-            evaluator.process(run.model.test_step(batch), batch)
-    return [
-        (metric, collect_results(metric.results, len(dataset)))
-        for metric in evaluator.metrics
-    ]
 
 
 def iou_scores(metric: Any, results: Sequence) -> Scores:

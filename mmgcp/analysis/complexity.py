@@ -47,13 +47,7 @@ def complexity(
         with seeded(settings.seed):
             rows.append({**run.describe(), **count(run, size)})
     rows = gather(rows)
-    result = {
-        'analysis': 'complexity',
-        'counted': 'convolutions, matrix products, eigendecompositions; one '
-        'multiply-add is one',
-        'runs': rows,
-    }
-    return write_result(result, out, draw(rows))
+    return write_result({'analysis': 'complexity', 'runs': rows}, out, draw(rows))
 
 
 def image_size(run: Run, split: str, seed: int) -> tuple[int, int]:
@@ -99,13 +93,13 @@ def forward_call(run: Run, size: tuple[int, int], images: int) -> Callable[[], A
     """A forward pass of noise, without loss and post-processing."""
     model: Any = run.model
     inputs = torch.randn(images, 3, *size, device=run.device)
-    if run.framework != 'mmdet':
-        return lambda: model(inputs, mode='tensor')
-    from mmdet.structures import DetDataSample
-
     names = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
     info = dict.fromkeys(names, size)
-    samples = [DetDataSample(metainfo=info) for _ in range(images)]
+    samples = None
+    if run.framework == 'mmdet':
+        from mmdet.structures import DetDataSample
+
+        samples = [DetDataSample(metainfo=info) for _ in range(images)]
     if not hasattr(model, 'rpn_head'):
         return lambda: model(inputs, samples, mode='tensor')
     box = inputs.new_tensor([[0, 0, size[1], size[0]]])
@@ -124,27 +118,11 @@ def boxes_per_image(model: nn.Module) -> int:
     return int(model.rpn_head.test_cfg.get('max_per_img', 1000))
 
 
-def _shape(value: Any) -> Sequence[int]:
-    # Releases of torch differ in whether a formula gets tensors or shapes.
-    return getattr(value, 'shape', value)
-
-
 def _eigh_flops(matrix: Any, *_args: Any, **_kwargs: Any) -> int:
     """About 9 n^3 for eigenvalues and vectors (Golub and Van Loan, 8.3)."""
-    *batch, size, _ = _shape(matrix)
+    # Releases of torch differ in whether a formula gets tensors or shapes.
+    *batch, size, _ = getattr(matrix, 'shape', matrix)
     return math.prod(batch) * 9 * size**3
-
-
-def _added_product_flops(_input: Any, a: Any, b: Any, *_: Any, **__: Any) -> int:
-    return 2 * math.prod(_shape(a)) * _shape(b)[-1]
-
-
-# The counter knows convolutions and out-of-place matrix products, but not these.
-EXTRA_OPERATORS = {
-    torch.ops.aten._linalg_eigh: _eigh_flops,
-    torch.ops.aten.baddbmm_: _added_product_flops,
-    torch.ops.aten.addmm_: _added_product_flops,
-}
 
 
 def count_flops(
@@ -155,7 +133,9 @@ def count_flops(
     Counted are convolutions, matrix products and eigendecompositions; a multiply-add is
     two. Parts are not nested.
     """
-    counter = FlopCounterMode(display=False, custom_mapping=EXTRA_OPERATORS)
+    # The counter knows convolutions and matrix products alone.
+    eigh = {torch.ops.aten._linalg_eigh: _eigh_flops}
+    counter = FlopCounterMode(display=False, custom_mapping=eigh)
     inside = dict.fromkeys(parts, 0)
     with counter, measured_parts(parts, counter.get_total_flops, inside):
         call()

@@ -20,6 +20,7 @@ from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
 
 from .output import figure, main_metric, write_result
+from .sample import Settings
 
 # What every validation record holds beside metrics.
 NOT_METRICS = {'step', 'time', 'data_time', 'epoch', 'iter', 'memory', 'lr'}
@@ -33,32 +34,31 @@ Curves = dict[str, dict[int, list]]
 def convergence(
     specs: Sequence[RunSpec],
     out: str | Path,
+    settings: Settings = Settings(),  # noqa: B008
     metric: str | None = None,
-    options: dict | None = None,
 ) -> dict:
     """Compare training curves; return and draw what ``convergence.json`` holds.
 
     The checkpoint of a run tells where its log is, see
     :func:`~mmgcp.engine.training_log.read_training_log`. ``metric`` is by default the
-    framework's main one. Runs are compared with those of the same metric.
+    framework's main one. Runs are compared with those of the same metric. Of the
+    settings only ``options`` count.
     """
     seeds: dict = defaultdict(lambda: defaultdict(list))
-    for spec in track(specs, 'convergence', len(specs)):
+    for spec in track(specs, 'convergence'):
         curves = read_curves(spec.checkpoint)
         name = main_metric(curves, metric, spec.checkpoint)
         steps, values = zip(*sorted(curves[name].items()), strict=True)
-        train_cfg = load_config(spec.config, options).get('train_cfg') or {}
+        train_cfg = load_config(spec.config, settings.options).get('train_cfg') or {}
         by_epoch = train_cfg.get('by_epoch', 'Iter' not in str(train_cfg.get('type')))
         seeds[name][spec.label].append(
             {
-                'config': spec.config,
                 'log': spec.checkpoint,
                 'unit': 'epoch' if by_epoch else 'iteration',
                 'steps': list(steps),
                 'values': list(values),
                 'area_under_curve': area_under(steps, values),
                 'final': values[-1],
-                'best': max(values),
             }
         )
     metrics = {
@@ -83,8 +83,9 @@ def validation_curves(records: Sequence[dict]) -> dict[str, dict[int, float]]:
     """Metrics by step among the records of a run."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for record in records:
-        metrics = {} if 'loss' in record else record
-        for name, value in metrics.items():
+        if 'loss' in record:  # of a training step
+            continue
+        for name, value in record.items():
             if name not in NOT_METRICS and isinstance(value, int | float):
                 curves[name][int(record['step'])] = float(value)
     return dict(curves)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from mmengine.optim import OptimWrapper
 
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.files import write_json
@@ -52,22 +53,21 @@ def measure_costs(
     runs = {spec.label: load_run(spec) for spec in models}
     rows: dict[str, dict] = {}
     timers: dict[str, dict[str, Callable[[], None]]] = {}
-    images: dict[str, dict[str, int]] = {}
     for name, run in runs.items():
         counts = count(run, image_size(run, 'val', 0))
         rows[name] = {
-            **run.describe(),
             'parameters': counts['parameters'],
             'encoder_parameters': counts['parts']['backbone']['parameters'],
             'multiply_adds': counts['multiply_adds'],
             'input_shape': counts['image'],
             'boxes_per_image': counts.get('boxes_per_image'),
         }
-        train_size = run.cfg.train_dataloader.batch_size
-        test_size = run.cfg.test_dataloader.batch_size
-        train = sample_batches(run, 'train', train_size, train_size, 0)
-        test = sample_batches(run, 'val', test_size, test_size, 0)
-        images[name] = {'training': train.total, 'inference': test.total}
+        size = run.cfg.train_dataloader.batch_size
+        train = sample_batches(run, 'train', size, size, 0)
+        size = run.cfg.test_dataloader.batch_size
+        test = sample_batches(run, 'val', size, size, 0)
+        rows[name]['training_batch_size'] = train.total
+        rows[name]['inference_batch_size'] = test.total
         timers[name] = {
             'training': _training_step(run, train.batches[0]),
             'inference': _inference_step(run, test.batches[0]),
@@ -77,12 +77,12 @@ def measure_costs(
         speeds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name in runs:
-                pace = _pace(timers[name][mode], seconds) * images[name][mode]
+                pace = _pace(timers[name][mode], seconds)
                 if turn:  # the first turn warms up
                     speeds[name].append(pace)
-        for name in runs:
-            rows[name][f'{mode}_images_per_second'] = median(speeds[name])
-            rows[name][f'{mode}_batch_size'] = images[name][mode]
+        for name, row in rows.items():
+            speed = median(speeds[name]) * row[f'{mode}_batch_size']
+            row[f'{mode}_images_per_second'] = speed
     return {
         'models': rows,
         'threads': torch.get_num_threads(),
@@ -93,16 +93,12 @@ def measure_costs(
 
 def _training_step(run: Run, batch: dict) -> Callable[[], None]:
     model: Any = run.model
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+    wrapper = OptimWrapper(sgd)
 
     def step() -> None:
         model.train()
-        data = model.data_preprocessor(copy.deepcopy(batch), training=True)
-        losses = model(**data, mode='loss')
-        loss, _ = model.parse_losses(losses)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        model.train_step(copy.deepcopy(batch), wrapper)
 
     return step
 

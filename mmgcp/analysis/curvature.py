@@ -65,8 +65,11 @@ def curvature(
     Raises:
         UserError: There are too few images, or labels with different numbers of seeds.
     """
-    if samples < 1:
-        raise UserError(f'--samples {samples}: at least 1')
+    counts = {'--lanczos-steps': (lanczos_steps, 1), '--probes': (probes, 1)}
+    counts |= {'--samples': (samples, 1), '--points': (points, 2), '--grid': (grid, 2)}
+    for option, (count, least) in counts.items():
+        if count < least:
+            raise UserError(f'{option} {count}: at least {least}')
     check_seeds(specs, seeds)
     rows, seed = [], settings.seed
     for row, run, sample in sampled_runs('curvature', specs, settings, (64, 4)):
@@ -101,10 +104,8 @@ def curvature(
         plane = along(loss, directions, side)
 
         row |= {
-            'seed': seed,
             'part': part,
             'parameters': loss.numel,
-            'batch_norm': 'running statistics',
             'weight_norm': float(loss.weights().norm()),
             'line': {'distance': line, 'loss': lines},
             'plane': {'distance': side, 'loss': plane},
@@ -112,10 +113,8 @@ def curvature(
         rows.append(row)
     arms = arms_of(rows, seeds)
     result = {'analysis': 'curvature', 'runs': rows, 'arms': arms}
-    shown = rows
-    if seeds:
-        names = [row['label'] for row in rows]
-        shown = [rows[names.index(arm['label'])] for arm in arms]
+    first = {row['label']: row for row in reversed(rows)}
+    shown = [first[arm['label']] for arm in arms] if seeds else rows
     return write_result(result, out, draw(shown, arms))
 
 
@@ -242,8 +241,9 @@ def draw(rows: Sequence[dict], arms: Sequence[dict]):
     rise.minorticks_off()
     # The same contours for the planes of all runs.
     losses = np.array([row['plane']['loss'] for row in rows])
-    low = max(np.nanmin(losses), 1e-6)
-    high = max(np.nanmax(losses), 1.01 * low)
+    finite = losses[np.isfinite(losses)]
+    low = max(finite.min(), 1e-6)
+    high = max(finite.max(), 1.01 * low)
     levels = np.geomspace(low, high, 13)
     for axis, row, loss in zip(axes[1], rows, losses.clip(low, high), strict=False):
         side = row['plane']['distance']

@@ -7,7 +7,7 @@ images; the test images are looked at once.
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mmengine.dataset import pseudo_collate
 
 from mmgcp.datasets.building import build_dataset
 from mmgcp.engine.forward import prepare
+from mmgcp.models.necks.last_map import last_map
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
 from mmgcp.weights.errors import KeyMismatchError
@@ -90,9 +91,8 @@ def source_probabilities(run: Run, split: str) -> Features:
 
 def _batches(run: Run, split: str) -> Iterator[dict]:
     """All images of a split, through the pipeline of the test images."""
-    run.cfg[
-        f'{split}_dataloader'
-    ].dataset.pipeline = run.cfg.test_dataloader.dataset.pipeline
+    loader, test = run.cfg[f'{split}_dataloader'], run.cfg.test_dataloader
+    loader.dataset.pipeline = test.dataset.pipeline
     dataset = build_dataset(run.cfg, split)
     size = BATCH_SIZES[0]
     for start in track(range(0, len(dataset), size), f'features of {split}'):
@@ -109,22 +109,17 @@ def _batches(run: Run, split: str) -> Iterator[dict]:
 
 @torch.no_grad()
 def pooled_features(run: Run, split: str) -> Features:
-    """Average of the last feature map of every image, without augmentation.
+    """Average of the last feature map, or patch tokens, of every image.
 
     The images of all splits pass the pipeline of the test images.
     """
     features, labels = [], []
     for data in _batches(run, split):
-        maps = run.model.backbone(data['inputs'])
-        last = maps[-1] if isinstance(maps, Sequence) else maps
-        if not isinstance(last, torch.Tensor) or last.dim() not in (2, 4):
-            raise UserError(
-                f'{run.cfg.filename}: {type(run.model.backbone).__name__} returns no '
-                'feature map (B, C, H, W) to average. Set its out_type or out_indices'
-            )
-        samples = data['data_samples']
-        features.append(last.double().flatten(2).mean(2) if last.dim() == 4 else last)
-        labels.append(torch.cat([sample.gt_label for sample in samples]))
+        last = run.model.backbone(data['inputs'])[-1]
+        if last.dim() > 2:  # else the encoder has averaged already
+            last = last_map('evaluate_encoder', last).flatten(2).double().mean(2)
+        features.append(last.double())
+        labels += [sample.gt_label for sample in data['data_samples']]
     return torch.cat(features).cpu().numpy(), torch.cat(labels).cpu().numpy()
 
 

@@ -1,5 +1,6 @@
 """The loss of a fixed sample as a function of the weights, and its Hessian."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object
 from scipy.linalg import eigh_tridiagonal
+from scipy.stats import sem
 from torch import Tensor, nn
 
 from mmgcp.engine.distributed import sum_over_processes
@@ -254,14 +256,12 @@ def lanczos(product: Map, size: int, steps: int, seed: int, top: int) -> dict:
 def hutchinson(product: Map, size: int, probes: int, seed: int) -> dict:
     """Trace by M. Hutchinson's estimator with Rademacher probes.
 
-    ``standard_error`` is that of the probes, and ``history`` the running mean.
+    ``standard_error`` is that of the probes, NaN for a single one.
     """
     generator = torch.Generator().manual_seed(seed)
     samples = []
     for _ in range(probes):
         probe = torch.randint(0, 2, (size,), generator=generator).double() * 2 - 1
         samples.append(float(probe @ product(probe)))
-    values = np.array(samples)
-    spread = values.std(ddof=1) / probes**0.5 if probes > 1 else float('nan')
-    running = values.cumsum() / np.arange(1, probes + 1)
-    return {'trace': values.mean(), 'standard_error': spread, 'history': running}
+    error = sem(samples) if probes > 1 else math.nan
+    return {'trace': np.mean(samples), 'standard_error': error}

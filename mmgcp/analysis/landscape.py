@@ -45,7 +45,7 @@ def landscape(
             'batches to compare; give checkpoints'
         )
     rows = [
-        {'label': spec.label, 'from': 'training', **entry}
+        {'label': spec.label, **entry}
         for spec in recorded
         for entry in read_json(spec.checkpoint)['entries']
     ]
@@ -57,8 +57,7 @@ def landscape(
             for batch in sample.batches
         ]
         batches = gather(found)
-        row |= {'from': 'checkpoint', 'batch_norm': 'statistics of the batch'}
-        row |= {**merge(batches), 'batches': batches}
+        row |= merge(batches)
         row['measures'] = {
             'effective beta': [batch['effective_beta'] for batch in batches],
             'mean loss': [np.mean(batch['loss']) for batch in batches],
@@ -66,7 +65,7 @@ def landscape(
         rows.append(row)
     order = [spec.label for spec in specs]
     rows.sort(key=lambda row: order.index(row['label']))
-    arms = arms_of([row for row in rows if 'measures' in row], seeds)
+    arms = arms_of(rows, seeds) if seeds else []
     result = {'analysis': 'landscape', 'runs': rows, 'arms': arms}
     return write_result(result, out, draw(rows, seeds))
 

@@ -10,13 +10,8 @@ from mmgcp.engine.distributed import is_main
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing, write_json
 
-#: The metric that a run of each framework is judged by, and its best value.
-MAIN_METRICS = {
-    'accuracy/top1': 100.0,
-    'coco/bbox_mAP': 1.0,
-    'coco/segm_mAP': 1.0,
-    'mIoU': 100.0,
-}
+#: The metrics that runs of the frameworks are judged by.
+MAIN_METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'coco/segm_mAP', 'mIoU')
 
 
 def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather
-from mmgcp.engine.forward import fixed_proposals, model_loss, prepare
+from mmgcp.engine.forward import model_loss, prepare
 from mmgcp.layers import covariance, matrix_power, newton_schulz_sqrt, triangle
+from mmgcp.models.necks.last_map import last_map
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.random_state import seeded
 from mmgcp.utils.run_specs import RunSpec
@@ -55,8 +56,7 @@ def preconditioner(
     ):
         used = ['gap', *heads] if run.framework == 'mmpretrain' else []
         row |= measure(run.model, sample, used, reduced_channels, settings.seed)
-        row['batch_norm'] = 'running statistics'
-        rows.append({**row, 'reduced_channels': reduced_channels})
+        rows.append(row)
     rows = gather(rows)
     return write_result({'analysis': 'preconditioner', 'runs': rows}, out, draw(rows))
 
@@ -76,33 +76,29 @@ def measure(
     data = [prepare(model, batch) for batch in sample.batches]
     probes: dict[str, Probe] = {}
     if heads:
-        samples = [batch['data_samples'] for batch in data]
         labels = [
-            torch.cat([s.gt_label for s in batch]).to(conv.weight.device)
-            for batch in samples
+            torch.cat([image.gt_label for image in batch['data_samples']])
+            for batch in data
         ]
         with torch.no_grad():
-            maps = [model.backbone(batch['inputs'])[-1] for batch in data]
+            maps = [encode(model, batch) for batch in data]
         basis = principal_basis(maps, reduced_channels)
         probes = {head: Probe(head, basis, maps, labels) for head in heads}
     gradients = {name: Gradients(conv) for name in ('own', *probes)}
     outputs: list[Tensor] = []
     handle = conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
-    try:
-        for index, batch in enumerate(data):
-            half, size = index % 2, sample.sizes[index]
-            with seeded(seed), fixed_proposals(model) as state:
-                state['key'] = index
-                loss = model_loss(model, batch)
-            gradients['own'].add(half, loss, outputs.pop(), size)
-            if probes:
-                features = model.backbone(batch['inputs'])[-1]
-            for head, probe in probes.items():
-                loss = probe.loss(features, labels[index], 1 - half)
-                gradients[head].add(half, loss, outputs[-1], size)
-            outputs.clear()
-    finally:
-        handle.remove()
+    for index, batch in enumerate(data):
+        half, size = index % 2, sample.sizes[index]
+        with seeded(seed):
+            loss = model_loss(model, batch)
+        gradients['own'].add(half, loss, outputs.pop(), size)
+        if probes:
+            features = encode(model, batch)
+        for head, probe in probes.items():
+            loss = probe.loss(features, labels[index], 1 - half)
+            gradients[head].add(half, loss, outputs[-1], size)
+        outputs.clear()
+    handle.remove()
     gap = gradients.get('gap')
     rows = {
         head: {
@@ -115,6 +111,11 @@ def measure(
         for head, found in gradients.items()
     }
     return {'convolution': name, 'heads': rows}
+
+
+def encode(model: nn.Module, batch: dict) -> Tensor:
+    """The last feature map ``(B, C, H, W)`` of a prepared batch."""
+    return last_map('preconditioner', model.backbone(batch['inputs']))
 
 
 def last_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:

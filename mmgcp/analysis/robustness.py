@@ -5,7 +5,6 @@ are read, and the config's own evaluator judges each.
 """
 
 import contextlib
-import copy
 import hashlib
 import io
 import time
@@ -15,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine import dist
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 from torch.utils.data import Subset
 
 from mmgcp.datasets.building import build_dataset
@@ -30,11 +26,19 @@ from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import read_json, write_json
 from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
-from mmgcp.weights.files import file_sha256, local_file
-from mmgcp.weights.reading import check_checkpoint
+from mmgcp.weights.files import file_sha256
+from mmgcp.weights.trained_model import NO_CHECKPOINT
 
-from .output import MAIN_METRICS, figure, main_metric, name_ticks, write_result
-from .sample import Settings, load_run, sample_indices
+from .output import figure, main_metric, name_ticks, write_result
+from .sample import (
+    Run,
+    Settings,
+    build_evaluator,
+    checkpoint_file,
+    load_run,
+    sample_indices,
+    show_images,
+)
 
 CLEAN = 'clean'
 POSITIONS = ('load', 'pack')
@@ -116,13 +120,12 @@ def robustness(
         )
     for row in rows:
         row['error_relative_to_first'] = relative_error(row, rows[0])
-    complete = (*corruptions, *severities) == (*CORRUPTIONS, *SEVERITIES)
     result = {
         'analysis': 'robustness',
-        'corruptions': list(corruptions),
-        'severities': list(severities),
-        'complete_benchmark': complete
-        and all(row['sample']['images'] == row['sample']['of'] for row in rows),
+        'complete_benchmark': all(
+            is_complete(row['table']) and row['sample']['images'] == row['sample']['of']
+            for row in rows
+        ),
         'runs': rows,
     }
     return write_result(result, out, draw(rows))
@@ -137,8 +140,8 @@ class CorruptionTest:
     def __init__(
         self, spec: RunSpec, out: Path, settings: Settings, position: str | None = None
     ) -> None:
-        check_checkpoint(spec.checkpoint)
         self.spec, self.settings = spec, settings
+        weights = checkpoint_file(spec)
         self.cfg = load_config(spec.config, settings.options)
         self.framework = framework_of(self.cfg)
         classifier = self.framework == 'mmpretrain'
@@ -150,8 +153,8 @@ class CorruptionTest:
         images = (100 if classifier else 40) if images is None else images or size
         self.indices = sorted(sample_indices(size, images, settings.seed))
         self.sample = {'split': 'test', 'images': len(self.indices), 'of': size}
-        self.classes = len((self.dataset.metainfo or {}).get('classes') or ())
-        digest = file_sha256(local_file(spec.checkpoint))
+        self.classes = len(self.dataset.metainfo.get('classes') or ())
+        digest = file_sha256(weights) if weights else NO_CHECKPOINT
         described = (self.indices, settings.seed, self.position, self.cfg.pretty_text)
         self.key = hashlib.sha256(f'{digest}{described}'.encode()).hexdigest()
         self.done = 0
@@ -174,27 +177,19 @@ class CorruptionTest:
                     write_json(path, {'key': self.key, 'metrics': kept})
         return {severity: kept[severity] for severity in severities}
 
-    @torch.no_grad()
     def evaluate(self, corruption: str, severity: int) -> dict[str, float]:
         """Run the config's test under one corruption."""
         self.step.set(corruption, severity)
-        loader = dict(self.cfg.test_dataloader)
-        loader['dataset'] = Subset(self.dataset, self.indices)
-        loader['persistent_workers'] = False
         # pycocotools prints its tables whatever the log level is.
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            DefaultScope.overwrite_default_scope(self.framework),
-        ):
-            for batch in Runner.build_dataloader(loader, seed=self.settings.seed):
-                self.evaluator.process(self.model.test_step(batch), batch)
+        with contextlib.redirect_stdout(io.StringIO()):
+            show_images(self.loaded, Subset(self.dataset, self.indices), self.evaluator)
             metrics = self.evaluator.evaluate(len(self.indices))
         self.done += 1
         return {name: float(value) for name, value in metrics.items()}
 
     @cached_property
-    def model(self) -> torch.nn.Module:
-        return load_run(self.spec, self.settings).model
+    def loaded(self) -> Run:
+        return load_run(self.spec, self.settings)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -203,8 +198,7 @@ class CorruptionTest:
         COCO metrics take every image of the annotation file otherwise, and one that
         nobody looked at would count as one where everything was missed.
         """
-        evaluator = Evaluator(copy.deepcopy(self.cfg.test_evaluator))
-        evaluator.dataset_meta = self.dataset.metainfo
+        evaluator = build_evaluator(self.cfg, self.dataset)
         for metric in evaluator.metrics:
             if hasattr(metric, 'img_ids') and len(self.indices) < len(self.dataset):
                 infos = map(self.dataset.get_data_info, self.indices)
@@ -274,11 +268,18 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
 
 def errors(table: Table, metric: str) -> dict[str, float]:
     """Error of each corruption, mean over severities, in [0, 1]."""
-    best = MAIN_METRICS.get(metric, 1.0)
+    best = 1 if metric.startswith('coco/') else 100
     return {
         name: 1 - float(np.mean([cell[metric] for cell in row.values()])) / best
         for name, row in table.items()
     }
+
+
+def is_complete(table: Table) -> bool:
+    """Whether all corruptions were applied at all severities."""
+    return set(table) == set(CORRUPTIONS) and all(
+        set(row) == set(SEVERITIES) for row in table.values()
+    )
 
 
 def mean_corruption_error(
@@ -288,23 +289,19 @@ def mean_corruption_error(
 
     ``relative_mCE`` is that of the errors beyond the one on clean images.
     """
-    complete = set(table) == set(CORRUPTIONS) and all(
-        set(row) == set(SEVERITIES) for row in table.values()
-    )
-    if metric != 'accuracy/top1' or classes != 1000 or not complete:
+    if metric != 'accuracy/top1' or classes != 1000 or not is_complete(table):
         reason = "ImageNet's 1000 classes, all 15 corruptions and all 5 severities"
         return {'mCE': None, 'reason': f"AlexNet's errors are known for {reason} only"}
-    found = errors(table, metric)
-    ratios = {name: found[name] / ALEXNET_ERRORS[name] for name in CORRUPTIONS}
-    error = 1 - clean[metric] / MAIN_METRICS[metric]
+    found, clean_error = errors(table, metric), 1 - clean[metric] / 100
+    ratios = {name: 100 * found[name] / ALEXNET_ERRORS[name] for name in CORRUPTIONS}
     beyond = [
-        (found[name] - error) / (ALEXNET_ERRORS[name] - ALEXNET_CLEAN_ERROR)
+        100 * (found[name] - clean_error) / (ALEXNET_ERRORS[name] - ALEXNET_CLEAN_ERROR)
         for name in CORRUPTIONS
     ]
     return {
-        'mCE': 100 * float(np.mean(list(ratios.values()))),
-        'relative_mCE': 100 * float(np.mean(beyond)),
-        'CE': {name: 100 * ratio for name, ratio in ratios.items()},
+        'mCE': float(np.mean(list(ratios.values()))),
+        'relative_mCE': float(np.mean(beyond)),
+        'CE': ratios,
     }
 
 

@@ -1,15 +1,21 @@
 """What an analysis looks at: runs, and a fixed sample of images."""
 
 import copy
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from torch import nn
 
 from mmgcp.datasets.building import build_dataset
@@ -22,8 +28,12 @@ from mmgcp.utils.random_state import hashed_seed, seeded
 from mmgcp.utils.run_specs import RunSpec
 from mmgcp.weights.convert import convert_checkpoint
 from mmgcp.weights.errors import KeyMismatchError
+from mmgcp.weights.files import local_file
+from mmgcp.weights.reading import check_checkpoint, read_checkpoint
 from mmgcp.weights.trained_model import (
+    NO_CHECKPOINT,
     build_untrained,
+    fill,
     fill_encoder,
     load_trained_model,
 )
@@ -37,7 +47,7 @@ class Settings:
     """What every analysis can be told; the options of the tools describe it.
 
     ``images`` is the size of the sample, with a default for each analysis.
-    ``batch_size`` is that of a forward pass, by default :data:`BATCH_SIZES`.
+    ``batch_size`` is the largest of a forward pass, by default :data:`BATCH_SIZES`.
     """
 
     images: int | None = None
@@ -70,6 +80,15 @@ class Run:
         return {**self.spec._asdict(), 'framework': self.framework}
 
 
+def checkpoint_file(spec: RunSpec) -> Path | None:
+    """The checked file of a run, None for random weights."""
+    if spec.checkpoint == NO_CHECKPOINT:
+        return None
+    path = local_file(spec.checkpoint)
+    check_checkpoint(path)
+    return path
+
+
 def load_run(spec: RunSpec, settings: Settings = Settings()) -> Run:
     """Build the model of a run and fill it from its checkpoint."""
     cfg = load_config(spec.config, settings.options)
@@ -97,7 +116,7 @@ def load_encoder(
         CheckpointError: The file cannot be read, or is not of this backbone.
     """
     cfg = copy.deepcopy(config)
-    model = build_untrained(cfg)
+    model: Any = build_untrained(cfg)
     seed = cfg.get('randomness', {}).get('seed') or 0
     try:
         # Random weights are those that a training with this seed starts from.
@@ -108,7 +127,8 @@ def load_encoder(
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder) / 'encoder.pth'
             convert_checkpoint(source, converted, trust=trust)
-            fill_encoder(model, cfg, converted)
+            tensors = read_checkpoint(converted)['state_dict']
+        fill(model.backbone, tensors, str(source), f'the backbone of {cfg.filename}')
     spec = RunSpec(str(cfg.filename), str(source), Path(source).stem)
     return Run(spec, cfg, model.to(pick_device(device)).eval())
 
@@ -137,9 +157,10 @@ def sample_batches(
 
     ``seed`` alone decides which images. Each image passes the pipeline under a seed of
     its own, so that random augmentation is fixed as well and does not depend on the
-    number of processes. With ``shared`` each process loads its share of the batches.
-    ``least`` is the smallest number of batches, if there are as many images. ``place``
-    1, 2, ... are further samples, without an image of another one.
+    number of processes. Batches have at most ``batch_size`` images and differ by one at
+    most: no small rest counts as much as they do. With ``shared`` each process loads
+    its share of them. ``least`` is the smallest number of batches, if there are as many
+    images. ``place`` 1, 2, ... are further samples, without an image of another one.
     """
     if images < 1 or batch_size < 1:
         raise UserError(f'images={images} and batch_size={batch_size}: at least 1')
@@ -150,8 +171,8 @@ def sample_batches(
             f'{run.spec.config}: {place + 1} samples of {images} images, and the {split} '
             f'split has {len(dataset)}: take fewer with --samples or --images'
         )
-    batch_size = min(batch_size, max(len(indices) // least, 1))
-    groups = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    number = max(math.ceil(len(indices) / batch_size), min(least, len(indices)))
+    groups = [group.tolist() for group in np.array_split(indices, number)]
     local = mine(groups) if shared else groups
     batches = []
     for group in local:
@@ -161,7 +182,7 @@ def sample_batches(
                 samples.append(dataset[index])
         batches.append(pseudo_collate(samples))
     description = {'split': split, 'images': len(indices), 'of': len(dataset)}
-    description |= {'batch_size': batch_size, 'seed': seed}
+    description |= {'batch_size': len(groups[0]), 'seed': seed}
     return Batches(batches, list(map(len, local)), len(indices), description)
 
 
@@ -169,6 +190,27 @@ def sample_indices(length: int, count: int, seed: int) -> list[int]:
     """``count`` different indices below ``length``, chosen by ``seed``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(length, generator=generator)[:count].tolist()
+
+
+def build_evaluator(config: Config, dataset: Any) -> Evaluator:
+    """The evaluator of a config's test, for a data set of this meta information."""
+    with DefaultScope.overwrite_default_scope(framework_of(config)):
+        evaluator = Evaluator(copy.deepcopy(config.test_evaluator))
+    evaluator.dataset_meta = dataset.metainfo
+    return evaluator
+
+
+@torch.no_grad()
+def show_images(run: Run, dataset: Any, evaluator: Evaluator) -> None:
+    """Hand what the model says about the images of a data set to an evaluator.
+
+    Batches and workers are those of the config's test; processes share the images.
+    """
+    loader = {**run.cfg.test_dataloader, 'dataset': dataset}
+    loader['persistent_workers'] = False
+    with DefaultScope.overwrite_default_scope(run.framework):
+        for batch in Runner.build_dataloader(loader, seed=0):
+            evaluator.process(run.model.test_step(batch), batch)
 
 
 def sampled_runs(

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgcp.engine.distributed import gather, sum_over_processes
 from mmgcp.engine.forward import prepare, recorded_feature_maps
 from mmgcp.layers import covariance
+from mmgcp.models.necks.global_covariance_pooling import GlobalCovariancePooling
+from mmgcp.models.necks.last_map import last_map
 from mmgcp.utils.run_specs import RunSpec
 
 from .output import figure, name_ticks, write_result
@@ -106,12 +109,10 @@ def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
     if total <= 0:
         zero = dict.fromkeys(('effective_rank', 'participation', 'rank', 'trace'), 0.0)
         return {**zero, 'condition': math.nan}
-    share = eigenvalues / total
-    positive = share[share > 0]
     kept = eigenvalues[eigenvalues > tolerance * eigenvalues[0]]
     return {
-        'effective_rank': float(np.exp(-(positive * np.log(positive)).sum())),
-        'participation': float(1 / (share**2).sum()),
+        'effective_rank': float(np.exp(entropy(eigenvalues))),
+        'participation': float(total**2 / (eigenvalues**2).sum()),
         'rank': len(kept),
         'condition': float(kept[0] / kept[-1]),
         'trace': total,
@@ -121,13 +122,13 @@ def summarize(eigenvalues: np.ndarray, tolerance: float = 1e-7) -> dict:
 @torch.no_grad()
 def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
     """The row of one run, and its per-image mean features with the images' names."""
+    neck: Any = getattr(model, 'neck', None)
     moments: dict[str, Moments] = {}
     means: dict[str, list] = {}
     names, pooled = [], []
     for batch in batches:
         data = prepare(model, batch)
         with recorded_feature_maps(model) as maps:
-            neck: Any = getattr(model, 'neck', None)
             features = model.backbone(data['inputs'])
             if neck is not None:
                 neck(features)
@@ -137,7 +138,8 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
             moments.setdefault(name, Moments(vectors.shape[1])).add(vectors)
             average = vectors.view(len(level), -1, vectors.shape[1]).mean(1)
             means.setdefault(name, []).append(average.cpu())
-        pooled.append(normalization_effect(neck, features[-1]))
+        if isinstance(neck, GlobalCovariancePooling):
+            pooled += normalization_effect(neck, features)
     # A process without a batch still takes part in the sums.
     shapes = gather([{name: len(m.sum) for name, m in moments.items()}])
     sizes = {name: size for found in shapes for name, size in found.items()}
@@ -152,7 +154,7 @@ def measure(model: nn.Module, batches: Sequence) -> tuple[dict, dict]:
             **entry.describe(),
         }
     row: dict = {'stages': stages}
-    effects = [effect for effect in gather(pooled) if effect is not None]
+    effects = gather(pooled)
     if effects:
         row['pooling'] = {key: np.mean([e[key] for e in effects]) for key in effects[0]}
     gathered = {name: torch.cat(gather(means.get(name, []))) for name in sorted(sizes)}
@@ -171,30 +173,29 @@ def mean_correlation(covariance: Tensor) -> float:
     return float(correlation.abs().fill_diagonal_(0).sum() / others)
 
 
-def normalization_effect(neck: nn.Module | None, features: Tensor) -> dict | None:
-    """What a covariance pooling head's normalization changes, mean over the images.
+def normalization_effect(
+    neck: GlobalCovariancePooling, features: tuple[Tensor, ...]
+) -> list[dict[str, float]]:
+    """What a covariance pooling head's normalization changes, image by image.
 
     It is the effective ranks of both matrices (decorrelation) and their cosine
-    (preservation); ``None`` for a model without such a head.
+    (preservation).
     """
-    if not hasattr(neck, 'reduction'):
-        return None
-    before = covariance(neck.reduction(features).double())
-    normalization = getattr(neck, 'normalization', None)
-    after = before if normalization is None else normalization(before)
-    if after.shape != before.shape:
-        return None
+    x = last_map('GlobalCovariancePooling', features, neck.in_channels)
+    before = covariance(neck.reduction(x).double())
+    after = before if neck.normalization is None else neck.normalization(before)
 
-    def rank(matrices: Tensor) -> float:
-        spectra = torch.linalg.svdvals(matrices).cpu().numpy()
-        return float(np.mean([summarize(s)['effective_rank'] for s in spectra]))
+    def rank(matrix: Tensor) -> float:
+        return summarize(torch.linalg.svdvals(matrix).cpu().numpy())['effective_rank']
 
-    cosine = F.cosine_similarity(before.flatten(1), after.flatten(1))
-    return {
-        'effective_rank_covariance': rank(before),
-        'effective_rank_pooled': rank(after),
-        'cosine': float(cosine.mean()),
-    }
+    return [
+        {
+            'effective_rank_covariance': rank(one),
+            'effective_rank_pooled': rank(two),
+            'cosine': float(F.cosine_similarity(one.flatten(), two.flatten(), 0)),
+        }
+        for one, two in zip(before, after, strict=True)
+    ]
 
 
 def preserved(label: str, reference: dict, other: dict) -> dict:
@@ -232,7 +233,8 @@ def draw(rows: Sequence[dict]):
     names.sort(key=lambda name: not name.startswith('stage'))
     for index, row in enumerate(rows):
         stages, style = row['stages'], {'color': f'C{index}', 'label': row['label']}
-        last = max(name for name in stages if not name.startswith('pyramid'))
+        encoder = [name for name in stages if not name.startswith('pyramid')]
+        last = max(encoder, key=lambda name: (len(name), name))
         values = np.asarray(stages[last]['eigenvalues'])
         share = values / max(values.sum(), 1e-30)
         first.plot(range(1, len(share) + 1), np.maximum(share, 1e-12), **style)

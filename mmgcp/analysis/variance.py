@@ -88,39 +88,39 @@ def arms_of(rows: Sequence[dict], seeds: bool) -> list[dict]:
 
 
 def lines_of(arms: Sequence[dict]) -> list[str]:
-    """What can be said about each arm and its difference to the first one."""
+    """What is known of each arm and its difference to the first one, with the error.
+
+    Nothing is said of one seed on one sample of images.
+    """
     lines = []
     for arm in arms:
         for name, found in arm['measures'].items():
+            alone = found['seeds'] == found['samples'] == 1
+            if alone or np.isnan(found['mean']):  # a model without a Hessian
+                continue
             lines.append(f'{arm["label"]}: {name} {_with_error(found)}')
             difference = arm['difference'].get(name)
-            if difference:
-                text = f'  minus {arms[0]["label"]}: {_with_error(difference)}'
-                error = difference['standard_error']
-                if error is not None and abs(difference['mean']) <= 2 * error:
-                    text += '; they agree within two standard errors'
-                elif error is not None:
-                    text += '; they differ by more than two standard errors'
-                lines.append(text)
+            if difference is None or np.isnan(difference['mean']):
+                continue
+            text = f'  minus {arms[0]["label"]}: {_with_error(difference)}'
+            error = difference['standard_error']
+            if error is not None and abs(difference['mean']) <= 2 * error:
+                text += '; they agree within two standard errors'
+            elif error is not None:
+                text += '; they differ by more than two standard errors'
+            lines.append(text)
     return lines
 
 
 def _with_error(found: dict) -> str:
-    text = f'{found["mean"]:.4g}'
-    parts = {
-        f'from {found[count]} {what}': found[key]
-        for count, what, key in (
-            ('seeds', 'seeds', 'from_seeds'),
-            ('samples', 'samples of images', 'from_images'),
-        )
-    }
-    known = [
-        f'{error:.2g} {what}' for what, error in parts.items() if error is not None
-    ]
+    mean, known = f'{found["mean"]:.4g}', []
+    if found['from_seeds'] is not None:
+        known.append(f'{found["from_seeds"]:.2g} from {found["seeds"]} seeds')
+    if found['from_images'] is not None:
+        samples = f'{found["samples"]} samples of images'
+        known.append(f'{found["from_images"]:.2g} from {samples}')
+    error = f'standard error {", ".join(known)}'
     if found['standard_error'] is not None:
-        text += f' +- {found["standard_error"]:.2g}'
-    if not known:
-        return f'{text} (one seed, one sample of images: error unknown)'
+        return f'{mean} +- {found["standard_error"]:.2g} ({error})'
     unknown = 'seeds' if found['from_seeds'] is None else 'images'
-    missing = '' if len(known) > 1 else f'; error from the {unknown} unknown'
-    return f'{text} (standard error {", ".join(known)}{missing})'
+    return f'{mean} ({error}; error from the {unknown} unknown)'

@@ -15,6 +15,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def loss_landscape(
 
     Args:
         loss: Runs the model and returns the scalar loss; must be deterministic.
-        module: Module whose output ``(B, C, H, W)`` is moved.
+        module: Module whose output is moved, of a tuple the first.
         steps: Step sizes, along the positive gradient.
         across_processes: Every process of the group holds a part of one batch, and
             calls this together with the others.
@@ -90,9 +91,11 @@ def loss_landscape(
     def evaluate(offset: Tensor | float) -> tuple[float, Tensor]:
         moved: list[Tensor] = []
 
-        def replace(_module, _inputs, output: Tensor) -> Tensor:
-            moved.append((output.detach() + offset).requires_grad_())
-            return moved[-1]
+        def replace(_module, _inputs, output: Any) -> Any:
+            # A patch embedding returns its tokens and the size of their grid.
+            first, *rest = output if isinstance(output, tuple) else (output,)
+            moved.append((first.detach() + offset).requires_grad_())
+            return (moved[-1], *rest) if rest else moved[-1]
 
         handle = module.register_forward_hook(replace)
         try:
@@ -147,7 +150,10 @@ def measure_batch(
             state['key'] = 0
             return model_loss(model, data)
 
-    etas = np.linspace(*(steps or default_steps(model))).tolist()
+    first, last, number = steps or default_steps(model)
+    if number < 1:
+        raise UserError(f'{number:g} step sizes: give at least 1 with --steps')
+    etas = np.linspace(first, last, int(number)).tolist()
     with fixed_proposals(model) as state:
         return loss_landscape(loss, stem_module(model, stem), etas, across_processes)
 

@@ -17,6 +17,7 @@ from mmgcp.analysis.frozen import (
     evaluate_features,
     logistic_accuracy,
     neighbors_accuracy,
+    pooled_features,
 )
 from mmgcp.analysis.sample import load_encoder, sample_batches
 from mmgcp.utils.config import load_config
@@ -88,6 +89,26 @@ def test_tools_on_an_encoder(encoder, run_tool, tmp_path):
     assert 0 <= found['knn/accuracy'] <= 100
     assert f'{found["logistic/accuracy"]:.2f}' in done.out
     assert not any(name.startswith('scores/') for name in found)
+
+
+def test_an_encoder_of_another_width_is_named(scenes, run_tool, tmp_path):
+    models = pytest.importorskip('torchvision.models')
+    path = tmp_path / 'wide.pth'
+    torch.save(models.resnet18().state_dict(), path)
+    done = run_tool('evaluate_encoder', path, '--data', CONFIG)
+    assert f'{path} does not fit the backbone of ' in done.err
+
+
+def test_tokens_are_averaged(scenes):
+    config = load_config(CONFIG)
+    backbone = dict(type='VisionTransformer', arch='deit-t', img_size=48)
+    config.model.backbone = dict(backbone, out_type='raw')
+    run = load_encoder(config, 'none')
+    seen = []
+    run.model.backbone.register_forward_hook(lambda *call: seen.append(call[-1][-1]))
+    features, labels = pooled_features(run, 'test')
+    assert features.shape == (len(labels), 192)
+    assert features[0] == pytest.approx(seen[0][0, 1:].double().mean(0).numpy())
 
 
 def test_random_weights_are_those_of_the_seed(scenes):

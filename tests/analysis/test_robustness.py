@@ -68,11 +68,10 @@ def test_without_a_definition_there_is_a_reason():
         assert '1000 classes, all 15 corruptions' in found['reason']
 
 
-def test_error_relative_to_another_run():
-    metric = 'coco/bbox_mAP'
-
+@pytest.mark.parametrize(('metric', 'best'), [('coco/bbox_mAP', 1), ('mAcc', 100)])
+def test_error_relative_to_another_run(metric, best):
     def row(fog, snow):
-        values = {'fog': {1: fog}, 'snow': {1: snow}}
+        values = {'fog': {1: best * fog}, 'snow': {1: best * snow}}
         return {'metric': metric, 'table': table(values, metric)}
 
     found = relative_error(row(0.8, 0.6), row(0.6, 0.2))

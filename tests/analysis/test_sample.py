@@ -46,10 +46,10 @@ def test_nothing_in_a_checkpoint_runs(spec_of, tmp_path, capsys):
 def test_runs_come_with_their_sample_one_after_another(spec_of):
     specs = [spec_of('mmpretrain', label) for label in ('one', 'two')]
     rows, done = [], []
-    settings = Settings(batch_size=2, device='cpu')
+    settings = Settings(batch_size=3, device='cpu')
     for row, run, sample in sampled_runs('x', specs, settings, (7, 1)):
         assert 'seconds' not in row
-        assert (sample.total, sample.sizes) == (7, [2, 2, 2, 1])
+        assert (sample.total, sample.sizes) == (7, [3, 2, 2])
         assert not run.model.training
         rows.append(row)
         done.append('seconds' in rows[0])

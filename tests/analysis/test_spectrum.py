@@ -10,9 +10,11 @@ from mmgcp.analysis.spectrum import (
     Moments,
     linear_cka,
     mean_correlation,
+    normalization_effect,
     positions,
     summarize,
 )
+from mmgcp.models.necks.global_covariance_pooling import GlobalCovariancePooling
 
 from .quadratic import symmetric
 
@@ -67,6 +69,17 @@ def test_cka_knows_rotation_and_independence():
     both = torch.linalg.qr(torch.randn(50, 5, dtype=torch.float64))[0]
     both = torch.linalg.qr(both - both.mean(0))[0]
     assert linear_cka(both[:, :2], both[:, 2:4]) == pytest.approx(0.0, abs=1e-12)
+
+
+@torch.no_grad()
+def test_effect_of_a_normalization_on_maps_and_on_tokens():
+    torch.manual_seed(0)
+    neck = GlobalCovariancePooling(6, 4, dict(type='NewtonSchulz')).eval()
+    maps = torch.rand(1, 6, 3, 3)
+    tokens = torch.cat([torch.zeros(1, 1, 6), maps.flatten(2).transpose(1, 2)], 1)
+    (found,) = normalization_effect(neck, (maps,))
+    assert normalization_effect(neck, (tokens,)) == [pytest.approx(found)]
+    assert found['effective_rank_pooled'] > found['effective_rank_covariance']
 
 
 def test_positions_of_maps_and_tokens():

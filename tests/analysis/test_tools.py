@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmgcp.analysis.curvature import curvature
 from mmgcp.analysis.hessian import SampleLoss, hessian_product
 from mmgcp.analysis.robustness import CorruptionTest
 from mmgcp.analysis.sample import Settings, load_run, sample_batches
@@ -58,13 +59,15 @@ def test_landscape_of_a_hooks_record(spec_of, tmp_path):
     assert [row['iteration'] for row in rows] == [0, 500]
 
 
+FEW = ('--lanczos-steps', 2, '--probes', 2, '--points', 3, '--grid', 2, '--radii', 0.01)
+
+
 @each_framework
 def test_curvature(framework, spec_of, tmp_path):
-    options = ('--lanczos-steps', 2, '--probes', 2, '--points', 3, '--grid', 2)
-    options += ('--radii', 0.01, *sample(2, 2))
-    (row,) = rows_of('curvature', [spec_of(framework)], tmp_path, *options)
+    specs = [spec_of(framework)]
+    (row,) = rows_of('curvature', specs, tmp_path, *FEW, *sample(2, 2))
     assert 'reason' not in row['hessian']
-    assert len(row['hessian']['history']) == len(row['trace']['history']) == 2
+    assert len(row['hessian']['history']) == 2
     # The middle of a line is where the run ended.
     assert row['line']['loss'][0][1] == pytest.approx(row['loss'], rel=1e-5)
     # To first order the loss rises by radius times gradient norm.
@@ -73,25 +76,16 @@ def test_curvature(framework, spec_of, tmp_path):
 
 
 def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
-    specs = [spec_of('mmseg', f'{arm}{seed}', seed) for arm in 'ab' for seed in (0, 1)]
+    specs = [
+        spec_of('mmpretrain', f'{arm}{seed}', seed) for arm in 'ab' for seed in (0, 1)
+    ]
     specs = [spec._replace(label=spec.label[0]) for spec in specs]
     options = ('--seeds', *sample(4, 2))
     rows_of('landscape', specs, tmp_path, '--steps', 0.01, 1, 2, *options)
     # Both arms are of the same seeds.
     line = 'minus a: 0 +- 0 (standard error 0 from 2 seeds, 0 from 2 samples of images)'
     assert f'{line}; they agree within two standard errors' in capsys.readouterr().out
-    options = (
-        '--seeds',
-        *sample(2, 2),
-        '--lanczos-steps',
-        2,
-        '--probes',
-        2,
-        '--points',
-        2,
-        '--grid',
-        2,
-    )
+    options = ('--seeds', *FEW, *sample(2, 2))
     rows = rows_of('curvature', specs, tmp_path, '--samples', 2, *options)
     arms = json.loads((tmp_path / 'curvature.json').read_text())['arms']
     assert [arm['label'] for arm in arms] == ['a', 'b']
@@ -101,8 +95,10 @@ def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
         sum(map(sum, found)) / 4
     )
     assert found[0][0] == rows[0]['trace']['trace'] != found[0][1]
-    with pytest.raises(UserError, match='3 samples of 2 images, .* has 4: take fewer'):
-        rows_of('curvature', specs, tmp_path, '--samples', 3, *options)
+    with pytest.raises(UserError, match='samples of 2 images, .* take fewer'):
+        rows_of('curvature', specs, tmp_path, '--samples', 99, *options)
+    with pytest.raises(UserError, match='--grid 1: at least 2'):
+        curvature(specs, tmp_path, grid=1)
 
 
 @pytest.mark.parametrize('framework', ['mmdet', 'mmseg'])
@@ -198,9 +194,10 @@ def test_another_checkpoint_is_evaluated_again(spec_of, tmp_path):
     settings = Settings(images=3, options=QUICK, device='cpu')
     CorruptionTest(spec, tmp_path, settings).run('clean', [0])
     spec_of('mmpretrain', seed=1)
-    test = CorruptionTest(spec, tmp_path, settings)
-    test.run('clean', [0])
-    assert test.done == 1
+    for changed in (spec, spec._replace(checkpoint='none')):
+        test = CorruptionTest(changed, tmp_path, settings)
+        test.run('clean', [0])
+        assert test.done == 1
 
 
 @each_framework

@@ -65,8 +65,12 @@ def test_agreement_is_said_only_of_the_whole_error():
     for part, missing in ((np.s_[:1], 'seeds'), (np.s_[:, :1], 'images')):
         line = lines_of(arms(one[part], two[part]))[-1]
         assert line.endswith(f'error from the {missing} unknown)')
-    line = lines_of(arms(one[:1, :1], two[:1, :1]))[-1]
-    assert line.endswith('(one seed, one sample of images: error unknown)')
+    assert lines_of(arms(one[:1, :1], two[:1, :1])) == []
+    # A model without a Hessian has neither value nor difference.
+    lines = lines_of(arms(one, two * np.nan))
+    assert [line.partition(':')[0] for line in lines] == ['gap']
+    assert lines_of(arms(one * np.nan, two))[0].startswith('isqrt: trace ')
+    assert len(lines_of(arms(one * np.nan, two))) == 1
 
 
 def test_every_label_needs_its_seeds():

@@ -50,6 +50,16 @@ def test_the_largest_ratio_counts():
     assert result['effective_beta'] == max(result['beta'])
 
 
+def test_of_a_tuple_the_first_is_moved():
+    class PatchEmbed(nn.Module):
+        def forward(self, x):
+            return x, (1, 5)
+
+    stem, point = PatchEmbed(), torch.randn(3, 5)
+    found = loss_landscape(lambda: stem(point)[0].square().sum(), stem, STEPS)
+    assert found['beta'] == pytest.approx([2.0] * 3)
+
+
 def test_a_module_that_runs_twice_is_refused():
     stem = nn.Identity()
     point = torch.ones(1)

@@ -17,18 +17,18 @@ def main(argv=None):
         '--resamples',
         type=int,
         default=RESAMPLES,
-        help='draws of as many images as the test set has (default: %(default)s)',
+        help='draws of as many images as the test set has',
     )
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = bootstrap(runs, args.out, arguments.settings_of(args), args.resamples)
-    lines = [
-        f'{label}: {metric} {row["value"]:.4g}, standard error from '
-        f'{result["images"]} test images {row["standard_error"]:.2g}'
-        for metric, rows in result['metrics'].items()
-        for label, row in rows.items()
-    ]
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, bootstrap, lines)
+
+
+def lines(result):
+    for metric, rows in result['metrics'].items():
+        for label, row in rows.items():
+            yield (
+                f'{label}: {metric} {row["value"]:.4g}, standard error from '
+                f'{result["images"]} test images {row["standard_error"]:.2g}'
+            )
 
 
 if __name__ == '__main__':

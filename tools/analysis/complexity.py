@@ -13,21 +13,16 @@ def main(argv=None):
     parser.add_argument(
         '--shape', type=int, nargs=2, metavar=('H', 'W'), help='of a noise image'
     )
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = complexity(
-        runs,
-        args.out,
-        arguments.settings_of(args),
-        shape=tuple(args.shape) if args.shape else None,
-    )
-    lines = [
-        f'{row["label"]}: {row["parameters"] / 1e6:.4g} M parameters, '
-        f'{row["multiply_adds"] / 1e9:.4g} G multiply-adds, '
-        f'{row["activation_bytes"] / 2**20:.4g} MiB kept for the backward pass'
-        for row in result['runs']
-    ]
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, complexity, lines)
+
+
+def lines(result):
+    for row in result['runs']:
+        yield (
+            f'{row["label"]}: {row["parameters"] / 1e6:.4g} M parameters, '
+            f'{row["multiply_adds"] / 1e9:.4g} G multiply-adds, '
+            f'{row["activation_bytes"] / 2**20:.4g} MiB kept for the backward pass'
+        )
 
 
 if __name__ == '__main__':

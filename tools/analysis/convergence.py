@@ -14,20 +14,18 @@ def main(argv=None):
         'process does all.'
     )
     parser.add_argument('--metric', help="defaults to the framework's main one")
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = convergence(runs, args.out, args.metric, args.cfg_options)
-    lines = [
-        f'{metric}, {label}: final {row["final"]:.4g}, mean over training '
-        f'{row["area_under_curve"]:.4g}; reaches '
-        + (
-            ', '.join(f'{k} at {m["step"]}' for k, m in row['matching'].items())
-            or 'no other run to match'
-        )
-        for metric, rows in result['metrics'].items()
-        for label, row in rows.items()
-    ]
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, convergence, lines)
+
+
+def lines(result):
+    for metric, rows in result['metrics'].items():
+        for label, row in rows.items():
+            reached = [f'{name} at {m["step"]}' for name, m in row['matching'].items()]
+            yield (
+                f'{metric}, {label}: final {row["final"]:.4g}, mean over training '
+                f'{row["area_under_curve"]:.4g}; reaches '
+                f'{", ".join(reached) or "no other run to match"}'
+            )
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ from mmgcp.utils.cli import run_main
 def main(argv=None):
     from mmgcp.analysis import arguments
     from mmgcp.analysis.curvature import DEFAULT_RADII, curvature
-    from mmgcp.analysis.variance import lines_of
 
     parser = arguments.parser(f'{__doc__} Several processes share the batches.')
     arguments.add_sample_options(parser)
@@ -21,32 +20,21 @@ def main(argv=None):
     add('--samples', type=int, default=1, help='samples of images, for the error')
     add('--seeds', action='store_true', help='runs of one label are seeds of one arm')
     add('--radii', type=float, nargs='+', default=DEFAULT_RADII, help='of sharpness')
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = curvature(
-        runs,
-        args.out,
-        arguments.settings_of(args),
-        part=args.part,
-        lanczos_steps=args.lanczos_steps,
-        probes=args.probes,
-        points=args.points,
-        grid=args.grid,
-        span=args.span,
-        radii=args.radii,
-        samples=args.samples,
-        seeds=args.seeds,
-    )
-    lines = [
-        f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
-        f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
-        f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g} (probes)'
-        + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
-        for row in result['runs']
-    ]
-    if args.seeds or args.samples > 1:
-        lines += lines_of(result['arms'])
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, curvature, lines)
+
+
+def lines(result):
+    from mmgcp.analysis.variance import lines_of
+
+    for row in result['runs']:
+        yield (
+            f'{row["label"]}: largest eigenvalue {row["hessian"]["eigenvalues"][0]:.4g} '
+            f'(within {row["hessian"]["residuals"][0]:.2g}), trace '
+            f'{row["trace"]["trace"]:.4g} +- {row["trace"]["standard_error"]:.2g} '
+            '(probes)'
+            + (f'; {row["hessian"]["reason"]}' if 'reason' in row['hessian'] else '')
+        )
+    yield from lines_of(result['arms'])
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ from mmgcp.utils.cli import run_main
 def main(argv=None):
     from mmgcp.analysis import arguments
     from mmgcp.analysis.landscape import landscape
-    from mmgcp.analysis.variance import lines_of
 
     parser = arguments.parser(
         f'{__doc__} A checkpoint may be the landscape.json of a LandscapeHook; '
@@ -26,24 +25,19 @@ def main(argv=None):
         '--seeds', action='store_true', help='runs of one label are seeds of one arm'
     )
     parser.add_argument('--stem', help='module whose output is moved')
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = landscape(
-        runs,
-        args.out,
-        arguments.settings_of(args),
-        steps=args.steps and (*args.steps[:2], int(args.steps[2])),
-        stem=args.stem,
-        seeds=args.seeds,
-    )
-    lines = [
-        f'{row["label"]}: loss {row["loss_band"][0]:.4g} to {row["loss_band"][1]:.4g}, '
-        f'effective beta {row["effective_beta"]:.4g}'
-        for row in result['runs']
-    ]
-    if args.seeds:
-        lines += lines_of(result['arms'])
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, landscape, lines)
+
+
+def lines(result):
+    from mmgcp.analysis.variance import lines_of
+
+    for row in result['runs']:
+        low, high = row['loss_band']
+        yield (
+            f'{row["label"]}: loss {low:.4g} to {high:.4g}, effective beta '
+            f'{row["effective_beta"]:.4g}'
+        )
+    yield from lines_of(result['arms'])
 
 
 if __name__ == '__main__':

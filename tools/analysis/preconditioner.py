@@ -13,23 +13,17 @@ def main(argv=None):
     add = parser.add_argument
     add('--heads', nargs='+', choices=HEADS, default=HEADS, help='heads to compare')
     add('--reduced-channels', type=int, default=64, help='in front of a covariance')
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = preconditioner(
-        runs,
-        args.out,
-        arguments.settings_of(args),
-        heads=args.heads,
-        reduced_channels=args.reduced_channels,
-    )
-    lines = [
-        f'{row["label"]}, {head}: effective rank '
-        f'{entry["output_gradient"]["effective_rank"]:.4g}, halves of the sample '
-        f'{entry["angle_between_halves"]:.4g} degrees apart'
-        for row in result['runs']
-        for head, entry in row['heads'].items()
-    ]
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, preconditioner, lines)
+
+
+def lines(result):
+    for row in result['runs']:
+        for head, entry in row['heads'].items():
+            yield (
+                f'{row["label"]}, {head}: effective rank '
+                f'{entry["output_gradient"]["effective_rank"]:.4g}, halves of the '
+                f'sample {entry["angle_between_halves"]:.4g} degrees apart'
+            )
 
 
 if __name__ == '__main__':

@@ -25,27 +25,18 @@ def main(argv=None):
     )
     add('--position', choices=POSITIONS, help='behind loading or in front of packing')
     add('--metric', help="defaults to the framework's main one")
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = robustness(
-        runs,
-        args.out,
-        arguments.settings_of(args),
-        corruptions=args.corruptions,
-        severities=args.severities,
-        position=args.position,
-        metric=args.metric,
-    )
-    lines = []
+    arguments.run(parser, argv, robustness, lines)
+
+
+def lines(result):
     for row in result['runs']:
         score = row['scores'][row['metric']]
         mean = 'undefined' if score['mPC'] is None else f'{score["mPC"]:.4g}'
         share = 'undefined' if score['rPC'] is None else f'{score["rPC"]:.3g}'
-        lines.append(
+        yield (
             f'{row["label"]}: {row["metric"]} clean {score["clean"]:.4g}, mPC '
             f'{mean}, rPC {share} ({row["sample"]["images"]} images)'
         )
-    arguments.report(result, args.out, lines)
 
 
 if __name__ == '__main__':

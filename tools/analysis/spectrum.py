@@ -10,16 +10,17 @@ def main(argv=None):
 
     parser = arguments.parser(f'{__doc__} Several processes share the batches.')
     arguments.add_sample_options(parser, split='test')
-    args = parser.parse_args(argv)
-    runs = arguments.begin(args)
-    result = spectrum(runs, args.out, arguments.settings_of(args))
-    lines = [
-        f'{row["label"]}, {name}: effective rank {stage["effective_rank"]:.4g} of '
-        f'{stage["channels"]}, mean correlation {stage["mean_correlation"]:.3g}'
-        for row in result['runs']
-        for name, stage in row['stages'].items()
-    ]
-    arguments.report(result, args.out, lines)
+    arguments.run(parser, argv, spectrum, lines)
+
+
+def lines(result):
+    for row in result['runs']:
+        for name, stage in row['stages'].items():
+            yield (
+                f'{row["label"]}, {name}: effective rank '
+                f'{stage["effective_rank"]:.4g} of {stage["channels"]}, mean '
+                f'correlation {stage["mean_correlation"]:.3g}'
+            )
 
 
 if __name__ == '__main__':
