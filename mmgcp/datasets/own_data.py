@@ -5,7 +5,7 @@ from typing import Any
 
 from mmgcp.utils.config import innermost_dataset
 
-from .checking import IMAGE_SUFFIXES, DataError, file_names
+from .checking import IMAGE_SUFFIXES, SPLITS, DataError, file_names
 from .verifying import class_names
 
 PARTS = {
@@ -41,7 +41,7 @@ def own_data_changes(
     changes = {'model': with_num_classes(values['model'], len(classes))}
     if part == 'classification' and 'data_preprocessor' in values:
         changes['data_preprocessor'] = {'num_classes': len(classes)}
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         old = innermost_dataset(values[f'{split}_dataloader']['dataset'])
         new = {'_delete_': True, 'pipeline': old['pipeline']}
         if part == 'classification':
@@ -49,6 +49,7 @@ def own_data_changes(
                 'type': 'CustomDataset',
                 'data_root': _absolute(data[split]),
                 'classes': classes,
+                'extensions': IMAGE_SUFFIXES,
             }
             evaluator: dict[str, Any] = {'topk': (1,)}
         elif part == 'detection':
