@@ -121,10 +121,10 @@ def read_coco(path: str | os.PathLike) -> dict:
         'annotations': ('image_id', 'category_id'),
         'categories': ('id', 'name'),
     }
-    if isinstance(content, dict):
-        content.setdefault('annotations', [])
+    content = content if isinstance(content, dict) else {}
+    content.setdefault('annotations', [])
     for part, keys in needed.items():
-        if not isinstance(content, dict) or part not in content:
+        if part not in content:
             raise DataError(f'expected COCO annotations, found no {part} in {path}')
         for index, item in enumerate(content[part]):
             if not all(key in item for key in keys):

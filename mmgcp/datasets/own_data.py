@@ -1,5 +1,6 @@
 """Point a framework config at the user's own data: paths, classes, length."""
 
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def own_data_changes(
         if part == 'classification':
             new |= {
                 'type': 'CustomDataset',
-                'data_root': _absolute(data[split]),
+                'data_root': abspath(data[split]),
                 'classes': classes,
                 'extensions': IMAGE_SUFFIXES,
             }
@@ -111,16 +112,12 @@ def shortened(values: dict[str, Any], length: int, short: int) -> dict[str, Any]
     }
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).resolve())
-
-
 def _coco_file(data: dict, split: str, classes: list[str]) -> dict:
     dataset = {
         'type': 'CocoDataset',
         'metainfo': {'classes': tuple(classes)},
-        'ann_file': _absolute(data['annotations']),
-        'data_prefix': {'img': _absolute(data['images']) + '/'},
+        'ann_file': abspath(data['annotations']),
+        'data_prefix': {'img': abspath(data['images']) + '/'},
         'test_mode': split != 'train',
     }
     if split == 'train':
@@ -136,8 +133,8 @@ def _masks(data: dict, reduced: bool, classes: list[str], pipeline: list[dict]) 
         'img_suffix': image_suffix(data['images']),
         'seg_map_suffix': '.png',
         'data_prefix': {
-            'img_path': _absolute(data['images']),
-            'seg_map_path': _absolute(data['masks']),
+            'img_path': abspath(data['images']),
+            'seg_map_path': abspath(data['masks']),
         },
         'pipeline': [
             {**step, **zero} if step['type'] == 'LoadAnnotations' else step
