@@ -55,7 +55,6 @@ def parser() -> argparse.ArgumentParser:
         metavar=('B', 'C', 'H', 'W'),
         help='may be given several times; otherwise the shapes of docs/performance.md',
     )
-    one.add_argument('--iterations', type=int, default=5, help='Newton-Schulz steps')
     one.add_argument('--compile', action='store_true', help='add compiled variants')
     one.add_argument('--graph', action='store_true', help='add CUDA graphs')
     one.add_argument(
@@ -75,7 +74,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument('--depth', type=int, default=50)
     one.add_argument('--batch', type=int, default=4)
     one.add_argument('--size', type=int, default=224)
-    one.add_argument('--scope', default='mmpretrain', help='framework of the baseline')
     one.add_argument(
         '--also',
         nargs='+',
@@ -104,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
     """Title and variants of each table."""
     if args.kind == 'pooling':
-        from .pooling import LARGE, SHAPES, pooling_variants
+        from .pooling import LARGE, SHAPES, STEPS, pooling_variants
 
         large = [] if args.device == 'cpu' else LARGE
         for shape, kind in itertools.product(
@@ -112,8 +110,8 @@ def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
         ):
             torch.backends.cuda.matmul.allow_tf32 = kind == 'tf32'
             dtype = torch.bfloat16 if kind == 'bf16' else torch.float32
-            how = (args.iterations, args.device, dtype, args.compile, args.graph)
-            title = f'pooling {tuple(shape)}, {args.iterations} steps'
+            how = (args.device, dtype, args.compile, args.graph)
+            title = f'pooling {tuple(shape)}, {STEPS} steps'
             yield (
                 title if kind == 'fp32' else f'{title}, {kind}',
                 pooling_variants(tuple(shape), *how),
@@ -125,10 +123,8 @@ def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Variant]]]:
         x = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
         for name in ('inference', 'training'):
             yield (
-                f'ResNet-{args.depth}, {name}, {tuple(x.shape)}, {args.scope}',
-                encoder_variants(
-                    x, args.depth, args.scope, name == 'training', args.also
-                ),
+                f'ResNet-{args.depth}, {name}, {tuple(x.shape)}, mmpretrain',
+                encoder_variants(x, args.depth, name == 'training', args.also),
             )
         return
     from .steps import Steps

@@ -14,21 +14,20 @@ from .timing import Variant
 
 
 def encoder_variants(
-    x: Tensor, depth: int, scope: str, training: bool, also: list[str]
+    x: Tensor, depth: int, training: bool, also: list[str]
 ) -> list[Variant]:
-    """The framework's ResNet (twice: the second shows the noise) and GCPResNet.
+    """mmpretrain's ResNet (twice: the second shows the noise) and GCPResNet.
 
     Args:
         x: Images ``(B, 3, H, W)``.
         depth: Depth of the ResNets.
-        scope: Framework of the baseline.
         training: Forward and backward, or forward alone.
         also: Names of :data:`WAYS`. The first encoder and the one with stride 1 in
             the last stage are run in these ways too.
     """
-    init_default_scope(scope)
+    init_default_scope('mmpretrain')
     common = dict(depth=depth, norm_eval=False)
-    framework = dict(type=f'{scope}.ResNet', **common)
+    framework = dict(type='mmpretrain.ResNet', **common)
     configs = {'framework': framework, 'framework again': framework}
     for stage in ('stride', 'maxpool', 'native'):
         configs[f'GCPResNet {stage}'] = dict(

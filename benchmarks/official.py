@@ -37,15 +37,18 @@ class OfficialCovariance(torch.autograd.Function):
         return grad.bmm(x).bmm(centering).reshape(*x.shape[:2], *ctx.spatial)
 
 
+def _identities(x: Tensor) -> Tensor:
+    batch, n = x.shape[:2]
+    return torch.eye(n, device=x.device).view(1, n, n).repeat(batch, 1, 1).type(x.dtype)
+
+
 class OfficialSquareRoot(torch.autograd.Function):
     """Coupled Newton-Schulz iteration with trace pre- and post-normalization."""
 
     @staticmethod
     def forward(ctx, x, steps):
         batch, n = x.shape[:2]
-        eye3 = 3.0 * torch.eye(n, device=x.device).view(1, n, n).repeat(
-            batch, 1, 1
-        ).type(x.dtype)
+        eye3 = 3.0 * _identities(x)
         trace = (1.0 / 3.0) * x.mul(eye3).sum(dim=1).sum(dim=1)
         a = x.div(trace.view(batch, 1, 1).expand_as(x))
         ys = torch.zeros(batch, steps, n, n, dtype=x.dtype, device=x.device)
@@ -55,11 +58,10 @@ class OfficialSquareRoot(torch.autograd.Function):
             .repeat(batch, steps, 1, 1)
             .type(x.dtype)
         )
+        last = 0.5 * (eye3 - a)
         if steps < 2:
-            last = 0.5 * (eye3 - a)
             root = a.bmm(last)
         else:
-            last = 0.5 * (eye3 - a)
             ys[:, 0] = a.bmm(last)
             zs[:, 0] = last
             for k in range(1, steps - 1):
@@ -78,9 +80,7 @@ class OfficialSquareRoot(torch.autograd.Function):
         x, a, root, trace, ys, zs = ctx.saved_tensors
         steps = ctx.steps
         batch, n = x.shape[:2]
-        eye3 = 3.0 * torch.eye(n, device=x.device).view(1, n, n).repeat(
-            batch, 1, 1
-        ).type(x.dtype)
+        eye3 = 3.0 * _identities(x)
         post = grad * torch.sqrt(trace).view(batch, 1, 1).expand_as(x)
         compensation = (grad * root).sum(dim=1).sum(dim=1).div(2 * torch.sqrt(trace))
         if steps < 2:

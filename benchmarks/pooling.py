@@ -12,11 +12,11 @@ from .timing import Variant, graphed
 
 SHAPES = [(32, 256, 14, 14), (32, 128, 14, 14), (8, 256, 7, 7)]
 LARGE = [(256, 256, 14, 14)]  # what fills a GPU
+STEPS = 5  # of Newton-Schulz
 
 
 def pooling_variants(
     shape: tuple[int, int, int, int],
-    iterations: int = 5,
     device: str = 'cpu',
     dtype: torch.dtype = torch.float32,
     compiled: bool = False,
@@ -26,7 +26,6 @@ def pooling_variants(
 
     Args:
         shape: Shape of the features.
-        iterations: Newton-Schulz steps.
         device: ``'cpu'`` or ``'cuda'``.
         dtype: Of the features, as the layers before leave them.
         compiled: Add a compiled form of each of our variants.
@@ -41,18 +40,18 @@ def pooling_variants(
     grad = grad.to(device, dtype)
 
     def plain_root(x: Tensor) -> Tensor:
-        root = layers.newton_schulz_sqrt(layers.covariance(x), iterations)
+        root = layers.newton_schulz_sqrt(layers.covariance(x), STEPS)
         return layers.triangle(root)
 
     dropout = layers.DropCov(channels).to(device, dtype)
     ours = {
         'isqrt plain': plain_root,
-        'isqrt': layers.NewtonSchulz(iterations).from_features,
+        'isqrt': layers.NewtonSchulz(STEPS).from_features,
         'exact root': layers.MatrixPower(0.5).from_features,
         'dropcov': lambda x: layers.covariance_vector(dropout(x)),
     }
     published = {
-        'isqrt official': lambda x: official_isqrt(x, iterations),
+        'isqrt official': lambda x: official_isqrt(x, STEPS),
         'dropcov official': OfficialDropCov().to(device, dtype),
     }
     if compiled:

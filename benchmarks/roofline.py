@@ -5,17 +5,18 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.profiler import DeviceType, ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from .timing import clock, kernels
+from .timing import clock
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the bytes that unfused operators read and write; views cost nothing."""
+    """Counts operators, and the bytes that they read and write; views cost nothing."""
 
-    total = 0
+    operators = total = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
@@ -23,7 +24,20 @@ class Traffic(TorchDispatchMode):
         written = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
         if not function.is_view and 'view' not in function.__name__:
             self.total += sum(t.numel() * t.element_size() for t in read + written)
+        self.operators += 1
         return out
+
+
+def kernels(step: Callable, device: str) -> int:
+    """Kernels that a step launches on a GPU, or operators that it calls on a CPU."""
+    if device == 'cpu':
+        with Traffic() as counted:
+            step()
+        return counted.operators
+    with profile(activities=[ProfilerActivity.CUDA]) as run:
+        step()
+        torch.cuda.synchronize()
+    return sum(event.device_type == DeviceType.CUDA for event in run.events())
 
 
 @functools.cache

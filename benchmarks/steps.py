@@ -8,18 +8,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from mmgcp.registry import MODELS
-from mmgcp.utils.config import load_config, required
-from mmgcp.utils.errors import UserError
+from mmgcp.export.onnx_export import input_size
+from mmgcp.utils.config import enter_scope, framework_of, load_config
+from mmgcp.weights.trained_model import build_untrained
 
 from .timing import Variant
-
-# Image side when --size is not given and the pipeline does not tell.
-SIDES = {'mmpretrain': 224, 'mmdet': 512, 'mmseg': 512}
 
 
 class Steps:
@@ -29,35 +25,24 @@ class Steps:
         path: The config.
         device: Where the model is.
         batch: Images per step; those of the config by default.
-        size: Side of the images; that of the training crops by default.
+        size: Side of the images; the shorter one that the config tests with by default.
 
     Raises:
-        UserError: The config has no scope of a framework that is known here.
+        ConfigError: The config has no scope of a framework that is known here.
     """
 
     def __init__(
         self, path: str, device: str, batch: int | None, size: int | None = None
     ) -> None:
         self.name, self.config = Path(path).stem, load_config(path)
-        self.scope = required(self.config, 'default_scope')
-        if self.scope not in SIDES:
-            raise UserError(
-                f'{path}: default_scope={self.scope!r} has no steps to time. Use a '
-                f'config of {", ".join(SIDES)}'
-            )
-        self.device = device
+        self.scope = framework_of(self.config)
+        self.device, self.size = device, size
         self.batch = batch or self.config.train_dataloader.batch_size
-        self.size = size or _crop(self.config) or SIDES[self.scope]
 
     def model(self) -> nn.Module:
         """A new model, with the random weights of its constructors."""
-        init_default_scope(self.scope)
         torch.manual_seed(0)
-        model = self.config.model.copy()
-        # As the Runner does: mean and deviation, classes of mixed labels.
-        if self.config.get('data_preprocessor'):
-            model.setdefault('data_preprocessor', self.config.data_preprocessor)
-        return MODELS.build(model).to(self.device)
+        return build_untrained(self.config).to(self.device)
 
     def _training_step(self, model: nn.Module) -> Callable[[dict], object]:
         model.train()
@@ -65,7 +50,8 @@ class Steps:
         return lambda data: model.train_step(data, optimizer)
 
     def _images(self) -> dict:
-        return synthetic_batch(self.config, self.batch, self.size)
+        size = self.size or min(input_size(self.config))
+        return synthetic_batch(self.config, self.batch, size)
 
     def train(self, name: str, baseline: str) -> Variant:
         """One training step."""
@@ -117,7 +103,7 @@ class Steps:
 
         The loader runs without workers: its time is then what one core spends on it.
         """
-        init_default_scope(self.scope)
+        enter_scope(self.scope)
         loading = self.config.train_dataloader.copy()
         loading.update(num_workers=0, persistent_workers=False, batch_size=self.batch)
         loading.pop('prefetch_factor', None)
@@ -157,19 +143,6 @@ def largest_share(rows: list[dict]) -> str:
     parts['optimizer'] = time['step'] - time['forward, backward'] - time['copy']
     name = max(parts, key=lambda part: parts[part])
     return f'most of it: {name}, {parts[name] / sum(parts.values()):.0%}'
-
-
-def _crop(config: Config) -> int | None:
-    """Side of the training crop that the pipeline of the config makes, if it says."""
-    padded = (config.model.get('data_preprocessor') or {}).get('size')
-    found = min(padded) if padded else None
-    for step in config.get('train_pipeline', []):
-        value = step.get('crop_size') or step.get('scale') or step.get('img_scale')
-        if isinstance(value, int):
-            found = value
-        elif isinstance(value, (list, tuple)) and isinstance(value[0], int):
-            found = min(value)
-    return found
 
 
 def synthetic_batch(config: Config, batch: int, size: int) -> dict:

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.profiler import DeviceType, ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgcp.utils.progress import track
 
@@ -82,26 +82,6 @@ def peak_bytes(step: Callable, device: str = 'cpu') -> int:
     return peak
 
 
-def kernels(step: Callable, device: str) -> int:
-    """Kernels that a step launches on a GPU, or operators that it calls on a CPU."""
-    if device == 'cpu':
-        with _Operators() as counted:
-            step()
-        return counted.number
-    with profile(activities=[ProfilerActivity.CUDA]) as run:
-        step()
-        torch.cuda.synchronize()
-    return sum(event.device_type == DeviceType.CUDA for event in run.events())
-
-
-class _Operators(TorchDispatchMode):
-    number = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.number += 1
-        return function(*args, **(kwargs or {}))
-
-
 def graphed(step: Callable) -> Callable:
     """The kernels of a step as one CUDA graph; the step itself is run three times."""
     stream = torch.cuda.Stream()
@@ -153,15 +133,13 @@ def measure(
 def _row(variant: Variant, times: dict, peaks: dict) -> dict:
     own, base = times[variant.name], times[variant.baseline]
     ratios = [a / b for a, b in zip(own, base, strict=True)]
-    quartiles = ratios * 3  # of a single round
-    if len(ratios) > 1:
-        quartiles = statistics.quantiles(ratios, n=4, method='inclusive')
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
     row = {
         'name': variant.name,
         'baseline': variant.baseline,
         'milliseconds': 1e3 * statistics.median(own),
-        'ratio': quartiles[1],
-        'ratio_quartiles': [quartiles[0], quartiles[2]],
+        'ratio': middle,
+        'ratio_quartiles': [low, high],
         'rounds': len(own),
     }
     if peaks:

@@ -150,6 +150,39 @@ def make_inat(root: Path) -> Path:
     return root
 
 
+def make_own(root: Path) -> dict:
+    """A user's own data, described as in ``own_data`` of a study."""
+
+    def save(path: Path, image: Image.Image) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+        return path
+
+    data: dict = {'classification': {}, 'detection': {}, 'segmentation': {}}
+    photograph = Image.new('RGB', (20, 10), (90, 120, 30))
+    labels = np.zeros((10, 20), np.uint8)
+    labels[:5], labels[0, 0] = 1, 255
+    for split in ('train', 'val'):
+        for name in ('cat', 'dog'):
+            save(root / split / name / '0.png', photograph)
+        data['classification'][split] = str(root / split)
+        images = str(save(root / 'img' / split / 'a.jpg', photograph).parent)
+        content = {
+            'images': [dict(id=1, file_name='a.jpg', width=20, height=10)],
+            'categories': [dict(id=7, name='cat'), dict(id=9, name='dog')],
+            'annotations': [
+                dict(id=i, image_id=1, category_id=i, bbox=[1, 1, 5, 5], area=25)
+                for i in (7, 9)
+            ],
+        }
+        file = root / f'{split}.json'
+        file.write_text(json.dumps(content))
+        data['detection'][split] = {'images': images, 'annotations': str(file)}
+        mask = save(root / 'ann' / split / 'a.png', Image.fromarray(labels))
+        data['segmentation'][split] = {'images': images, 'masks': str(mask.parent)}
+    return data
+
+
 FINE_GRAINED = dict(
     cub=make_cub, cars=make_cars, aircraft=make_aircraft, inat2017=make_inat
 )

@@ -8,7 +8,12 @@ The last line of the output is the path of the file.
 import tempfile
 from pathlib import Path
 
-from mmgcp.utils.cli import ArgumentParser, add_cfg_options, run_main
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_trust_option,
+    run_main,
+)
 from mmgcp.utils.errors import UserError
 
 
@@ -26,12 +31,7 @@ def main(argv=None) -> None:
     parser.add_argument(
         '--ema', action='store_true', help='take the averaged weights of a timm file'
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='build any Python object in the file, which can run any code: only for '
-        'files of people you trust',
-    )
+    add_trust_option(parser)
     parser.add_argument(
         '--hash-name',
         action='store_true',

@@ -5,7 +5,12 @@ The file takes RGB pictures (B, 3, H, W), float32 from 0 to 255; normalization i
 inside. Classifiers and segmentors give logits, encoders their feature maps.
 """
 
-from mmgcp.utils.cli import ArgumentParser, add_cfg_options, run_main
+from mmgcp.utils.cli import (
+    ArgumentParser,
+    add_cfg_options,
+    add_trust_option,
+    run_main,
+)
 
 
 def main(argv=None) -> None:
@@ -40,9 +45,7 @@ def main(argv=None) -> None:
         default=1e-3,
         help='largest difference accepted, over the largest value of the output',
     )
-    parser.add_argument(
-        '--trust', action='store_true', help='read pickled objects of the checkpoint'
-    )
+    add_trust_option(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
 

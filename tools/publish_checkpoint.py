@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Strip a checkpoint of its training state; name it by its sha256; write its card."""
 
-from mmgcp.utils.cli import ArgumentParser, run_main
+from mmgcp.utils.cli import ArgumentParser, add_trust_option, run_main
 
 
 def main(argv=None) -> None:
@@ -13,11 +13,7 @@ def main(argv=None) -> None:
         help='NAME.safetensors gives NAME-<8 digits>.safetensors and a model card '
         'NAME-<8 digits>.md; NAME.pth works too; beside SRC by default',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='build any Python object in the file, which can run any code',
-    )
+    add_trust_option(parser)
     args = parser.parse_args(argv)
 
     from mmgcp.export.publish import publish_checkpoint

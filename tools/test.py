@@ -1,16 +1,7 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with any mmpretrain, mmdet or mmseg config."""
 
-import os
-
-from mmgcp.utils.cli import (
-    ArgumentParser,
-    add_cfg_options,
-    add_launcher_option,
-    add_track_option,
-    add_trust_option,
-    run_main,
-)
+from mmgcp.utils.cli import ArgumentParser, parse_run_options, run_main
 
 
 def main(argv=None) -> None:
@@ -25,17 +16,7 @@ def main(argv=None) -> None:
     parser.add_argument('--work-dir', help='folder of the log')
     parser.add_argument('--out', metavar='JSON', help='file for the metrics')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    add_cfg_options(parser)
-    add_track_option(parser)
-    add_trust_option(parser)
-    add_launcher_option(parser)
-    options = vars(parser.parse_args(argv))
-    if options.pop('debug', False):
-        options['cfg_options'] = {
-            'log_level': 'DEBUG',
-            **(options['cfg_options'] or {}),
-        }
-    os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
+    options = parse_run_options(parser, argv)
 
     from mmgcp.engine.distributed import leave_group
     from mmgcp.engine.training import evaluate

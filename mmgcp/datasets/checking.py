@@ -7,28 +7,41 @@ decoded. :mod:`mmgcp.datasets.verifying` looks into every file.
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmgcp.utils.errors import UserError
+from mmengine.fileio import list_from_file
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.webp')
+from mmgcp.utils.config import innermost_datasets
+from mmgcp.utils.errors import UserError, first_names
+
+SPLITS = ('train', 'val', 'test')
+LOADERS = tuple(f'{split}_dataloader' for split in SPLITS)
+IMAGE_SUFFIXES = (
+    *('.jpg', '.jpeg', '.png', '.bmp', '.webp'),
+    *('.tif', '.tiff', '.ppm', '.pgm'),
+)
 #: Annotation files up to this size are parsed, larger ones are only searched.
 PARSED_BYTES = 64 * 2**20
 #: Label of pixels in a mask that count for nothing.
 IGNORED = 255
-#: The page that says where the data of a framework, or of some data sets, are and how
-#: they are laid out.
+#: The page that says where data are and how they are laid out: by name of a folder, by
+#: type of the data set, by framework.
 PAGES = {
-    'mmpretrain': 'docs/pretrain.md',
-    'mmdet': 'docs/detection.md',
-    'mmseg': 'docs/segmentation.md',
+    'photographs': 'docs/photographs.md',
+    'imagenet-a': 'docs/analyses.md',
+    'imagenet-r': 'docs/analyses.md',
+    'imagenet-sketch': 'docs/analyses.md',
+    'stylized-imagenet': 'docs/analyses.md',
     'CUB': 'docs/finetune.md',
     'FGVCAircraft': 'docs/finetune.md',
     'INaturalist': 'docs/finetune.md',
+    'ImageNetP': 'docs/analyses.md',
     'StanfordCars': 'docs/finetune.md',
+    'mmpretrain': 'docs/pretrain.md',
+    'mmdet': 'docs/detection.md',
+    'mmseg': 'docs/segmentation.md',
 }
 
 
@@ -54,7 +67,7 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
     """
     seen: list[dict] = []
     for loader in loaders:
-        for dataset in _innermost((cfg.get(loader) or {}).get('dataset')):
+        for dataset in innermost_datasets((cfg.get(loader) or {}).get('dataset')):
             source = {key: dataset[key] for key in dataset if key != 'pipeline'}
             kind = _kind(dataset)
             if source in seen or '://' in str(source):
@@ -72,26 +85,46 @@ def check_config(cfg: Mapping, loaders: tuple[str, ...] = LOADERS) -> None:
                 ) from None
 
 
-def file_names(folder: str | Path, suffix: str | tuple[str, ...]) -> set[str]:
-    """Names of the files in a folder and the folders in it, relative to it."""
+def file_names(folder: str | Path, suffix: str | tuple[str, ...] = '') -> set[str]:
+    """Names of the files in a folder and the folders in it, relative to it.
+
+    Links to folders are followed and hidden files left out, as the frameworks do.
+    Capital letters of a name count as small ones.
+    """
     names: set[str] = set()
-    for base, _, files in os.walk(folder):
+    for base, _, files in os.walk(folder, followlinks=True):
         inner = os.path.relpath(base, folder)
         prefix = '' if inner == '.' else f'{inner}/'
-        names.update(f'{prefix}{n}' for n in files if n.lower().endswith(suffix))
+        shown = (name for name in files if not name.startswith('.'))
+        names.update(f'{prefix}{n}' for n in shown if n.lower().endswith(suffix))
     return names
 
 
+def named_classes(dataset: Mapping) -> list[str]:
+    """Classes that the config of a data set names, perhaps by a file of them."""
+    metainfo = dataset.get('metainfo') or {}
+    classes = metainfo.get('classes') or dataset.get('classes') or ()
+    return list_from_file(classes) if isinstance(classes, str) else list(classes)
+
+
 def read_coco(path: str | os.PathLike) -> dict:
-    """Read a COCO file; DataError when it is cut off, no JSON, or lacks a part."""
+    """Read a COCO file; DataError when it is cut off, no JSON, or lacks a part.
+
+    The published lists of test images have no ``annotations``.
+    """
     try:
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:
         raise DataError(f'{path}: breaks off or is no JSON file ({error})') from None
-    images, categories = ('id', 'file_name', 'height', 'width'), ('id', 'name')
-    needed = dict(images=images, annotations=(), categories=categories)
+    needed = {
+        'images': ('id', 'file_name', 'height', 'width'),
+        'annotations': ('image_id', 'category_id'),
+        'categories': ('id', 'name'),
+    }
+    content = content if isinstance(content, dict) else {}
+    content.setdefault('annotations', [])
     for part, keys in needed.items():
-        if not isinstance(content, dict) or part not in content:
+        if part not in content:
             raise DataError(f'expected COCO annotations, found no {part} in {path}')
         for index, item in enumerate(content[part]):
             if not all(key in item for key in keys):
@@ -99,24 +132,8 @@ def read_coco(path: str | os.PathLike) -> dict:
     return content
 
 
-def shortened(names: Sequence[Any], length: int = 6) -> str:
-    """The first of some names, and how many there are."""
-    more = f' ... ({len(names)})' if len(names) > length else ''
-    return ', '.join(map(str, names[:length])) + more
-
-
 def _kind(dataset: Mapping) -> str:
     return str(dataset.get('type')).rpartition('.')[2]
-
-
-def _innermost(config: Any) -> Iterator[Mapping]:
-    """The innermost data-set configs of a (possibly wrapped) one."""
-    if isinstance(config, list | tuple):
-        for item in config:
-            yield from _innermost(item)
-    elif config:
-        inner = config.get('dataset') or config.get('datasets')
-        yield from _innermost(inner) if inner else [config]
 
 
 def _path(dataset: Mapping, key: str) -> str:
@@ -124,6 +141,8 @@ def _path(dataset: Mapping, key: str) -> str:
     value: Any = dataset
     for part in key.split('.'):
         value = value.get(part) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):  # of a classification data set
+        value = value.get('img_path')
     return os.path.join(dataset.get('data_root') or '', value or '')
 
 
@@ -149,8 +168,9 @@ def _how_to_get(dataset: Mapping, framework: str | None) -> str:
     for folder in (root, *root.parents):
         if 'scenes' in folder.name.lower():
             return f'To get it: python tools/make_scenes.py {folder}   (docs/scenes.md)'
-    unknown = 'the page that describes the data set'
-    page = PAGES.get(_kind(dataset)) or PAGES.get(str(framework), unknown)
+    names = [*root.parts, _kind(dataset), str(framework)]
+    pages = [PAGES[name] for name in names if name in PAGES]
+    page = pages[0] if pages else 'the page that describes the data set'
     return f'To get it: {page}; or name its place with --cfg-options'
 
 
@@ -185,18 +205,18 @@ def _check_coco(dataset: Mapping) -> None:
         raise _Fault('ann_file', f'expected images, found none in {path}')
     what = f'the {len(names)} images of {path}'
     _all_there('data_prefix.img', folder, names, present, what)
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if classes is None:
+    classes = named_classes(dataset)
+    if not classes:
         from mmdet.datasets import CocoDataset
 
-        classes = CocoDataset.METAINFO['classes']
+        classes = list(CocoDataset.METAINFO['classes'])
     found = [category['name'] for category in content['categories']]
     # The framework numbers the classes as they follow each other in the file.
-    if [name for name in found if name in classes] != list(classes):
+    if [name for name in found if name in classes] != classes:
         raise _Fault(
             'metainfo.classes',
-            f'expected the categories {shortened(classes)}, found '
-            f'{shortened(found) or "none"} in {path}',
+            f'expected the categories {first_names(classes)}, found '
+            f'{first_names(found) or "none"} in {path}',
             'Give metainfo=dict(classes=(...)) the names of the file in its order, '
             'and num_classes of the model their number',
         )
@@ -208,7 +228,8 @@ def _check_segmentation(dataset: Mapping) -> None:
         'data_prefix.seg_map_path': dataset.get('seg_map_suffix', '.png'),
     }
     present = {
-        key: file_names(_path(dataset, key), suffix) for key, suffix in suffixes.items()
+        key: {n for n in file_names(_path(dataset, key)) if n.endswith(suffix)}
+        for key, suffix in suffixes.items()
     }
     if dataset.get('ann_file'):
         path = _path(dataset, 'ann_file')
@@ -249,7 +270,7 @@ def _check_imagenet(dataset: Mapping) -> None:
 
 
 def _check_class_folders(dataset: Mapping) -> None:
-    classes = list((dataset.get('metainfo') or {}).get('classes') or ())
+    classes = named_classes(dataset)
     # Ids of WordNet are names of folders; others may be names to be read.
     if dataset.get('ann_file') or not all(re.fullmatch(r'n\d{8}', c) for c in classes):
         return
@@ -260,7 +281,7 @@ def _check_class_folders(dataset: Mapping) -> None:
         raise _Fault(
             'metainfo.classes',
             f'expected the {len(classes)} class folders of the config in {folder}, '
-            f'found {len(found)}; they differ in {shortened(wrong) or "their order"}',
+            f'found {len(found)}; they differ in {first_names(wrong) or "their order"}',
             'Name the place of the data set that the config is for with --cfg-options',
         )
 

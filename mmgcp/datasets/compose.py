@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-SPLITS = ('train', 'val', 'test')
+from .checking import SPLITS
+
 FRACTIONS = (0.6, 0.2, 0.2)
 # Side, in photograph pixels, of the squares that become backgrounds. The same
 # for all splits, so that the narrow strips of val and test look like train.

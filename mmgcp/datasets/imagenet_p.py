@@ -36,7 +36,9 @@ class ImageNetP(BaseDataset):
     """
 
     def __init__(self, *args, perturbations=PERTURBATIONS, **kwargs) -> None:
-        self.perturbations = perturbations
+        # Of an option on the command line, a single name is no list.
+        single = isinstance(perturbations, str)
+        self.perturbations = [perturbations] if single else perturbations
         self._decoded: tuple[str, list[np.ndarray]] = '', []
         super().__init__(*args, **kwargs)
 

@@ -1,11 +1,12 @@
 """Point a framework config at the user's own data: paths, classes, length."""
 
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
 from mmgcp.utils.config import innermost_dataset
 
-from .checking import IMAGE_SUFFIXES, DataError, file_names
+from .checking import IMAGE_SUFFIXES, SPLITS, DataError, file_names
 from .verifying import class_names
 
 PARTS = {
@@ -41,14 +42,15 @@ def own_data_changes(
     changes = {'model': with_num_classes(values['model'], len(classes))}
     if part == 'classification' and 'data_preprocessor' in values:
         changes['data_preprocessor'] = {'num_classes': len(classes)}
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         old = innermost_dataset(values[f'{split}_dataloader']['dataset'])
         new = {'_delete_': True, 'pipeline': old['pipeline']}
         if part == 'classification':
             new |= {
                 'type': 'CustomDataset',
-                'data_root': _absolute(data[split]),
+                'data_root': abspath(data[split]),
                 'classes': classes,
+                'extensions': IMAGE_SUFFIXES,
             }
             evaluator: dict[str, Any] = {'topk': (1,)}
         elif part == 'detection':
@@ -110,16 +112,12 @@ def shortened(values: dict[str, Any], length: int, short: int) -> dict[str, Any]
     }
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).resolve())
-
-
 def _coco_file(data: dict, split: str, classes: list[str]) -> dict:
     dataset = {
         'type': 'CocoDataset',
         'metainfo': {'classes': tuple(classes)},
-        'ann_file': _absolute(data['annotations']),
-        'data_prefix': {'img': _absolute(data['images']) + '/'},
+        'ann_file': abspath(data['annotations']),
+        'data_prefix': {'img': abspath(data['images']) + '/'},
         'test_mode': split != 'train',
     }
     if split == 'train':
@@ -135,8 +133,8 @@ def _masks(data: dict, reduced: bool, classes: list[str], pipeline: list[dict]) 
         'img_suffix': image_suffix(data['images']),
         'seg_map_suffix': '.png',
         'data_prefix': {
-            'img_path': _absolute(data['images']),
-            'seg_map_path': _absolute(data['masks']),
+            'img_path': abspath(data['images']),
+            'seg_map_path': abspath(data['masks']),
         },
         'pipeline': [
             {**step, **zero} if step['type'] == 'LoadAnnotations' else step

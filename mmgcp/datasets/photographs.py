@@ -21,10 +21,10 @@ from PIL import Image
 
 from mmgcp.utils.progress import track
 
-from .checking import DataError
+from .checking import SPLITS, DataError
+from .scenes import save_image
 from .verifying import Findings, check_own_data
 
-SPLITS = ('train', 'val', 'test')
 CELLS = ('RBC', 'WBC', 'Platelets')
 #: CamVid's classes; the last one is ignored.
 STREETS = (
@@ -117,7 +117,7 @@ def _cifar10(source: Path, made: Path) -> None:
     for split, records in parts.items():
         for index, record in enumerate(track(records, f'cifar10 {split}')):
             pixels = record[1:].reshape(3, 32, 32).transpose(1, 2, 0)
-            _save(pixels, made / split / names[record[0]] / f'{index:05d}.jpg')
+            save_image(made / split / names[record[0]] / f'{index:05d}.jpg', pixels)
 
 
 def _bccd(source: Path, made: Path) -> None:
@@ -166,13 +166,9 @@ def _camvid(source: Path, made: Path) -> None:
     for split in SPLITS:
         (made / 'ann' / split).mkdir(parents=True)
         for path in track(sorted((source / split).glob('*.png')), f'camvid {split}'):
-            _save(np.asarray(Image.open(path)), made / f'img/{split}/{path.stem}.jpg')
+            target = made / 'img' / split / f'{path.stem}.jpg'
+            save_image(target, np.asarray(Image.open(path)))
             shutil.copy(source / f'{split}annot' / path.name, made / 'ann' / split)
-
-
-def _save(pixels: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, quality=95)
 
 
 #: What a published archive is known by, how it is converted, and what the layout of the

@@ -1,10 +1,12 @@
 """Errors of single samples that name their files, in the middle of a training."""
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import Compose
 
 from .checking import IGNORED, DataError
+from .verifying import image_problem
 
 WAY_OUT = 'tools/check_data.py lists all such files'
 
@@ -13,17 +15,21 @@ class NamingPipeline(Compose):
     """The steps of a data set's pipeline. What fails in them names the sample."""
 
     def __init__(self, steps: list, classes: int, ignored: int) -> None:
-        super().__init__(None)
-        self.transforms, self.classes, self.ignored = steps, classes, ignored
+        super().__init__(steps)
+        self.classes, self.ignored = classes, ignored
 
     def __call__(self, data: dict) -> Any:
         """Run the steps; DataError when a file or a label of a mask is wrong."""
         image, mask = data.get('img_path'), data.get('seg_map_path')
         try:
             result = super().__call__(data)
-        except (OSError, SyntaxError) as error:  # Pillow raises both for broken files
-            files = ' or '.join(str(path) for path in (image, mask) if path)
-            raise DataError(f'{files} does not open: {error}. {WAY_OUT}') from error
+        except Exception as error:
+            # Each decoder has errors of its own, and not all of them name the file.
+            for path in filter(None, (image, mask)):
+                problem = None if '://' in str(path) else image_problem(Path(path))
+                if problem:
+                    raise DataError(f'{problem}. {WAY_OUT}') from error
+            raise
         sample = result.get('data_samples') if isinstance(result, dict) else None
         if sample is not None and 'gt_sem_seg' in sample:
             labels = sample.gt_sem_seg.data

@@ -18,11 +18,10 @@ from PIL import Image
 
 from mmgcp.utils.progress import track
 
-from .checking import DataError
+from .checking import SPLITS, DataError
 from .compose import (
     CROP_HEIGHT,
     SCENE_HEIGHT,
-    SPLITS,
     Composed,
     Sources,
     compose,
@@ -68,9 +67,10 @@ def _rng(spec: ScenesSpec, dataset: int, split: str, index: int) -> np.random.Ge
     return np.random.default_rng([spec.seed, dataset, SPLITS.index(split), index])
 
 
-def _save(path: Path, pixels: np.ndarray) -> None:
+def save_image(path: Path, pixels: np.ndarray) -> None:
+    """Write an image in the format of its name, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, format='PNG')
+    Image.fromarray(pixels).save(path, quality=95)
 
 
 # Each writer yields after every image.
@@ -82,7 +82,7 @@ def _write_classification(
         for crop in range(spec.crops if split == 'train' else spec.eval_crops):
             rng = _rng(spec, 1, split, int(identity) * 1000 + crop)
             composed = compose(sources, spec.crop_size, 1, CROP_HEIGHT, rng, digit)
-            _save(folder / f'{identity:04d}_{crop}.png', composed.image)
+            save_image(folder / f'{identity:04d}_{crop}.png', composed.image)
             yield
 
 
@@ -102,7 +102,7 @@ def _write_detection(
     images: list[dict] = []
     annotations: list[dict] = []
     for index, (name, scene) in enumerate(_scenes(spec, 2, split, sources)):
-        _save(root / 'detection' / split / name, scene.image)
+        save_image(root / 'detection' / split / name, scene.image)
         images.append(
             {'id': index, 'file_name': name, 'width': spec.size, 'height': spec.size}
         )
@@ -146,8 +146,8 @@ def _write_segmentation(
         labels = np.zeros((spec.size, spec.size), dtype=np.uint8)
         for mask, label in zip(scene.masks, scene.labels, strict=True):
             labels[mask] = label + 1
-        _save(folder / 'images' / ADE_FOLDERS[split] / name, scene.image)
-        _save(folder / 'annotations' / ADE_FOLDERS[split] / name, labels)
+        save_image(folder / 'images' / ADE_FOLDERS[split] / name, scene.image)
+        save_image(folder / 'annotations' / ADE_FOLDERS[split] / name, labels)
         yield
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mmgcp.utils.config import innermost_dataset
 from mmgcp.weights.metadata import (
     declared_input,
     declared_settings,
@@ -53,9 +54,8 @@ def model_card(name: str, sha256: str, meta: Mapping[str, str]) -> str:
 
 
 def _data(text: str, meta: Mapping[str, str]) -> str:
-    data: Any = (read_setting(text, 'train_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in data:  # in a wrapper such as RepeatDataset
-        data = data['dataset']
+    loader = read_setting(text, 'train_dataloader') or {}
+    data = innermost_dataset(loader.get('dataset'))
     words = [str(data[key]) for key in ('type', 'data_root') if data.get(key)]
     if 'classes' in meta:
         words.append(f'{len(json.loads(meta["classes"]))} classes')

@@ -31,7 +31,7 @@ def input_size(config: Config) -> tuple[int, int]:
     """``(H, W)`` that a config tests with; an error when it names no size."""
     found = preprocessor_of(config).get('size')
     dataset = innermost_dataset((config.get('test_dataloader') or {}).get('dataset'))
-    for step in () if found else (dataset or {}).get('pipeline') or ():
+    for step in () if found else dataset.get('pipeline') or ():
         if step.get('crop_size'):
             found = step['crop_size']
         elif step.get('scale'):

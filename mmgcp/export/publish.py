@@ -57,20 +57,19 @@ def publish_checkpoint(
     path, digest = save_atomically(
         {'state_dict': tensors, 'meta': meta}, dst, hash_name=True
     )
-    write_text(path.with_suffix('.md'), model_card(path.name, digest, meta))
+    card = path.with_suffix('.md')
+    write_text(card, model_card(path.name, digest, meta))
     dropped = [
         str(name)
         for name in content
         if name not in ('state_dict', 'model', 'meta')
         and str(name).removeprefix('module.') not in tensors
     ]
-    shown = ', '.join(dropped) or 'nothing'
-    card = str(path.with_suffix('.md'))
     return path, {
-        'card': card,
+        'card': str(card),
         'sha256': digest,
         'tensors': str(len(tensors)),
-        'dropped': shown,
+        'dropped': ', '.join(dropped) or 'nothing',
     }
 
 

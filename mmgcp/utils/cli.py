@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .errors import UserError
 
@@ -71,21 +72,13 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='cpu, cuda or cuda:0; the GPU if there is one')
 
 
-def add_track_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--track``; see :func:`mmgcp.engine.tracking.add_tracker`."""
-    parser.add_argument(
-        '--track',
-        metavar='TRACKER',
-        help='send the curves to tensorboard, wandb or mlflow',
-    )
-
-
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust``; see :func:`mmgcp.weights.reading.read_checkpoint`."""
     parser.add_argument(
         '--trust',
         action='store_true',
-        help='build every Python object of a checkpoint: it can run code',
+        help='build every Python object of a checkpoint, which can run any code: only '
+        'for files of people you trust',
     )
 
 
@@ -101,6 +94,30 @@ def add_launcher_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS
     )
+
+
+def parse_run_options(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> dict[str, Any]:
+    """Add the options that training and testing share, and parse all of them.
+
+    ``--track`` is explained at :func:`mmgcp.engine.tracking.add_tracker`. ``--debug``
+    is also the level of the log.
+    """
+    parser.add_argument(
+        '--track',
+        metavar='TRACKER',
+        help='send the curves to tensorboard, wandb or mlflow',
+    )
+    add_cfg_options(parser)
+    add_trust_option(parser)
+    add_launcher_option(parser)
+    options = vars(parser.parse_args(argv))
+    if options.pop('debug', False):
+        changes = options['cfg_options'] or {}
+        options['cfg_options'] = {'log_level': 'DEBUG', **changes}
+    os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
+    return options
 
 
 def run_main(
@@ -170,4 +187,6 @@ def explain(error: BaseException) -> str:
         )
     if isinstance(error, MemoryError):
         return 'the memory of this machine is used up. Use a smaller batch or image'
-    return str(error) or type(error).__name__
+    # A worker of a data loader puts its traceback in front of the message.
+    name = f'{type(error).__module__}.{type(error).__qualname__}: '
+    return str(error).rpartition(name)[2].strip() or type(error).__name__

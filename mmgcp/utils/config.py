@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +100,19 @@ def required(config: Config, key: str) -> Any:
     return value
 
 
+def innermost_datasets(dataset: Any) -> Iterator[Any]:
+    """The configs of the data sets inside wrappers (repeated, concatenated ...)."""
+    if isinstance(dataset, list | tuple):
+        for item in dataset:
+            yield from innermost_datasets(item)
+    elif dataset:
+        inner = dataset.get('dataset') or dataset.get('datasets')
+        yield from innermost_datasets(inner) if inner else [dataset]
+
+
 def innermost_dataset(dataset: Any) -> Any:
-    """The config of the data set inside wrappers (repeated, concatenated ...)."""
-    while isinstance(dataset, dict) and 'pipeline' not in dataset:
-        inner: Any = dataset.get('dataset') or dataset.get('datasets')
-        if not inner:
-            break
-        dataset = inner[0] if isinstance(inner, list | tuple) else inner
-    return dataset
+    """The first of :func:`innermost_datasets`, an empty config if there is none."""
+    return next(innermost_datasets(dataset), {})
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -20,18 +20,16 @@ def track(items: Iterable, description: str, total: int | None = None) -> Any:
     ``MMGCP_NO_PROGRESS=1`` turns it off.
     """
     from mmengine.dist import get_rank
-    from rich.console import Console
-    from rich.progress import Progress, TimeRemainingColumn
+    from rich import console, progress
 
-    bar = Progress(
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+    return progress.track(
+        items,
+        description,
+        total,
+        console=console.Console(stderr=True),
         disable=get_rank() != 0 or os.environ.get('MMGCP_NO_PROGRESS') == '1',
         transient=True,
     )
-    with bar:
-        yield from bar.track(items, total=total, description=description)
 
 
 def last_lines(log: Path) -> list[str]:

@@ -5,29 +5,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from mmgcp.datasets.building import build_dataset
 from mmgcp.utils.config import innermost_dataset, load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.progress import track
-from mmgcp.utils.random_state import seeded
+from mmgcp.utils.random_state import hashed_seed, seeded
 
 from .drawing import caption, enlarge, side_by_side, stack
 from .files import read_image, save_image
-from .predictor import classes_of, draw_sample, preprocessor_of
+from .predictor import classes_of, draw_sample
 
 SIDE = 288  # of a sample in the sheet, at least
 COLUMNS = 4
 
 
-def to_picture(inputs: torch.Tensor, config: Config) -> np.ndarray:
-    """What the model receives, ``(3, H, W)`` in 0 ... 255, as ``(H, W, 3)`` uint8 RGB."""
+def to_picture(inputs: torch.Tensor) -> np.ndarray:
+    """What a pipeline gives, BGR ``(3, H, W)``, as a picture ``(H, W, 3)`` uint8 RGB."""
     picture = inputs.float().round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    preprocessor = preprocessor_of(config)
-    if preprocessor.get('bgr_to_rgb') or preprocessor.get('to_rgb'):
-        picture = picture[..., ::-1]
-    return np.ascontiguousarray(picture)
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def browse(
@@ -55,9 +51,9 @@ def browse(
     written, panels = [], []
     for index, repeat in track(draws, 'drawing'):
         # Each draw has a seed of its own, whatever was drawn before.
-        with seeded(seed * 1_000_003 + index * 101 + repeat):
+        with seeded(hashed_seed(seed, index, repeat)):
             packed = dataset[index]
-        image, sample = to_picture(packed['inputs'], settings), packed['data_samples']
+        image, sample = to_picture(packed['inputs']), packed['data_samples']
         panel = draw_sample(image, sample, *names, predicted=False, least=SIDE)
         source = sample.metainfo.get('img_path', '')
         if original and source:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmgcp.engine.forward import recorded_feature_maps
 from mmgcp.utils.config import load_config
-from mmgcp.utils.errors import UserError
+from mmgcp.utils.errors import UserError, first_names
 from mmgcp.utils.files import write_json
 from mmgcp.utils.run_specs import RunSpec
 
@@ -41,7 +41,7 @@ def class_score(
     numbers: dict = {str(i): i for i in range(len(classes))}
     numbers |= {name: i for i, name in enumerate(classes)} | {None: None}
     if target not in numbers:
-        shown = ', '.join(classes[:12]) + (' ...' if len(classes) > 12 else '')
+        shown = first_names(classes, 12)
         raise UserError(f'--target {target}: the classes are {shown}')
     label = numbers[target]
     if predictor.scope == 'mmpretrain':

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
+from mmgcp.datasets.checking import IMAGE_SUFFIXES, file_names
+from mmgcp.datasets.verifying import UNREADABLE
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
 
-IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 
 
@@ -17,18 +18,20 @@ class MediaError(UserError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as ``(H, W, 3)`` uint8 RGB, or raise :class:`MediaError`."""
+    """Read a picture as ``(H, W, 3)`` uint8 RGB, or raise :class:`MediaError`.
+
+    A photograph is turned as its camera says, as the frameworks do.
+    """
     path = Path(path)
     if not path.is_file():
         raise MediaError(f'{path}: no such picture')
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert('RGB'))
-    # What Pillow raises for damaged files; UnidentifiedImageError is an OSError.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except UNREADABLE as error:
         raise MediaError(
             f'{path} cannot be read as a picture ({error}). Give one of '
-            f'{", ".join(IMAGES)}, or a video ({", ".join(VIDEOS)})'
+            f'{", ".join(IMAGE_SUFFIXES)}, or a video ({", ".join(VIDEOS)})'
         ) from error
 
 
@@ -45,9 +48,8 @@ def find_images(path: Path) -> list[Path]:
         raise MediaError(f'{path}: no such picture, folder or video')
     if path.is_file():
         return [path]
-    found = sorted(
-        p for p in path.rglob('*') if p.suffix.lower() in IMAGES and p.is_file()
-    )
+    found = file_names(path, IMAGE_SUFFIXES)
     if not found:
-        raise MediaError(f'{path}: no picture ({", ".join(IMAGES)}) in this folder')
-    return found
+        kinds = ', '.join(IMAGE_SUFFIXES)
+        raise MediaError(f'{path}: no picture ({kinds}) in this folder')
+    return [path / name for name in sorted(found)]

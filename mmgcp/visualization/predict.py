@@ -8,6 +8,7 @@ import cv2
 import mmcv
 import numpy as np
 
+from mmgcp.datasets.checking import IMAGE_SUFFIXES
 from mmgcp.utils.config import load_config
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.files import replacing
@@ -15,7 +16,7 @@ from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
 
 from .drawing import enlarge, side_by_side
-from .files import IMAGES, VIDEOS, MediaError, find_images, read_image, save_image
+from .files import VIDEOS, MediaError, find_images, read_image, save_image
 from .predictor import Predictor
 
 
@@ -39,7 +40,8 @@ def predict(
     root = source if source.is_dir() else source.parent
     if out.resolve() == root.resolve():
         raise UserError(f'--out {out} is the folder of the input; choose another one')
-    images = [path for path in find_images(source) if out not in path.parents]
+    images = find_images(source)
+    images = [path for path in images if out.resolve() not in path.resolve().parents]
     models = [
         (Predictor(load_config(config, options), checkpoint, device, trust), label)
         for config, checkpoint, label in runs
@@ -59,7 +61,7 @@ def predict(
     for image in track(images, 'predicting'):
         # The result has the name of its picture, so that no two have the same.
         target = out / image.relative_to(root)
-        if target.suffix.lower() not in IMAGES:
+        if target.suffix.lower() not in IMAGE_SUFFIXES:
             target = target.with_suffix('.png')
         try:
             drawn = compare(read_image(image), image.name)
@@ -89,7 +91,7 @@ def _predict_video(source: Path, target: Path, compare: Callable) -> Path:
                 'it to .mp4 (H.264)'
             )
         writer.release()
-        if not part.stat().st_size:
+        if not (part.is_file() and part.stat().st_size):
             raise MediaError(
                 f'{target} cannot be written: the disk is full, or this build of '
                 'OpenCV has no encoder for .mp4'

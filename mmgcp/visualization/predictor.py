@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 
+from mmgcp.datasets.checking import named_classes
 from mmgcp.utils.config import ConfigError, framework_of, innermost_dataset, required
 from mmgcp.weights.trained_model import load_trained_model
 
@@ -27,9 +28,7 @@ def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
     with DATASETS.switch_scope_and_registry(scope) as registry:
         kind = registry.get(dataset['type'])
     known = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-    classes = known.get('classes') or ()
-    if isinstance(classes, str):
-        classes = Path(classes).read_text(encoding='utf-8').split('\n')
+    classes = named_classes(dataset) or list(known.get('classes') or ())
     count = (config.model.get('head') or {}).get('num_classes')
     if scope == 'mmpretrain' and count not in (None, len(classes)):
         # An image folder names its classes, and it need not be on this machine.
@@ -39,7 +38,7 @@ def classes_of(config: Config, dataset: dict) -> tuple[list[str], list[Color]]:
             f'{config.filename}: the data set {dataset["type"]} names no classes; '
             'give it metainfo=dict(classes=[...])'
         )
-    return list(classes), palette_of(len(classes), known.get('palette'))
+    return classes, palette_of(len(classes), known.get('palette'))
 
 
 class Predictor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgcp.datasets.building import build_dataset
+from mmgcp.datasets.checking import IGNORED
 from mmgcp.utils.cli import ArgumentParser, run_main
 from mmgcp.utils.config import load_config
 from mmgcp.utils.device import pick_device
@@ -19,7 +20,6 @@ from .predictor import Predictor, draw_sample
 
 SCORE = 0.3
 SIZE: dict[str, Any] = {'least': 256, 'most': 480}
-_IGNORED = 255
 
 
 def make_pictures(out: Path, models: Sequence[RunSpec], count: int) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def make_pictures(out: Path, models: Sequence[RunSpec], count: int) -> dict[str,
             found = predictor(image, truth.img_path)
             if 'gt_sem_seg' in truth:
                 # Pixels that the metric ignores are not tinted.
-                ignored = truth.gt_sem_seg.data == _IGNORED
-                found.pred_sem_seg.data[ignored] = _IGNORED
+                ignored = truth.gt_sem_seg.data == IGNORED
+                found.pred_sem_seg.data[ignored] = IGNORED
             file = f'{order}-{name}.png'
             drawn = predictor.draw(image, found, threshold=SCORE, **SIZE)
             save_image(drawn, out.parent / file)
@@ -93,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         'out', type=Path, help='JSON file to write, PNG files beside it'
     )
     parser.add_argument('--count', type=int, default=4, help='images')
-    parser.add_argument('--models', nargs='+', metavar='CONFIG CHECKPOINT')
+    parser.add_argument(
+        '--models', nargs='+', required=True, metavar='CONFIG CHECKPOINT'
+    )
     parser.add_argument('--labels', nargs='+', help='name of each model')
     args = parser.parse_args(argv)
     make_pictures(args.out, run_specs(args.models, args.labels), args.count)

@@ -1,8 +1,7 @@
 """What can be wrong with a checkpoint."""
 
-from collections.abc import Iterable
-
 from ..utils.errors import UserError
+from ..utils.errors import first_names as first_names
 
 
 class CheckpointError(UserError, RuntimeError):
@@ -15,10 +14,3 @@ class UntrustedCheckpointError(CheckpointError):
 
 class KeyMismatchError(CheckpointError):
     """Names or shapes of tensors differ from those of the model."""
-
-
-def first_names(names: Iterable[str], limit: int = 8) -> str:
-    """Join names for a message: the first ones in full, the rest as a count."""
-    names = list(names)
-    shown = ', '.join(names[:limit])
-    return f'{shown} and {len(names) - limit} more' if len(names) > limit else shown

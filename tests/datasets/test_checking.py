@@ -38,6 +38,23 @@ def test_a_missing_root_names_key_path_and_page(tmp_path):
     assert 'docs/detection.md' in message
 
 
+@pytest.mark.parametrize(
+    ('folder', 'kind', 'page'),
+    [
+        ('imagenet-a', 'CustomDataset', 'analyses'),
+        ('stylized-imagenet', 'ImageNet', 'analyses'),
+        ('photographs/bccd', 'CocoDataset', 'photographs'),
+        ('birds', 'CUB', 'finetune'),
+        ('imagenet', 'ImageNet', 'pretrain'),
+    ],
+)
+def test_the_page_of_the_data_is_named(folder, kind, page, tmp_path):
+    dataset = {'type': kind, 'data_root': str(tmp_path / folder)}
+    loader = {'test_dataloader': {'dataset': dataset}, 'default_scope': 'mmpretrain'}
+    with pytest.raises(DataError, match=f'To get it: docs/{page}.md;'):
+        check_config(loader)
+
+
 @pytest.mark.parametrize('wrapped', [False, True])
 def test_a_missing_image_is_named_with_the_counts(coco, wrapped):
     content = config(DETECTOR, coco)
@@ -57,6 +74,9 @@ def test_a_missing_image_is_named_with_the_counts(coco, wrapped):
 @pytest.mark.parametrize('classes', [('persn',), ('bicycle', 'person')])
 def test_classes_that_are_not_those_of_the_file(coco, classes):
     check_config(config(DETECTOR, coco, metainfo={'classes': ('person', 'car')}))
+    names = coco / 'names.txt'
+    names.write_text('person\ncar\n')
+    check_config(config(DETECTOR, coco, metainfo={'classes': str(names)}))
     expected = f'expected the categories {", ".join(classes)}, found .*\n.*num_classes'
     with pytest.raises(DataError, match=expected):
         check_config(config(DETECTOR, coco, metainfo={'classes': classes}))
@@ -67,6 +87,7 @@ def test_classes_that_are_not_those_of_the_file(coco, classes):
     [
         ('{"images": [', 'instances_train2017.json: breaks off'),
         ('[]', 'found no images in .*instances_train2017.json'),
+        ('{"images": [], "annotations": [{}]}', r'annotations\[0\] needs image_id'),
         ('{"images": [{"id": 1}]}', r'images\[0\] needs id, file_name, height, width'),
         ('{"images": [], "annotations": [], "categories": []}', 'found none in'),
     ],
@@ -103,6 +124,18 @@ def test_images_and_masks_belong_together(tmp_path, folder):
         check_config(content)
 
 
+def test_suffixes_are_compared_as_the_framework_does(tmp_path):
+    root = make_ade20k(tmp_path / 'ade')
+    for path in sorted(root.rglob('*.jpg')):
+        path.rename(path.with_name(f'{path.stem}_leftImg8bit.JPG'))
+    for path in sorted(root.rglob('*.png')):
+        path.rename(path.with_name(f'{path.stem}_labelIds.png'))
+    suffixes = dict(img_suffix='_leftImg8bit.JPG', seg_map_suffix='_labelIds.png')
+    check_config(config(SEGMENTOR, root, **suffixes))
+    with pytest.raises(DataError, match=r'an image and a mask.*found 0 of them'):
+        check_config(config(SEGMENTOR, root, **{**suffixes, 'img_suffix': '.jpg'}))
+
+
 def test_a_list_of_names_is_what_counts(tmp_path):
     root = make_ade20k(tmp_path / 'ade')
     content = config(SEGMENTOR, root)
@@ -118,6 +151,7 @@ def test_a_list_of_names_is_what_counts(tmp_path):
 def test_imagenet_lists_and_class_folders(tmp_path):
     root = make_imagenet(tmp_path / 'imagenet')
     content = config(CLASSIFIER, root)
+    content.train_dataloader.dataset.data_prefix = {'img_path': 'train'}
     check_config(content)
     (root / 'train/n00000010/1.JPEG').unlink()
     with pytest.raises(DataError, match='no n00000010/1.JPEG.*\n.*docs/pretrain.md'):
@@ -152,7 +186,7 @@ def test_images_of_inaturalist_have_a_species(tmp_path):
     assert data.metainfo['classes'][5088] == 'Species 5088'
     text = (root / 'train2017.json').read_text()
     (root / 'train2017.json').write_text(text.replace('"annotations": [', '"x": ['))
-    with pytest.raises(DataError, match='found no annotations'):
+    with pytest.raises(DataError, match='1.jpg has no annotation'):
         INaturalist(**settings)
     changed = text.replace('"category_id": 5088', '"category_id": 9999')
     (root / 'train2017.json').write_text(changed)

@@ -1,21 +1,14 @@
 """Configs that train on a user's own data."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from tiny_datasets import make_own
 
 from mmgcp.datasets.own_data import own_data_changes, shortened, with_num_classes
 from mmgcp.study.derived_config import DerivedConfig
 
 ROOT = Path(__file__).parents[2]
-
-
-def image(path, size=(20, 10)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new('RGB', size, (90, 120, 30)).save(path)
 
 
 def on_own_data(name, **parts):
@@ -24,48 +17,12 @@ def on_own_data(name, **parts):
 
 
 @pytest.fixture
-def classes(tmp_path):
-    for split in ('train', 'val'):
-        for name in ('cat', 'dog'):
-            image(tmp_path / split / name / '0.png')
-    return {split: str(tmp_path / split) for split in ('train', 'val')}
+def own(tmp_path):
+    return make_own(tmp_path)
 
 
-@pytest.fixture
-def boxes(tmp_path):
-    data = {}
-    for split in ('train', 'val'):
-        image(tmp_path / 'det' / split / 'a.png')
-        content = {
-            'images': [{'id': 1, 'file_name': 'a.png', 'width': 20, 'height': 10}],
-            'categories': [{'id': 7, 'name': 'cat'}, {'id': 9, 'name': 'dog'}],
-            'annotations': [
-                dict(id=i, image_id=1, category_id=c, bbox=[1, 1, 5, 5], area=25)
-                for i, c in enumerate((7, 9))
-            ],
-        }
-        file = tmp_path / 'det' / f'{split}.json'
-        file.write_text(json.dumps(content))
-        data[split] = {'images': str(file.with_suffix('')), 'annotations': str(file)}
-    return data
-
-
-@pytest.fixture
-def masks(tmp_path):
-    data = {}
-    for split in ('train', 'val'):
-        image(tmp_path / 'seg/img' / split / 'a.jpg')
-        file = tmp_path / 'seg/ann' / split / 'a.png'
-        file.parent.mkdir(parents=True)
-        labels = np.zeros((10, 20), np.uint8)
-        labels[:5], labels[0, 0] = 1, 255
-        Image.fromarray(labels).save(file)
-        images = str(tmp_path / 'seg/img' / split)
-        data[split] = {'images': images, 'masks': str(file.parent)}
-    return data
-
-
-def test_detection_config_on_own_data(boxes):
+def test_detection_config_on_own_data(own):
+    boxes = own['detection']
     name = 'detection/faster-rcnn_r50-gap_fpn_1x_coco.py'
     changed = on_own_data(name, detection=boxes).values
     assert changed['model']['roi_head']['bbox_head']['num_classes'] == 2
@@ -84,9 +41,9 @@ def test_detection_config_on_own_data(boxes):
     assert labels == [0, 1]
 
 
-def test_segmentation_config_on_own_data(masks):
+def test_segmentation_config_on_own_data(own):
     name = 'segmentation/upernet_r50-gap_4xb4-160k_ade20k-512x512.py'
-    changed = on_own_data(name, segmentation=masks)
+    changed = on_own_data(name, segmentation=own['segmentation'])
     model = changed.values['model']
     assert model['decode_head']['num_classes'] == 2
     assert model['auxiliary_head']['num_classes'] == 2
@@ -102,9 +59,9 @@ def test_segmentation_config_on_own_data(masks):
     assert sorted(truth.unique().tolist()) == [0, 1, 255]
 
 
-def test_classification_config_on_own_data(classes):
+def test_classification_config_on_own_data(own):
     name = 'pretrain/resnet50-isqrt_8xb32-lrnorm_in1k.py'
-    changed = on_own_data(name, classification=classes).values
+    changed = on_own_data(name, classification=own['classification']).values
     assert changed['model']['head']['num_classes'] == 2
     from mmpretrain.registry import DATASETS
     from mmpretrain.utils import register_all_modules

@@ -83,6 +83,9 @@ def test_videos(checkpoint, run_tool, tmp_path):
     run = run_tool(*arguments, names, 'test_dataloader.sampler.shuffle=True')
     assert run.status
     assert 'FlipRate: frame' in run.err
+    one = 'test_dataloader.dataset.perturbations=blur'
+    run = run_tool(*arguments, one)
+    assert '/blur/WNID/*.mp4, found none' in run.err
     run = run_tool(*arguments)
     assert 'gaussian_noise/WNID/*.mp4, found none' in run.err
 

@@ -1,16 +1,29 @@
 """Every kind of fault is found, and one opinion holds for all data sets."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from PIL import Image
-from tiny_datasets import make_ade20k, make_coco, make_imagenet
+from tiny_datasets import (
+    FINE_GRAINED,
+    make_ade20k,
+    make_coco,
+    make_imagenet,
+    make_own,
+)
 
 from mmgcp.datasets.checking import DataError
-from mmgcp.datasets.samples import name_samples
-from mmgcp.datasets.verifying import check_own_data, class_names, verify
+from mmgcp.datasets.samples import NamingPipeline, name_samples
+from mmgcp.datasets.verifying import (
+    check_own_data,
+    class_names,
+    image_problem,
+    verify,
+)
 
 
 @pytest.fixture
@@ -97,41 +110,47 @@ def test_imagenet(tmp_path):
     assert '0.JPEG: does not open' in errors
 
 
+@pytest.mark.parametrize(
+    ('name', 'images'), [('cub', 4), ('cars', 4), ('aircraft', 4), ('inat2017', 4)]
+)
+def test_fine_grained_sets(name, images, tmp_path):
+    root = FINE_GRAINED[name](tmp_path / 'data')
+    (tmp_path / 'link').symlink_to(root)
+    found = verify(name, tmp_path / 'link', published=False)
+    assert not found.errors + found.notes
+    assert sum(count['images'] for count in found.counts.values()) == images
+    next(root.rglob('*.jpg')).write_bytes(b'<html>')
+    errors = '\n'.join(verify(name, root).errors)
+    assert 'does not open' in errors
+    assert re.search(r'expected \d+ images, found \d', errors)
+
+
+def test_robustness_sets_and_links_to_class_folders(tmp_path):
+    root, elsewhere = tmp_path / 'imagenet-a', tmp_path / 'n01498041'
+    root.mkdir()
+    elsewhere.mkdir()
+    Image.new('RGB', (20, 10)).save(elsewhere / '0.jpg')
+    (root / elsewhere.name).symlink_to(elsewhere)
+    found = verify('imagenet-a', root)
+    assert found.errors == [f'{root}: expected 7500 images, found 1']
+    assert found.counts['']['classes'] == {'n01498041': 1}
+
+
+def test_a_photograph_has_the_size_that_it_is_shown_with(tmp_path):
+    orientation = Image.Exif()
+    orientation[274] = 6  # turn it by 90 degrees
+    path = tmp_path / 'a.jpg'
+    Image.new('RGB', (20, 10)).save(path, exif=orientation)
+    assert image_problem(path, (10, 20)) is None
+    assert '10 x 20, annotated as 20 x 10' in image_problem(path, (20, 10))
+
+
 # A user's own data.
-
-
-def image(path, size=(20, 10)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new('RGB', size, (90, 120, 30)).save(path)
 
 
 @pytest.fixture
 def own(tmp_path):
-    data = {'classification': {}, 'detection': {}, 'segmentation': {}}
-    labels = np.zeros((10, 20), np.uint8)
-    labels[:5], labels[0, 0] = 1, 255
-    for split in ('train', 'val'):
-        for name in ('cat', 'dog'):
-            image(tmp_path / split / name / '0.png')
-        data['classification'][split] = str(tmp_path / split)
-        image(tmp_path / 'img' / split / 'a.jpg')
-        images = str(tmp_path / 'img' / split)
-        content = {
-            'images': [dict(id=1, file_name='a.jpg', width=20, height=10)],
-            'categories': [dict(id=7, name='cat'), dict(id=9, name='dog')],
-            'annotations': [
-                dict(id=i, image_id=1, category_id=i, bbox=[1, 1, 5, 5], area=25)
-                for i in (7, 9)
-            ],
-        }
-        file = tmp_path / f'{split}.json'
-        file.write_text(json.dumps(content))
-        data['detection'][split] = {'images': images, 'annotations': str(file)}
-        mask = tmp_path / 'ann' / split / 'a.png'
-        mask.parent.mkdir(parents=True)
-        Image.fromarray(labels).save(mask)
-        data['segmentation'][split] = {'images': images, 'masks': str(mask.parent)}
-    return data
+    return make_own(tmp_path)
 
 
 def errors_of(data, part):
@@ -147,10 +166,16 @@ def test_good_data_has_no_faults(own):
     # 5 rows of 20 are class 1, less the ignored pixel.
     classes = {'class 0': 100, 'class 1': 99}
     assert counts['segmentation'] == {'images': 1, 'classes': classes}
+    # What is not decoded is not counted.
+    quick = check_own_data(own, decode=False)
+    assert [of.errors + of.notes for of in quick.values()] == [[], [], []]
 
 
 def test_class_folders(own):
-    image(Path(own['classification']['val'], 'bird/0.png'))
+    bird = Path(own['classification']['val'], 'bird/0.png')
+    bird.parent.mkdir()
+    Image.new('RGB', (20, 10)).save(bird)
+    (bird.parent / '._0.png').write_bytes(b'of a file system, not an image')
     errors = errors_of(own, 'classification')
     assert errors.endswith('val/bird/0.png: its folder is not a class')
 
@@ -227,3 +252,16 @@ def test_a_training_names_the_mask_it_ends_at(tmp_path, damage, error):
     damage(mask)
     with pytest.raises(DataError, match=f'{mask.name}.*{error}'):
         dataset[0]
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>'])
+def test_a_training_names_the_image_it_ends_at(tmp_path, content):
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(content)
+    pipeline = NamingPipeline([LoadImageFromFile()], classes=0, ignored=255)
+    with pytest.raises(DataError, match='a.jpg: does not open'):
+        pipeline({'img_path': str(path)})
+    Image.new('RGB', (4, 4)).save(path)
+    pipeline.transforms.append(lambda results: results['gone'])
+    with pytest.raises(KeyError, match='gone'):  # no fault of the image
+        pipeline({'img_path': str(path)})

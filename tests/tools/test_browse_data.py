@@ -21,7 +21,7 @@ def test_colors_are_those_of_the_file(kind, scenes):
         config.merge_from_dict({'train_dataloader.dataset.pipeline.2.scale': (64, 64)})
     packed = build_dataset(config, 'train')[1]
     source = packed['data_samples'].metainfo['img_path']
-    shown = to_picture(packed['inputs'], config)
+    shown = to_picture(packed['inputs'])
     np.testing.assert_array_equal(shown, read_image(source))
 
 

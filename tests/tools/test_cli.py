@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmgcp.utils.cli import ArgumentParser, add_cfg_options, explain, run_main
 from mmgcp.utils.errors import UserError
@@ -59,6 +60,20 @@ def test_a_missing_file_is_named(tmp_path, capsys):
 def test_missing_package_says_what_to_install():
     error = ModuleNotFoundError("No module named 'onnx'", name='onnx')
     assert 'pip install "mmgcp[export]"' in explain(error)
+
+
+class Broken(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise UserError('a.jpg: does not open')
+
+
+def test_the_message_of_a_worker_is_one_line():
+    with pytest.raises(UserError, match='Original Traceback') as caught:
+        next(iter(torch.utils.data.DataLoader(Broken(), num_workers=1)))
+    assert explain(caught.value) == 'a.jpg: does not open'
 
 
 def test_one_of_many_processes_says_which(capsys, monkeypatch):

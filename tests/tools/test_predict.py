@@ -1,14 +1,17 @@
 """Predictions on pictures, folders and videos, compared with the frameworks' own."""
 
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmgcp.utils.config import innermost_dataset, load_config
 from mmgcp.visualization import Predictor, read_image, save_image
 from mmgcp.visualization.drawing import enlarge, label_place, palette_of
+from mmgcp.visualization.predict import predict
 from mmgcp.visualization.predictor import classes_of
 
 from .conftest import CONFIGS, ROOT
@@ -42,7 +45,9 @@ def test_classifier_normalizes_as_in_training(scenes, checkpoint_of):
     torch.testing.assert_close(predictor(image).pred_score, logits[0].softmax(0))
 
 
-def test_folder_with_a_bad_picture(run_tool, scenes, checkpoint_of, tmp_path):
+def test_folder_with_a_bad_picture(
+    run_tool, scenes, checkpoint_of, tmp_path, monkeypatch
+):
     """Two models of two frameworks; the good pictures are all there."""
     folder = tmp_path / 'in'
     shutil.copytree(scenes / 'segmentation/images/test', folder / 'a')
@@ -62,9 +67,16 @@ def test_folder_with_a_bad_picture(run_tool, scenes, checkpoint_of, tmp_path):
     assert all(str(path) in done.out for path in written)
     # 3 pictures of 64 x 6 = 384 pixels and 2 gaps of 6
     assert read_image(written[0]).shape[1] == 3 * 384 + 2 * 6
+    # Named in another way, the folder of the results is left out as well.
+    monkeypatch.chdir(folder)
+    again, failed = predict(folder, [], 'out', with_input=True)
+    assert len(again) == 4
+    assert len(failed) == 1
 
 
-def test_video_keeps_frames_and_rate(run_tool, scenes, checkpoint_of, tmp_path):
+def test_video_keeps_frames_and_rate(
+    run_tool, scenes, checkpoint_of, tmp_path, monkeypatch
+):
     import cv2
 
     source, out = tmp_path / 'in.avi', tmp_path / 'out'
@@ -84,10 +96,39 @@ def test_video_keeps_frames_and_rate(run_tool, scenes, checkpoint_of, tmp_path):
     assert frames == 3
     assert result.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0)
     assert [path.name for path in out.iterdir()] == ['in.mp4']
+
+    writer = Mock(fourcc=cv2.VideoWriter.fourcc)  # it writes no file
+    monkeypatch.setattr(cv2, 'VideoWriter', writer)
+    done = run_tool('predict', source, *model, '--out', out)
+    assert done.status == 1
+    assert 'OpenCV has no encoder' in done.err
     source.write_bytes(b'no video')
     done = run_tool('predict', source, *model, '--out', out)
     assert done.status == 1
     assert 'in.avi cannot be read as a video' in done.err
+
+
+def test_photographs_are_turned_as_in_the_framework(tmp_path):
+    import mmcv
+
+    turned = Image.Exif()
+    turned[274] = 6  # by 90 degrees
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3)).astype(np.uint8)
+    path = tmp_path / 'a.png'
+    Image.fromarray(pixels).save(path, exif=turned)
+    expected = mmcv.imread(path, channel_order='rgb', backend='pillow')
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert expected.shape == (6, 4, 3)
+
+
+def test_names_of_own_classes(tmp_path):
+    settings = load_config(CONFIGS['gap'])
+    dataset = {'type': 'CustomDataset', 'classes': [f'kind {i}' for i in range(10)]}
+    assert classes_of(settings, dataset)[0][9] == 'kind 9'
+    names = tmp_path / 'names.txt'
+    names.write_text(''.join(f'{i} of file\n' for i in range(10)))
+    dataset = {'type': 'CustomDataset', 'metainfo': {'classes': str(names)}}
+    assert classes_of(settings, dataset)[0][9] == '9 of file'
 
 
 @pytest.mark.parametrize(
