@@ -138,6 +138,13 @@ def test_timm_resizes_positions_and_patches(tmp_path, in_scope):
     assert encoder.out_strides == (2, 4, 8, 16)
 
 
+def test_frozen_blocks_drop_nothing():
+    pytest.importorskip('timm')
+    encoder = TimmEncoder('test_vit', drop_path_rate=0.9, frozen_stages=6).train()
+    x = torch.rand(1, 3, 160, 160)
+    assert torch.equal(encoder.maps(x)[0], encoder.maps(x)[0])
+
+
 def test_timm_takes_what_mmpretrain_trained(tmp_path, in_scope):
     """The way of a transfer: a classifier on TIMMBackbone, then a pyramid."""
     pytest.importorskip('timm')
