@@ -51,7 +51,7 @@ class PowTMLR(NewtonSchulz):
 
 def _identity(like: Tensor) -> Tensor:
     """``(1, C, C)`` for ``like`` of ``C`` channels, made on its device."""
-    return torch.eye(like.size(1), dtype=like.dtype, device=like.device).unsqueeze(0)
+    return torch.eye(like.size(1), device=like.device).to(like.dtype).unsqueeze(0)
 
 
 @full_precision
