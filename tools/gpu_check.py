@@ -223,19 +223,13 @@ def run(check: Check, folder: Path, seconds: float) -> dict:
         detail = counts(xml.read_text()) if xml.exists() else f'see {log.name}'
     else:
         verdict, detail = 'failed', explain(log.read_text(errors='replace'))
-    return {
-        'part': check.part,
-        'name': check.name,
-        'verdict': verdict,
-        'seconds': round(time.monotonic() - start, 1),
-        'detail': detail,
-        'command': shlex.join(check.command),
-    }
+    return row_of(check, verdict, detail, round(time.monotonic() - start, 1))
 
 
-def skipped(check: Check, why: str) -> dict:
-    row = {'part': check.part, 'name': check.name, 'verdict': 'skipped'}
-    return row | {'seconds': 0, 'detail': why, 'command': shlex.join(check.command)}
+def row_of(check: Check, verdict: str, detail: str, seconds: float = 0) -> dict:
+    row = {'part': check.part, 'name': check.name, 'verdict': verdict}
+    row |= {'seconds': seconds, 'detail': detail}
+    return row | {'command': shlex.join(check.command)}
 
 
 def markdown(report: dict, folder: Path) -> str:
@@ -310,9 +304,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = done.get(check.name, {})
         if row.get('verdict') != 'passed' or (options.again and row not in fresh):
             if check.part != 'layers' and not machine['whole_stack']:
-                row = skipped(check, f'{given} has no mmcv, mmdet and mmseg: add setup')
+                why = f'{given} has no mmcv, mmdet and mmseg: add setup'
+                row = row_of(check, 'skipped', why)
             elif left <= 0:
-                row = skipped(check, f'the {options.minutes:g} minutes were used up')
+                why = f'the {options.minutes:g} minutes were used up'
+                row = row_of(check, 'skipped', why)
             else:
                 row = run(check, folder, left)
         tell(row)

@@ -47,7 +47,7 @@ def join_group(launcher: str, dist_cfg: Mapping | None = None) -> None:
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        dist_cfg: ``env_cfg.dist_cfg``; ``timeout`` (seconds) is used on a CPU.
+        dist_cfg: ``env_cfg.dist_cfg``; on a CPU ``timeout`` (seconds) alone is used.
     """
     if launcher == 'none' or dist.is_initialized():
         return
@@ -57,7 +57,7 @@ def join_group(launcher: str, dist_cfg: Mapping | None = None) -> None:
             'tools/slurm_train.sh'
         )
     if torch.cuda.is_available() or launcher == 'mpi':
-        mmdist.init_dist(launcher, backend='nccl')
+        mmdist.init_dist(launcher, **(dist_cfg or {}))
         return
     if launcher == 'slurm':
         _slurm_environment()

@@ -36,18 +36,15 @@ class EpochSeedHook(Hook):
 class FiniteLossHook(Hook):
     """Stop a training whose loss is infinite or not a number.
 
-    The loss is looked at every ``interval`` iterations, because each look waits for the
-    GPU. Under dynamic loss scaling single losses may overflow; there the training
-    stops after ``patience`` looks in a row.
+    The loss is looked at every 10 iterations, because each look waits for the GPU.
+    Under dynamic loss scaling single losses may overflow; there the training stops
+    after 20 looks in a row.
     """
 
     # Before the hook that saves checkpoints.
     priority = 'VERY_HIGH'
 
-    def __init__(self, interval: int = 10, patience: int = 20) -> None:
-        self.interval = interval
-        self.patience = patience
-        self.in_a_row = 0
+    in_a_row = 0
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
@@ -55,8 +52,7 @@ class FiniteLossHook(Hook):
         """Look at the loss of this iteration; NotFiniteError when it is not finite."""
         loss = (outputs or {}).get('loss')
         if loss is None or not (
-            self.every_n_train_iters(runner, self.interval)
-            or self.is_last_train_iter(runner)
+            self.every_n_train_iters(runner, 10) or self.is_last_train_iter(runner)
         ):
             return
         value = float(loss.detach())
@@ -65,7 +61,7 @@ class FiniteLossHook(Hook):
             return
         self.in_a_row += 1
         scaled = getattr(runner.optim_wrapper, 'loss_scaler', None) is not None
-        if self.in_a_row >= (self.patience if scaled else 1):
+        if self.in_a_row >= (20 if scaled else 1):
             raise NotFiniteError(
                 f'the loss is {value} at iteration {runner.iter + 1}; the training '
                 f'stopped, and the checkpoints in {runner.work_dir} were kept. Lower '

@@ -247,9 +247,6 @@ def evaluate(
     if not os.path.exists(checkpoint) and '://' not in checkpoint:
         raise UsageError(f'{checkpoint}: no such checkpoint')
     cfg.load_from, cfg.resume = checkpoint, False
-    # The checkpoint holds every weight; the encoder file need not be here.
-    if 'init_cfg' in cfg.get('model', {}).get('backbone', {}):
-        cfg.model.backbone.init_cfg = None
     if show_dir is not None:
         _set_show_dir(cfg, show_dir)
     check_config(cfg, ('test_dataloader',))

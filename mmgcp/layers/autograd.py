@@ -85,6 +85,11 @@ def recording() -> bool:
     return torch.jit.is_tracing() or (compiling() and not _COMPILES_FUNCTIONS)
 
 
+def transforming() -> bool:
+    """Whether a transform of torch.func is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def needs_plain(x: Tensor) -> bool:
     """Whether only plain, separately visible operations will do.
 
@@ -93,7 +98,7 @@ def needs_plain(x: Tensor) -> bool:
     """
     if recording() or compiling():
         return recording()
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if transforming():
         return True
     return (
         forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None

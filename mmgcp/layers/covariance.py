@@ -98,9 +98,6 @@ def covariance_vector(x: Tensor) -> Tensor:
     return _plain_vector(x) if needs_plain(x) else _CovarianceVector.apply(x)
 
 
-CENTERS = ('channel', 'scalar', 'none')
-
-
 @full_precision
 def multi_head_cross_covariance(
     query: Tensor, key: Tensor, center: str = 'channel'
@@ -113,8 +110,7 @@ def multi_head_cross_covariance(
         center: What is subtracted. ``'channel'``: the mean of every channel over the
             tokens, which makes the result a cross-covariance. ``'scalar'``: one number
             per sample and head, the mean over tokens *and* channels. The released
-            So-ViT and DropCov code does this, so its weights need it. ``'none'``:
-            nothing.
+            So-ViT and DropCov code does this, so its weights need it.
 
     Returns:
         Cross-covariances ``(B, heads, d, e)``.
@@ -126,15 +122,14 @@ def multi_head_cross_covariance(
     al., "DropCov: a simple yet effective method for improving deep architectures",
     NeurIPS 2022.
     """
-    if center not in CENTERS:
-        raise ValueError(f'center must be one of {CENTERS}, got {center!r}')
+    if center not in ('channel', 'scalar'):
+        raise ValueError(f"center must be 'channel' or 'scalar', got {center!r}")
     if query.dim() != 4 or query.shape[:3] != key.shape[:3]:
         raise ValueError(
             'query and key must be (B, heads, N, d) with the same B, heads and N, '
             f'got {tuple(query.shape)} and {tuple(key.shape)}'
         )
-    if center != 'none':
-        dims = (2,) if center == 'channel' else (2, 3)
-        query = query - query.mean(dim=dims, keepdim=True)
-        key = key - key.mean(dim=dims, keepdim=True)
+    dims = (2,) if center == 'channel' else (2, 3)
+    query = query - query.mean(dim=dims, keepdim=True)
+    key = key - key.mean(dim=dims, keepdim=True)
     return (query / query.size(2)).transpose(2, 3) @ key

@@ -9,10 +9,8 @@ from .covariance import CovarianceNormalization
 
 
 @full_precision
-def elementwise_power(
-    x: Tensor, alpha: float = 0.5, eps: float = 1e-8, l2: bool = True
-) -> Tensor:
-    """Signed power of every entry, then division by the norm of the sample.
+def elementwise_power(x: Tensor, alpha: float = 0.5, eps: float = 1e-8) -> Tensor:
+    """Signed power of every entry, then division by the Euclidean norm of the sample.
 
     ``sign(x) * (abs(x) + eps) ** alpha``: ``eps`` is inside the power, as in the
     published code, so an entry of 0 stays 0 and has a zero gradient.
@@ -21,7 +19,6 @@ def elementwise_power(
         x: Matrices ``(B, C, D)``.
         alpha: Exponent.
         eps: Added to the magnitude.
-        l2: Divide every sample by its Euclidean norm over all its entries.
 
     Returns:
         Same shape as ``x``.
@@ -29,21 +26,19 @@ def elementwise_power(
     Lin et al., "Bilinear CNN models for fine-grained visual recognition", ICCV 2015.
     """
     x = torch.sign(x) * (x.abs() + eps) ** alpha
-    if l2:
-        x = F.normalize(x.flatten(1), dim=1).view_as(x)
-    return x
+    return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 
 class ElementwisePower(CovarianceNormalization):
     """Module form of :func:`elementwise_power`, with its arguments."""
 
-    def __init__(self, alpha: float = 0.5, eps: float = 1e-8, l2: bool = True) -> None:
+    def __init__(self, alpha: float = 0.5, eps: float = 1e-8) -> None:
         super().__init__()
-        self.alpha, self.eps, self.l2 = alpha, eps, l2
+        self.alpha, self.eps = alpha, eps
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, D)`` to ``(B, C, D)``."""
-        return elementwise_power(matrix, self.alpha, self.eps, self.l2)
+        return elementwise_power(matrix, self.alpha, self.eps)
 
 
 class ScaleNorm(CovarianceNormalization):

@@ -42,13 +42,16 @@ class PowTMLR(NewtonSchulz):
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Map ``(B, C, C)`` to ``(B, C, C)``."""
-        root = super().forward(matrix)
-        return 2 * (root - torch.eye(root.size(1)).to(root))
+        return 2 * (super().forward(matrix) - _identity(matrix))
 
     def from_features(self, x: Tensor) -> Tensor:
         """Map features ``(B, C, H, W)`` to vectors ``(B, C * (C + 1) / 2)``."""
-        root = super().from_features(x)
-        return 2 * (root - triangle(torch.eye(x.size(1)).to(root).unsqueeze(0)))
+        return 2 * (super().from_features(x) - triangle(_identity(x)))
+
+
+def _identity(like: Tensor) -> Tensor:
+    """``(1, C, C)`` for ``like`` of ``C`` channels, made on its device."""
+    return torch.eye(like.size(1), device=like.device).to(like.dtype).unsqueeze(0)
 
 
 @full_precision

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .autograd import compiling
+from .autograd import compiling, transforming
 
 # Indices depend on the size alone. Computing them takes longer than the product that
 # they belong to on small maps.
@@ -16,7 +16,8 @@ def _kept(
     make: Callable[[int, torch.device], Tensor], size: int, like: Tensor
 ) -> Tensor:
     """``make(size, device)``, computed once where tensors are ordinary ones."""
-    if compiling() or torch.jit.is_tracing() or type(like) is not Tensor:
+    recorded = compiling() or torch.jit.is_tracing()
+    if recorded or transforming() or type(like) is not Tensor:
         return make(size, like.device)
     key = make.__name__, size, like.device
     if key not in _KEPT:

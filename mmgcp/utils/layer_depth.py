@@ -28,12 +28,14 @@ def layer_depths(names: Iterable[str], layers: Sequence[str]) -> dict[str, int]:
 def freeze_layers(module: nn.Module, layers: Sequence[str], number: int) -> None:
     """Freeze the first ``number`` layers and what is in front of them.
 
-    The parts of frozen parameters go to evaluation mode. -1 freezes nothing.
+    Parts of which every parameter is frozen go to evaluation mode, with the dropout
+    inside them. -1 freezes nothing.
     """
-    if number < 0:
-        return
     depths = layer_depths([name for name, _ in module.named_parameters()], layers)
-    for name, parameter in module.named_parameters():
-        if depths[name] <= number:
-            parameter.requires_grad = False
-            module.get_submodule(name.rpartition('.')[0]).training = False
+    frozen = {p for name, p in module.named_parameters() if depths[name] <= number}
+    for parameter in frozen:
+        parameter.requires_grad = False
+    for name, part in module.named_modules():
+        parameters = set(part.parameters())
+        if name and parameters and parameters <= frozen:
+            part.eval()

@@ -46,8 +46,11 @@ def names_of_mmpretrain(names: Collection[str]) -> dict[str, str]:
     return _renamed(names, {new: old for old, new in prefixes.items()})
 
 
-def fitting_names(tensors: Mapping[str, Any], wanted: Collection[str]) -> dict:
-    """Give encoder tensors the names of the framework that wants them."""
+def fitting_names(tensors: Mapping[str, Any], encoder: Any) -> dict:
+    """Give encoder tensors the names of the framework or library of an encoder."""
+    if hasattr(encoder, 'own_names'):  # of another library
+        return encoder.own_names(tensors)
+    wanted = encoder.state_dict()
     choices = (
         {name: name for name in tensors},
         names_of_mmdet(tensors),

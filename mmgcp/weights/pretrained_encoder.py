@@ -71,9 +71,7 @@ class PretrainedEncoder:
         digest = check_sha256(path, self.sha256)
         content = read_checkpoint(path)
         own = module.state_dict()
-        tensors = encoder_tensors(content, str(path))
-        adapt = getattr(module, 'own_names', None)  # of encoders of other libraries
-        tensors = adapt(tensors) if adapt else fitting_names(tensors, own)
+        tensors = fitting_names(encoder_tensors(content, str(path)), module)
         shared = own.keys() & tensors.keys()
         kept = {
             name: tensor
@@ -100,12 +98,12 @@ class PretrainedEncoder:
         """Keep the frameworks from initializing the loaded values again."""
         cfg = getattr(module, 'init_cfg', None)
         if isinstance(cfg, list | tuple) and len(cfg) > 1:
-            kinds = [str(entry.get('type')) for entry in cfg]
+            own, kinds = type(self).__name__, [str(entry.get('type')) for entry in cfg]
             # mmengine runs its own Pretrained after everything else
-            if not kinds[-1].endswith('PretrainedEncoder') or 'Pretrained' in kinds:
+            if own not in kinds[-1] or 'Pretrained' in kinds:
                 raise ConfigError(
-                    'init_cfg: PretrainedEncoder has to be the last entry and without '
-                    f'Pretrained, or they overwrite what it loads; found {kinds}'
+                    f'init_cfg: {own} has to be the last entry and without Pretrained, '
+                    f'or they overwrite what it loads; found {kinds}'
                 )
         for child in module.modules():
             if hasattr(child, 'init_weights'):

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..utils.config import enter_scope, framework_of, import_datasets, required
+from .deep_stem import fitting_names
 from .errors import KeyMismatchError
 from .files import local_file
 from .reading import encoder_tensors, model_tensors, read_checkpoint
@@ -80,8 +81,12 @@ def fill_encoder(
     model: nn.Module, config: Config, checkpoint: str | Path, trust: bool = False
 ) -> None:
     """Fill the backbone of a model; errors are those of :func:`load_trained_model`."""
+
+    def select(content: Any, source: str) -> dict:
+        return fitting_names(encoder_tensors(content, source), model.backbone)
+
     target = f'the backbone of {config.filename}'
-    _load(model.backbone, checkpoint, trust, encoder_tensors, target)
+    _load(model.backbone, checkpoint, trust, select, target)
 
 
 def _load(

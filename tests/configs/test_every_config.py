@@ -99,4 +99,6 @@ def test_a_step_and_an_inference(folder, path, data, tmp_path):
     head = {name for name in trained if not name.startswith('backbone.')}
     assert any(not torch.equal(trained[name], watch.before[name]) for name in head)
     assert math.isfinite(watch.loss)
+    # Data parallelism waits for the gradient of every parameter.
+    assert not watch.idle
     assert METRICS[folder] <= metrics.keys()

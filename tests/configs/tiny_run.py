@@ -44,11 +44,16 @@ def encoder_file(config: Config, path: Path) -> Path:
 
 
 class Watch(Hook):
-    """Keeps the state of the model before the training and the loss of a step."""
+    """Keeps the state before the training, the loss, and what got no gradient."""
 
     def before_train(self, runner: Runner) -> None:
         state = runner.model.state_dict()
         self.before = {name: tensor.clone() for name, tensor in state.items()}
+        self.idle = set()
+        for name, parameter in runner.model.named_parameters():
+            if parameter.requires_grad:
+                self.idle.add(name)
+                parameter.register_hook(lambda _, name=name: self.idle.discard(name))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.loss = outputs['loss'].item()

@@ -19,6 +19,7 @@ pytest.importorskip('mmseg')
 import torch
 
 from mmgcp.datasets.scenes import ScenesSpec, make_scenes
+from mmgcp.engine.distributed import join_group
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -259,3 +260,13 @@ def test_resume_after_one_rank_was_killed(tmp_path):
     assert second.returncode == 0, second.stderr[-3000:]
     assert (work / 'epoch_6.pth').exists()
     assert 'resumed epoch: ' in second.stdout + second.stderr
+
+
+def test_a_group_on_gpus_has_the_limit_of_the_config(monkeypatch):
+    found = {}
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr(
+        'mmengine.dist.init_dist', lambda launcher, **kwargs: found.update(kwargs)
+    )
+    join_group('pytorch', dict(backend='nccl', timeout=7200))
+    assert found == dict(backend='nccl', timeout=7200)

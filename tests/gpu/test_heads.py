@@ -19,8 +19,9 @@ from benchmarks.pooling import pooling_variants
 
 pytestmark = pytest.mark.usefixtures('device')
 HEADS = [*NORMALIZATIONS, 'dropcov']
-# torch waits for the device after each eigendecomposition, to look for errors.
-WITHOUT_EIGENVALUES = [n for n in HEADS if not n.startswith(('power', 'logarithm'))]
+# torch waits for the device after each factorization, to look for errors.
+FACTORIZED = ('power', 'logarithm', 'chol')
+WITHOUT_FACTORS = [name for name in HEADS if not name.startswith(FACTORIZED)]
 SIZES = [(32, 256, 14, 14), (32, 128, 14, 14), (8, 256, 7, 7)]
 PAGE = Path(__file__).parents[2] / 'docs/performance.md'
 
@@ -143,7 +144,7 @@ def step_of(name, batch=32):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('name', WITHOUT_EIGENVALUES)
+@pytest.mark.parametrize('name', WITHOUT_FACTORS)
 def test_nothing_waits_for_the_device(name):
     step, _ = step_of(name)
     torch.cuda.set_sync_debug_mode('error')
@@ -154,7 +155,7 @@ def test_nothing_waits_for_the_device(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('name', WITHOUT_EIGENVALUES)
+@pytest.mark.parametrize('name', WITHOUT_FACTORS)
 def test_the_number_of_kernels_does_not_grow_with_the_batch(name):
     few, many = (timing.kernels(step_of(name, batch)[0], 'cuda') for batch in (8, 256))
     # cuBLAS may split a product and add up its parts in a kernel of its own.
@@ -162,7 +163,7 @@ def test_the_number_of_kernels_does_not_grow_with_the_batch(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('name', WITHOUT_EIGENVALUES)
+@pytest.mark.parametrize('name', WITHOUT_FACTORS)
 def test_a_graph_replays_what_was_captured(name):
     step, x = step_of(name)
     replay = timing.graphed(step)

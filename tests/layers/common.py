@@ -14,7 +14,6 @@ NORMALIZATIONS = {
     # eps well above rounding, which finite differences divide by 1e-6
     'logarithm': lambda channels: layers.MatrixLogarithm(0.05),
     'elementwise': lambda channels: layers.ElementwisePower(),
-    'elementwise_no_l2': lambda channels: layers.ElementwisePower(0.3, l2=False),
     'scale': layers.ScaleNorm,
     'scale_learnable': lambda channels: layers.ScaleNorm(channels, learnable=True),
     'layer_norm': layers.CovarianceLayerNorm,

@@ -6,6 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp import layers
 from mmgcp.layers.autograd import needs_plain
+from mmgcp.layers.triangle import _kept, _triangle_index
 
 from .common import features, pooling, relative, value_and_gradient
 
@@ -118,6 +119,8 @@ def test_transforms_of_newton_schulz():
     spy(leaf).sum().backward()
     assert relative(gradient, leaf.grad) < 1e-10
     assert seen == [False, True, True, True, False]
+    torch.func.grad(lambda x: layers.covariance_vector(x).sum())(features(1, 19, 2))
+    assert _kept(_triangle_index, 19, x).data_ptr()  # no tensor of the transform
 
 
 @pytest.mark.parametrize('name', ['steps 5', 'power 0.5'])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgcp import layers
 
@@ -37,6 +38,29 @@ def test_gradient_of_the_normalization_alone(name):
     matrix = layers.covariance(torch.randn(2, 4, 6, dtype=torch.float64))
     normalization = pooling(name, 4).normalization
     assert gradcheck(normalization.double(), matrix.requires_grad_())
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails where an operation makes a tensor on another device than ``meta``."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device.type == 'meta', function
+        return out
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'dropcov'])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_nothing_comes_from_another_device(name, shape):
+    """A copy to a GPU waits for it, and no CUDA graph may hold one."""
+    with torch.device('cpu'):
+        module = pooling(name, shape[1]).to('meta')
+        x = torch.empty(shape, device='meta', requires_grad=True)
+        with OneDevice():
+            module(x).sum().backward()
+    assert x.grad.shape == x.shape
 
 
 CASES = [

@@ -87,6 +87,13 @@ def test_what_is_meant_drops_whole_channels():
     torch.testing.assert_close(ratio, kept[..., :, None] * kept[..., None, :])
 
 
+def test_a_frozen_neck_neither_learns_nor_drops():
+    net = neck(drop_rate=0.4, frozen=True).train()
+    vector = net((some_tokens(),))[1]
+    assert not vector.requires_grad
+    assert torch.equal(vector, net((some_tokens(),))[1])
+
+
 @pytest.mark.parametrize('kind', ['svPN', 'ScaleNorm', 'LayerNorm', 'ElementwisePower'])
 def test_normalizations_of_matrices_that_are_not_symmetric(kind):
     net = neck(normalization=dict(type=kind)).train()

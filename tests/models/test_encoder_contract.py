@@ -119,9 +119,12 @@ def test_channels_and_strides(build, name, size):
 def test_frozen_stages(build, name):
     most, never = FREEZABLE[name.partition('-')[0]]
     for stages in (0, most):
-        net = build(frozen_stages=stages).train()
+        net = build(frozen_stages=stages)
+        # data parallelism and the optimizer look at it before train()
         frozen = [n for n, p in net.named_parameters() if not p.requires_grad]
+        net.train()
         assert frozen
+        assert frozen == [n for n, p in net.named_parameters() if not p.requires_grad]
         if stages == most:
             learning = [n for n, p in net.named_parameters() if p.requires_grad]
             assert all(n.startswith(never) for n in learning)
@@ -132,6 +135,13 @@ def test_frozen_stages(build, name):
         for key, value in net.state_dict().items():
             if key.rpartition('.')[0] in owners:
                 assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize('case', [('mmseg', 'mobilenet'), ('mmseg', 'shufflenet')])
+def test_what_no_level_needs_learns_nothing(build):
+    net = build(out_indices=(0, 1)).train()
+    sum(level.mean() for level in net(image(64, 64))).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in net.parameters())
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])

@@ -138,6 +138,22 @@ def test_timm_resizes_positions_and_patches(tmp_path, in_scope):
     assert encoder.out_strides == (2, 4, 8, 16)
 
 
+@pytest.mark.parametrize('name', HF)
+def test_what_learns_gets_a_gradient(name):
+    pytest.importorskip('transformers')
+    settings = dict(model_type=name, **HF[name])
+    encoder = HuggingFaceEncoder(settings, pyramid_channels=8).train()
+    sum(level.mean() for level in encoder(torch.rand(2, 3, 64, 64))).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in encoder.parameters())
+
+
+def test_frozen_blocks_drop_nothing():
+    pytest.importorskip('timm')
+    encoder = TimmEncoder('test_vit', drop_path_rate=0.9, frozen_stages=6).train()
+    x = torch.rand(1, 3, 160, 160)
+    assert torch.equal(encoder.maps(x)[0], encoder.maps(x)[0])
+
+
 def test_timm_takes_what_mmpretrain_trained(tmp_path, in_scope):
     """The way of a transfer: a classifier on TIMMBackbone, then a pyramid."""
     pytest.importorskip('timm')

@@ -21,16 +21,17 @@ def file(tmp_path):
     return tmp_path / 'classifier.pth'
 
 
-def filled(file, **settings):
-    init_cfg = dict(type='mmgcp.PretrainedNeck', checkpoint=str(file))
-    made = neck(init_cfg=init_cfg, **settings)
+def filled(file, *before, **settings):
+    loading = dict(type='mmgcp.PretrainedNeck', checkpoint=str(file))
+    made = neck(init_cfg=[*before, loading], **settings)
     made.init_weights()
     return made
 
 
-def test_every_tensor_is_kept(file):
+@pytest.mark.parametrize('before', [[], [dict(type='Kaiming', layer='Conv2d')]])
+def test_every_tensor_is_kept(file, before):
     tensors = torch.load(file)
-    for name, tensor in filled(file).state_dict().items():
+    for name, tensor in filled(file, *before).state_dict().items():
         assert torch.equal(tensor, tensors[f'neck.{name}'])
 
 

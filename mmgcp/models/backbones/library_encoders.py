@@ -273,6 +273,9 @@ class HuggingFaceEncoder(LibraryEncoder):
         # there 0 is the embedding
         config.out_indices = [i % stages + 1 for i in out_indices]
         net = self.library('transformers', 'hf').AutoBackbone.from_config(config)
+        for name, parameter in net.named_parameters():
+            if name.endswith('mask_token'):  # of pre-training: it gets no gradient
+                parameter.requires_grad = False
         if with_cp and not net.supports_gradient_checkpointing:
             raise self.error(f'model_type={config.model_type!r} has no with_cp')
         if with_cp:

@@ -5,6 +5,8 @@ there is no choice of last stage. mmdet and mmseg have no class with the same na
 parameters: mmpretrain has to be installed beside them.
 """
 
+from typing import Any
+
 from mmengine.model import BaseModule
 
 from mmgcp.models.framework import FrameworkModule
@@ -13,6 +15,14 @@ from mmgcp.registry import MODELS
 
 class _FromMmpretrain(FrameworkModule):
     only_framework = 'mmpretrain'
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Data parallelism waits for the gradient of all that learns when it starts:
+        # mmpretrain freezes later, and stages behind the last level have none.
+        self._freeze_stages()
+        for name in self.layer_names[max(self.out_indices) + 1 :]:
+            self.get_submodule(name).requires_grad_(False)
 
     def _freeze_stages(self) -> None:
         # mmpretrain freezes the parameters of the stem only; its running statistics

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgcp.registry import MODELS
 from mmgcp.utils.errors import ConfigValueError
+from mmgcp.utils.layer_depth import freeze_layers
 
 from .sovit_layers import (
     TokenBlock,
@@ -183,14 +184,9 @@ class SoViT(BaseModule):
         )
 
     def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
-        self.cls_token.requires_grad = False
-        frozen = [self.visual_tokens, *self.blocks[: self.frozen_stages]]
+        freeze_layers(self, self.layer_names, self.frozen_stages)
         if self.frozen_stages == len(self.blocks):
-            frozen.append(self.norm)
-        for module in frozen:
-            module.eval().requires_grad_(False)
+            self.norm.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'SoViT':
         """Set the mode; what is frozen stays in evaluation mode."""

@@ -13,8 +13,23 @@ from mmgcp.utils.errors import ConfigValueError
 from .last_map import last_map
 
 
+class PoolingNeck(BaseModule):
+    """Base of the second-order necks: when frozen, it stays in evaluation mode."""
+
+    frozen = False
+
+    def freeze(self) -> None:
+        """Train nothing of the neck from now on."""
+        self.frozen = True
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'PoolingNeck':
+        """Set the mode, which is evaluation when the neck is frozen."""
+        return super().train(mode and not self.frozen)
+
+
 @MODELS.register_module()
-class GlobalCovariancePooling(BaseModule):
+class GlobalCovariancePooling(PoolingNeck):
     """Second-order neck of a classifier.
 
     1 x 1 convolution - batch norm - ReLU to ``reduced_channels``, channel dropout,
@@ -73,13 +88,8 @@ class GlobalCovariancePooling(BaseModule):
         self.dropout = build_dropout(dropout, reduced_channels)
         self.normalization = build_normalization(normalization, reduced_channels)
         self.vector_dropout = nn.Dropout(drop_rate)
-        self.frozen = frozen
         if frozen:
-            self.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> 'GlobalCovariancePooling':
-        """Set the mode, which is evaluation when the neck is frozen."""
-        return super().train(mode and not self.frozen)
+            self.freeze()
 
     @property
     def out_channels(self) -> int:
@@ -124,7 +134,7 @@ class GlobalAveragePooling(nn.Module):
 
 
 @MODELS.register_module()
-class MultiHeadCrossCovariancePooling(BaseModule):
+class MultiHeadCrossCovariancePooling(PoolingNeck):
     """MGCrP: second-order neck for the tokens of a transformer.
 
     `So-ViT <https://arxiv.org/abs/2104.10935>`_; with the two dropouts it is the
@@ -148,6 +158,7 @@ class MultiHeadCrossCovariancePooling(BaseModule):
             mean it subtracts is one number per sample and head, not one per
             channel, so that the result is no covariance. (2) acts at inference:
             published weights need True. Use False for training without them.
+        frozen: As in :class:`GlobalCovariancePooling`.
 
     Raises:
         ConfigValueError: The normalization is not registered, or the tokens that come
@@ -168,6 +179,7 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         element_drop_rate: float = 0.5,
         pool_cls_token: bool = False,
         match_released_code: bool = True,
+        frozen: bool = False,
         init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),  # noqa: B006
     ) -> None:
         super().__init__(init_cfg)
@@ -178,6 +190,8 @@ class MultiHeadCrossCovariancePooling(BaseModule):
         self.wr = nn.Linear(in_channels, 2 * num_heads * head_dims, bias=False)
         self.normalization = build_normalization(normalization, head_dims)
         self.element_dropout = nn.Dropout(element_drop_rate)
+        if frozen:
+            self.freeze()
 
     @property
     def out_channels(self) -> int:
