@@ -124,8 +124,11 @@ def run_main(
     alone = os.environ.get('WORLD_SIZE', '1') == '1'
     rank = '' if alone else f'rank {os.environ.get("RANK", "?")}: '
     try:
-        status = main(argv)
-        sys.stdout.flush()
+        try:
+            status = main(argv)
+        finally:
+            # An interrupt that came while this rank lost another one counts first.
+            sys.stdout.flush()
     except KeyboardInterrupt:
         more = [resume] if resume and resume not in given else []
         command = shlex.join(['python', sys.argv[0], *given, *more])

@@ -73,7 +73,8 @@ def test_curvature(framework, spec_of, tmp_path):
 
 
 def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
-    specs = [spec_of('mmseg', f'{arm}{seed}', seed) for arm in 'ab' for seed in (0, 1)]
+    names = [(f'{arm}{seed}', seed) for arm in 'ab' for seed in (0, 1)]
+    specs = [spec_of('mmpretrain', *name) for name in names]
     specs = [spec._replace(label=spec.label[0]) for spec in specs]
     options = ('--seeds', *sample(4, 2))
     rows_of('landscape', specs, tmp_path, '--steps', 0.01, 1, 2, *options)

@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip('mmcv._ext')
 
 from mmgcp.study.run import run_study
-from mmgcp.study.step import StudyError
 
 from .structure import STORED, structure
 
@@ -78,5 +77,3 @@ def test_study_of_scenes(tmp_path, monkeypatch, capsys):
     values = record['values']['segmentation']['mIoU']['encoders']['isqrt']
     assert list(values) == ['0']
     assert str(tmp_path) not in text
-    with pytest.raises(StudyError, match='--power: .* no two encoders with results'):
-        run_study(str(file), ROOT, power=True, **chosen)
