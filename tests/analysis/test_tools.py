@@ -81,18 +81,8 @@ def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
     # Both arms are of the same seeds.
     line = 'minus a: 0 +- 0 (standard error 0 from 2 seeds, 0 from 2 samples of images)'
     assert f'{line}; they agree within two standard errors' in capsys.readouterr().out
-    options = (
-        '--seeds',
-        *sample(2, 2),
-        '--lanczos-steps',
-        2,
-        '--probes',
-        2,
-        '--points',
-        2,
-        '--grid',
-        2,
-    )
+    options = ('--lanczos-steps', 2, '--probes', 2, '--points', 2, '--grid', 2)
+    options += ('--radii', 0.01, '--seeds', *sample(2, 2))
     rows = rows_of('curvature', specs, tmp_path, '--samples', 2, *options)
     arms = json.loads((tmp_path / 'curvature.json').read_text())['arms']
     assert [arm['label'] for arm in arms] == ['a', 'b']
@@ -102,8 +92,10 @@ def test_errors_of_seeds_and_images(spec_of, tmp_path, capsys):
         sum(map(sum, found)) / 4
     )
     assert found[0][0] == rows[0]['trace']['trace'] != found[0][1]
-    with pytest.raises(UserError, match='3 samples of 2 images, .* has 4: take fewer'):
-        rows_of('curvature', specs, tmp_path, '--samples', 3, *options)
+    with pytest.raises(
+        UserError, match='16 samples of 2 images, .* has 30: take fewer'
+    ):
+        rows_of('curvature', specs, tmp_path, '--samples', 16, *options)
 
 
 @pytest.mark.parametrize('framework', ['mmdet', 'mmseg'])

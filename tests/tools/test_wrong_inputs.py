@@ -90,7 +90,7 @@ WRITERS = [
     ('export_onnx', '{gap} none {out}/o.onnx --size 48 48'),
     ('publish_checkpoint', '{gap_pth} {out}/o.pth'),
     ('convert_checkpoint', '{gap_pth} {out}/o.pth'),
-    ('make_scenes', '{out}/scenes --train 1 --val 1 --test 1'),
+    ('make_scenes', '{out}/scenes --train 1 --val 1 --test 1 --digits 5'),
     ('analysis/feature_maps', '{seg} none --image {picture} --out {out}/x'),
 ]
 # (command, arguments, what the message has to name)
