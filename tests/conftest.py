@@ -143,8 +143,8 @@ def scenes_folder(tmp_path_factory):
     from mmgcp.datasets.scenes import ScenesSpec, make_scenes
 
     folder = tmp_path_factory.mktemp('data') / 'scenes'
-    spec = ScenesSpec(train=6, val=2, test=3, size=64, crops=1, eval_crops=1)
-    make_scenes(folder, spec)
+    sizes = dict(train=6, val=2, test=3, size=64, crops=1, eval_crops=1, digits=10)
+    make_scenes(folder, ScenesSpec(**sizes))
     return folder
 
 

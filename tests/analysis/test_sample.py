@@ -1,15 +1,9 @@
 """Reading pairs of paths, loading runs, and choosing samples."""
 
 import pytest
-import torch
 
 from mmgcp.analysis.output import main_metric
-from mmgcp.analysis.sample import (
-    Settings,
-    load_run,
-    sample_indices,
-    sampled_runs,
-)
+from mmgcp.analysis.sample import Settings, sample_indices, sampled_runs
 from mmgcp.utils.errors import UserError
 from mmgcp.utils.run_specs import RunSpec, run_specs
 
@@ -25,24 +19,6 @@ def test_pairs_and_labels():
         run_specs(['a', 'b', 'c', 'd'], ['one'])
 
 
-class Payload:
-    def __reduce__(self):
-        return (print, ('the payload ran',))
-
-
-def test_nothing_in_a_checkpoint_runs(spec_of, tmp_path, capsys):
-    spec, settings = spec_of('mmpretrain'), Settings(device='cpu')
-    path = tmp_path / 'payload.pth'
-    content = torch.load(spec.checkpoint, weights_only=True)
-    torch.save({**content, 'meta': {'x': Payload()}}, path)
-    with pytest.raises(UserError, match='--trust'):
-        load_run(RunSpec(spec.config, str(path), 'x'), settings)
-    assert 'the payload ran' not in capsys.readouterr().out
-    trusting = Settings(device='cpu', trust=True)
-    load_run(RunSpec(spec.config, str(path), 'x'), trusting)
-    assert 'the payload ran' in capsys.readouterr().out
-
-
 def test_runs_come_with_their_sample_one_after_another(spec_of):
     specs = [spec_of('mmpretrain', label) for label in ('one', 'two')]
     rows, done = [], []
@@ -56,12 +32,6 @@ def test_runs_come_with_their_sample_one_after_another(spec_of):
     assert [row['label'] for row in rows] == ['one', 'two']
     assert done == [False, True]
     assert all(row['seconds'] > 0 and row['sample']['images'] == 7 for row in rows)
-
-
-def test_a_sample_of_nothing_is_refused(spec_of):
-    settings = Settings(images=0, device='cpu')
-    with pytest.raises(UserError, match='images=0'):
-        next(sampled_runs('x', [spec_of('mmpretrain')], settings, (7, 1)))
 
 
 def test_samples_are_fixed_by_the_seed():

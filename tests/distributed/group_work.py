@@ -158,7 +158,9 @@ def main() -> None:
     if 'evaluation' in tasks:
         results['evaluation'] = evaluation(folder, 'pytorch')
     if 'uneven' in tasks:
-        # Without padding a rank may have no sample at all.
+        # One scene: without padding the second rank has no sample at all.
+        os.environ['MMGCP_SCENES'] = sys.argv[3]
+        results['padded'] = evaluation(folder, 'pytorch')
         results['uneven'] = evaluation(folder, 'pytorch', round_up=False)
     if 'training' in tasks:
         results['training'] = training('pytorch')

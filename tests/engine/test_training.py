@@ -67,7 +67,8 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     """Every run in a process of its own: what ran before in this one may differ."""
-    options = ['train_cfg.max_epochs=4', 'train_dataloader.batch_size=8']
+    options = ['train_cfg.max_epochs=3', 'train_dataloader.batch_size=8']
+    options.append('train_cfg.val_interval=9')
     if torch.cuda.is_available():
         options.append('randomness.deterministic=True')
 
@@ -91,16 +92,16 @@ def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     process = start(killed)
     pointer = killed / 'last_checkpoint'
     while process.poll() is None:
-        if pointer.exists() and pointer.read_text().endswith('epoch_2.pth'):
+        if pointer.exists() and pointer.read_text().endswith('epoch_1.pth'):
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.005)
     assert process.wait() == -signal.SIGKILL
-    assert not (killed / 'epoch_4.pth').exists()
+    assert not (killed / 'epoch_3.pth').exists()
 
     assert start(killed, '--resume').wait() == 0
-    expected = weights(tmp_path / 'straight/epoch_4.pth')
-    found = weights(killed / 'epoch_4.pth')
+    expected = weights(tmp_path / 'straight/epoch_3.pth')
+    found = weights(killed / 'epoch_3.pth')
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
@@ -115,7 +116,7 @@ def test_killed_and_resumed_is_the_run_that_was_not(tmp_path):
 
     straight = rates(tmp_path / 'straight')
     resumed = rates(killed)
-    assert straight.keys() >= {16}
+    assert straight.keys() >= {12}
     assert all(straight[step] == lr for step, lr in resumed.items() if step in straight)
 
 
@@ -133,12 +134,6 @@ def test_segmentation_and_pictures(tmp_path, forget_runners):
     assert set(metrics) == set(known_metrics(tools.load_config(SEGMENT).test_evaluator))
     assert 0 <= metrics['mIoU'] <= 100
     assert len(list(pictures.rglob('*.png'))) == 3
-
-
-def test_a_missing_checkpoint_is_found_first(tmp_path):
-    with pytest.raises(tools.UsageError, match=r'none\.pth: no such checkpoint'):
-        tools.evaluate(SEGMENT, str(tmp_path / 'none.pth'), str(tmp_path / 'work'))
-    assert not (tmp_path / 'work').exists()
 
 
 @pytest.fixture(scope='module')
@@ -263,9 +258,7 @@ ENCODER_FILE = {'model.backbone.init_cfg': [dict(type='PretrainedEncoder')]}
 @pytest.mark.parametrize(
     ('options', 'arguments', 'message'),
     [
-        ({'optim_wrapper.optimizer.lr': 'abc'}, {}, "optimizer.lr='abc'"),
         ({'auto_scale_lr': None}, {'auto_scale_lr': True}, 'base_batch_size'),
-        ({'model.backbone.type': 'GCPResNet'}, {}, r"write type='mmgcp\.GCPResNet'"),
         (ENCODER_FILE, {}, r"write type='mmgcp\.PretrainedEncoder'"),
         ({}, {'amp_dtype': 'bfloat16'}, 'is for --amp'),
         pytest.param(
@@ -303,8 +296,9 @@ class Payload:
         return (open, (str(self.path), 'w'))
 
 
-@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
-@pytest.mark.parametrize('key', ['meta', 'optimizer'])
+@pytest.mark.parametrize(
+    ('key', 'legacy'), [('meta', False), ('optimizer', True)], ids=['zip', 'legacy']
+)
 def test_nothing_in_a_checkpoint_runs(key, legacy, tmp_path, gap_checkpoint):
     content = torch.load(gap_checkpoint, weights_only=True)
     content[key] = {'payload': Payload(tmp_path / 'ran')}

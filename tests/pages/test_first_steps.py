@@ -57,12 +57,12 @@ def trained(config, path):
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
 
 
-def picture(path):
+def picture(path, height=120):
     import numpy as np
     from tiny_datasets import picture
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(np.random.default_rng(0)).save(path)
+    picture(np.random.default_rng(0)).crop((0, 0, 160, height)).save(path)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_convert(checkout, follow):
 def test_an_existing_project(checkout):
     """Its Python: an inferencer of mmdet, and a subclass in a registry of its own."""
     trained(MASK_RCNN, checkout / 'epoch_12.pth')
-    picture(checkout / 'image.jpg')
+    picture(checkout / 'image.jpg', height=30)  # enlarged to 1333 x 250
     texts = blocks('existing_project.md', 'python')
     exec(next(text for text in texts if 'DetInferencer' in text), {})
     assert (checkout / 'outputs/vis/image.jpg').stat().st_size

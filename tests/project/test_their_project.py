@@ -1,4 +1,4 @@
-"""A project of somebody else: their folder, and the untouched tools of the frameworks."""
+"""A project of somebody else: their folder, and what the frameworks bring along."""
 
 import os
 import shutil
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from tiny_datasets import make_ade20k, make_coco, make_imagenet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,15 +123,29 @@ def call(*words: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def train(folder: Path, framework: str, config: str, python=sys.executable) -> str:
-    """Train a config with the framework's own tool in their folder; the output."""
+def write_config(folder: Path, framework: str, config: str) -> Path:
+    """Write a config on top of the framework's own, whose place is returned."""
     package = Path(find_spec(framework).origin).parent
     place = package / '.mim' if (package / '.mim').is_dir() else package.parent
     text = config.replace('{configs}', f'{place}/configs') + NO_TESTS
     (folder / 'config.py').write_text(text)
-    path = str(folder) if python != sys.executable else f'{ROOT}:{folder}'
-    words = (python, place / 'tools' / 'train.py', 'config.py', '--work-dir', 'out')
-    return call(*words, cwd=folder, PYTHONPATH=path)
+    return place
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Train a config in their folder with mmengine's Runner, as the tools do."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+
+    def run(framework: str, config: str) -> None:
+        write_config(tmp_path, framework, config)
+        cfg = Config.fromfile('config.py')
+        cfg.work_dir = 'out'
+        Runner.from_cfg(cfg).train()
+
+    return run
 
 
 def trained(folder: Path, name: str) -> dict[str, torch.Tensor]:
@@ -147,18 +163,13 @@ def official_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-@pytest.fixture(scope='module')
-def source(tmp_path_factory) -> Path:
+@pytest.fixture
+def source(tmp_path) -> Path:
     """A copy to build from: setuptools writes into its source tree."""
-    folder = tmp_path_factory.mktemp('source') / 'mmgcp'
+    folder = tmp_path / 'source'
     folder.mkdir()
-    for name in (
-        'setup.py',
-        'pyproject.toml',
-        'README.md',
-        'LICENSE',
-        'model-index.yml',
-    ):
+    files = 'setup.py pyproject.toml README.md LICENSE model-index.yml'
+    for name in files.split():
         shutil.copy(ROOT / name, folder)
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
     for name in ('mmgcp', 'configs', 'tools', 'benchmarks'):
@@ -180,19 +191,14 @@ def python(tmp_path) -> Path:
     return tmp_path / 'environment' / 'bin' / 'python'
 
 
-def install(python: Path, *what: str | Path) -> None:
-    """Install with pip and without an index; the environment's own mmgcp is ignored."""
-    pip = (sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps')
-    options = ('--ignore-installed', '--no-index', '--no-build-isolation')
-    call(*pip, *options, *what, cwd=python.parent)
-
-
-@pytest.mark.parametrize('how', ['wheel', 'editable'])
-def test_installed_package_trains_the_detector(how, source, python, tmp_path):
+def test_installed_package_trains_the_detector(source, python, tmp_path):
     """Convert a published checkpoint and train, with nothing of the checkout in reach."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv.ops')
-    install(python, *(['--editable'] if how == 'editable' else []), source)
+    # Without an index; the environment's own mmgcp is ignored.
+    pip = (sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps')
+    options = ('--ignore-installed', '--no-index', '--no-build-isolation')
+    call(*pip, *options, source, cwd=python.parent)
     folder = tmp_path / 'project'
     make_coco(folder / 'data')
     official = official_checkpoint(folder / 'official.pth.tar')
@@ -203,14 +209,12 @@ def test_installed_package_trains_the_detector(how, source, python, tmp_path):
     )
     measuring, package = call(python, '-c', code, cwd=folder).split()[-2:]
     assert measuring == 'None', 'the package installs the benchmarks'
-    package = Path(package)
-    expected = tmp_path / 'environment' if how == 'wheel' else source
-    assert package.is_relative_to(expected)
-    tool = package / '.mim' / 'tools' / 'convert_checkpoint.py'
+    assert Path(package).is_relative_to(tmp_path / 'environment')
+    tool = Path(package) / '.mim' / 'tools' / 'convert_checkpoint.py'
     call(python, tool, 'official.pth.tar', 'encoder.pth', cwd=folder)
-    if how == 'editable':
-        return
-    output = train(folder, 'mmdet', DETECTOR, python)
+    tool = write_config(folder, 'mmdet', DETECTOR) / 'tools' / 'train.py'
+    words = (python, tool, 'config.py', '--work-dir', 'out')
+    output = call(*words, cwd=folder, PYTHONPATH=str(folder))
 
     assert 'Encoder loaded from encoder.pth (sha256' in output
     tensors = trained(folder, 'epoch_1.pth')
@@ -220,7 +224,7 @@ def test_installed_package_trains_the_detector(how, source, python, tmp_path):
     assert not any('layer_reduce' in name for name in tensors)
 
 
-def test_a_subclass_in_their_own_scope(tmp_path):
+def test_a_subclass_in_their_own_scope(train, tmp_path, capfd):
     pytest.importorskip('mmseg')
     from mmgcp.weights.convert import convert_checkpoint
 
@@ -232,16 +236,17 @@ def test_a_subclass_in_their_own_scope(tmp_path):
     (tmp_path / 'theirs').mkdir()
     for name, text in (('registry', REGISTRY), ('encoder', SUBCLASS), ('__init__', '')):
         (tmp_path / 'theirs' / f'{name}.py').write_text(text)
-    output = train(tmp_path, 'mmseg', SEGMENTOR)
+    train('mmseg', SEGMENTOR)
+    output = ''.join(capfd.readouterr())
     assert 'their encoder, scale 0.5' in output
     assert 'Encoder loaded from encoder.pth' in output
     assert 'backbone.layer4.1.bn2.running_mean' in trained(tmp_path, 'iter_1.pth')
 
 
-def test_a_pooling_head_on_their_classifier(tmp_path):
+def test_a_pooling_head_on_their_classifier(train, tmp_path):
     pytest.importorskip('mmpretrain')
     make_imagenet(tmp_path / 'data')
-    train(tmp_path, 'mmpretrain', CLASSIFIER)
+    train('mmpretrain', CLASSIFIER)
     tensors = trained(tmp_path, 'epoch_1.pth')
     assert tensors['head.fc.weight'].shape == (1000, 2080)
     assert 'neck.reduction.conv.weight' in tensors

@@ -28,9 +28,10 @@ with open(folder / f'node-{os.environ["SLURMD_NODENAME"]}', 'a') as file:
 for count in range(start + 1, length + 1):
     time.sleep(1)
     if several:
-        total = torch.ones(1)
-        distributed.all_reduce(total)
-        assert total == distributed.get_world_size()
+        # Over all nodes, every rank takes part once.
+        ranks = torch.tensor([distributed.get_rank()])
+        distributed.all_reduce(ranks)
+        assert ranks == sum(range(distributed.get_world_size()))
     if first and death >= 0:
         mark.write_text(str(count))
     print(count, flush=True)

@@ -201,31 +201,6 @@ def test_each_kind_asks_for_its_own_resources(study):
     assert run.finish()[0] == 0
 
 
-def test_training_on_two_nodes_is_that_of_one(study, slurm, tmp_path):
-    pytest.importorskip('sklearn')
-    pytest.importorskip('mmseg')
-    import torch
-
-    from mmgcp.datasets.scenes import ScenesSpec, make_scenes
-
-    scenes = tmp_path / 'scenes'
-    sizes = dict(train=8, val=2, test=2, size=64, crops=1, eval_crops=1, digits=5)
-    make_scenes(scenes, ScenesSpec(**sizes))
-    slurm['MMGCP_SCENES'] = str(scenes)
-    command = [str(HERE / 'train_scenes.py')]
-    steps = [
-        dict(name=kind, kind=kind, processes=2, command=command)
-        for kind in ('pretrain', 'transfer')
-    ]
-    run = study(*steps, options=['transfer:nodes=2', 'mem_gb=2'])
-    status, output = run.finish(400)
-    assert status == 0, output
-    one, two = (torch.load(step.result, weights_only=False) for step in run.steps)
-    assert 'n[1-2]' in run.slurm('scontrol', '-o', 'show', 'job', run.job(run.steps[1]))
-    for name, tensor in one['state_dict'].items():
-        torch.testing.assert_close(two['state_dict'][name], tensor, rtol=0, atol=1e-6)
-
-
 def test_a_node_dies_and_the_retry_resumes(study, slurm):
     run = study(training(10, processes=2), options=['nodes=2'], retries=1)
     [step] = run.steps

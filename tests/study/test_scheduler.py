@@ -293,9 +293,8 @@ class Driven:
         return stat.rpartition(')')[2].split()[0] == 'Z'
 
 
-@pytest.mark.parametrize('name', ['one', 'three'])
-def test_sigkill_in_a_step_redoes_that_step_only(tmp_path, name):
-    driven = Driven(tmp_path, name)
+def test_sigkill_in_a_step_redoes_that_step_only(tmp_path):
+    driven = Driven(tmp_path, 'two')
     os.kill(driven.process.pid, signal.SIGKILL)
     driven.process.communicate()
     driven.wait.unlink()
@@ -306,7 +305,7 @@ def test_sigkill_in_a_step_redoes_that_step_only(tmp_path, name):
     steps = chain(tmp_path)
     assert steps[-1].result.read_text() == '3'
     # The folder of the killed step is kept, so its two attempts are seen.
-    assert runs(steps) == [2 if step.name == name else 1 for step in steps]
+    assert runs(steps) == [1, 2, 1]
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -52,10 +52,10 @@ def test_folder_with_a_bad_picture(
     folder = tmp_path / 'in'
     shutil.copytree(scenes / 'segmentation/images/test', folder / 'a')
     (folder / 'a/000000.jpg').write_bytes(b'no picture')
-    save_image(np.zeros((2, 900, 3), np.uint8), folder / 'narrow.png')
+    save_image(np.zeros((1, 200, 3), np.uint8), folder / 'narrow.png')
     done = run_tool(
-        *('predict', folder, CONFIGS['segmentor'], checkpoint_of('segmentor')),
-        *(CONFIGS['detector'], checkpoint_of('detector')),
+        *('predict', folder, CONFIGS['detector'], checkpoint_of('detector')),
+        *(CONFIGS['segmentor'], checkpoint_of('segmentor')),
         *('--out', folder / 'out', '--with-input', '--score-thr', 0.05),
     )
     assert done.status == 1

@@ -23,8 +23,8 @@ SEGMENTOR = CONFIGS / 'segmentation/upernet_r18-w8_scenes.py'
 @pytest.fixture(scope='module', autouse=True)
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data') / 'scenes'
-    spec = ScenesSpec(train=1, val=3, test=1, size=64, crops=1, eval_crops=1)
-    make_scenes(folder, spec)
+    sizes = dict(train=1, val=3, test=1, size=64, crops=1, eval_crops=1, digits=5)
+    make_scenes(folder, ScenesSpec(**sizes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MMGCP_SCENES', str(folder))
         yield folder
