@@ -88,7 +88,7 @@ def test_layers_import_torch_alone():
         ),
         (dict(TRANSFORMS='Corrupt', DATASETS='ImageNetP'), {'datasets', 'utils'}),
     ],
-    ids=str,
+    ids=['models', 'weights', 'engine', 'datasets'],
 )
 def test_a_look_up_imports_what_it_must(names, parts):
     lines = ['from mmengine import registry']
