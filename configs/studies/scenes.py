@@ -83,9 +83,12 @@ tasks = dict(
     ),
 )
 
-# `--analyses all`; robustness on the whole test sets, at three of the five severities.
+# `--analyses all`: landscape and curvature over the seeds and several samples of images;
+# robustness on the whole test sets, at three of the five severities.
 analyses = []
 analysis_options = dict(
+    landscape=['--seeds', '--images', 64],
+    curvature=['--seeds', '--samples', 4],
     robustness=['--images', 0, '--severities', 1, 3, 5],
 )
 # Estimates on two cores, for the progress display until the first of a kind has run.

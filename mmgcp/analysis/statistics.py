@@ -96,7 +96,7 @@ class Comparison:
         span = f'{self.mean:+.2f} (95 % interval {low:+.2f} to {high:+.2f})'
         if self.verdict == 'equivalent':
             return (
-                f'{pair} are equal in {metric} within {self.margin:g}: '
+                f'{pair} are equivalent in {metric} within {self.margin:g}: '
                 f'the difference is {span}.'
             )
         if self.verdict != 'not shown':

@@ -162,7 +162,7 @@ def result_rows(table: dict, design: dict) -> list[list[str]]:
     for name, row in table['encoders'].items():
         values = list(row['values'].values())
         never = values.count(None)
-        mean, interval, spread = f'never with {never} seeds', '', ''
+        mean, interval, spread = f'never in {never} of {len(values)} seeds', '', ''
         if not never:
             mean, interval, spread = f'{row["mean"]:.2f}', _ONE_SEED, _ONE_SEED
         if row['interval'] is not None:

@@ -217,17 +217,11 @@ def test_analyses_become_steps(study, tmp_path):
     assert line.count('epoch_') == 2 * len(study['encoders'])
     line = shlex.join(found['analysis/bootstrap/detection'].command)
     assert line.count('epoch_') == 2 * len(study['encoders'])
-    line = shlex.join(found['analysis/curvature/detection'].command)
+    line = shlex.join(found['analysis/spectrum/detection'].command)
     assert line.count('epoch_') == len(study['encoders'])
-
-
-def test_an_analysis_that_is_told_seeds_gets_all(study, tmp_path):
-    study['analysis_options']['curvature'] = ['--seeds', '--samples', 2]
-    steps, _ = plan(select(study, analyses=['curvature'], seeds=2), tmp_path)
-    found = {step.name: step for step in steps}
     line = shlex.join(found['analysis/curvature/detection'].command)
     assert line.count('epoch_') == 2 * len(study['encoders'])
-    assert line.endswith('--seeds --samples 2')
+    assert line.endswith('--seeds --samples 4')
 
 
 def test_what_bootstrap_cannot_do(study, tmp_path):

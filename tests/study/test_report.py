@@ -158,7 +158,7 @@ def test_a_curve_that_never_matches_has_no_mean(tmp_path):
     row = report['results']['segmentation']['matching']['encoders']['gap']
     assert row['mean'] is None
     text = (tmp_path / 'report.md').read_text()
-    assert '| GAP | never with 3 seeds |  |  | 3 |' in text
+    assert '| GAP | never in 3 of 3 seeds |  |  | 3 |' in text
 
 
 def test_validation_data_choose_the_learning_rate(tmp_path):
