@@ -60,7 +60,9 @@ def test_equivalence_is_both_one_sided_tests():
     upper = stats.ttest_1samp(differences, 1.0, alternative='less').pvalue
     assert found.p_equivalence == pytest.approx(max(lower, upper))
     assert found.verdict == 'equivalent'
-    assert 'are equivalent in box AP within 1: ' in found.sentence('iSQRT', 'GAP', 'box AP')
+    assert 'are equivalent in box AP within 1: ' in found.sentence(
+        'iSQRT', 'GAP', 'box AP'
+    )
 
 
 def test_nothing_shown_is_not_equal():
