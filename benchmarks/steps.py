@@ -11,6 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmgcp.datasets.checking import check_config
 from mmgcp.export.onnx_export import input_size
 from mmgcp.utils.config import enter_scope, framework_of, load_config
 from mmgcp.weights.trained_model import build_untrained
@@ -104,6 +105,7 @@ class Steps:
         The loader runs without workers: its time is then what one core spends on it.
         """
         enter_scope(self.scope)
+        check_config(self.config, ('train_dataloader',))
         loading = self.config.train_dataloader.copy()
         loading.update(num_workers=0, persistent_workers=False, batch_size=self.batch)
         loading.pop('prefetch_factor', None)
