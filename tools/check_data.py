@@ -30,6 +30,8 @@ def main(argv=None) -> int:
         '--allow-faults', action='store_true', help='succeed in spite of errors'
     )
     args = parser.parse_args(argv)
+    if args.workers < 1:
+        raise DataError(f'--workers {args.workers}: at least 1')
     options = dict(decode=not args.fast, workers=args.workers)
     if args.dataset == 'own':
         found = check_own_data(read_json(args.root), **options)

@@ -172,7 +172,9 @@ def _mean_of(numbers: list[float], form: Callable[[float], str]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('out', help='JSON file to write')
-    parser.add_argument('--models', nargs='+', metavar='CONFIG CHECKPOINT')
+    parser.add_argument(
+        '--models', nargs='+', required=True, metavar='CONFIG CHECKPOINT'
+    )
     parser.add_argument('--labels', nargs='+', help='name of each model')
     args = parser.parse_args(argv)
     write_json(args.out, measure_costs(run_specs(args.models, args.labels)))

@@ -126,6 +126,7 @@ TABLE = {
             ['gone.png: no such picture'],
         ),
         ('check_data', 'coco gone', ['gone']),
+        ('check_data', 'coco gone --workers 0', ['--workers 0: at least 1']),
         ('make_subset', 'coco gone', ['gone']),
     ],
     'wrong suffix or content': [
