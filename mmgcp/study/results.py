@@ -102,8 +102,7 @@ def _by_task(done: list[Step], kind: str) -> dict[str, Any]:
 def _notes(study: dict[str, Any]) -> list[str]:
     """What the reader of every table has to know."""
     notes = [
-        'Tables: the test data of each config. Curves, what is said about convergence, '
-        'and pictures: its validation data.'
+        'Tables show test data. Curves, convergence and pictures show validation data.'
     ]
     about: dict[str, list[str]] = {}
     for name, entry in study['encoders'].items():
@@ -114,14 +113,14 @@ def _notes(study: dict[str, Any]) -> list[str]:
             source = 'the seeds of initialization and training'
         about.setdefault(source, []).append(entry.get('label', name))
     for source, names in about.items():
-        notes.append(f'Intervals of {", ".join(names)} are about {source}.')
+        notes.append(f'Intervals of {"; ".join(names)} are about {source}.')
     paired = study['comparison'] == 'paired'
     notes.append(
         f'Comparisons are {"paired by seed" if paired else "of two groups (Welch)"}. '
         + (
-            f'Primary end-points: {", ".join(study["primary"])}; their p values are '
-            'adjusted by Holm over all comparisons of all of them. '
-            'Other comparisons are exploratory.'
+            f'Primary end-points: {", ".join(study["primary"])}. The p values of all '
+            'their comparisons are Holm-adjusted together. Other comparisons are '
+            'exploratory.'
             if study['primary']
             else 'The study names no primary end-point: no p value is adjusted for the '
             'number of comparisons.'

@@ -63,7 +63,7 @@ def test_markdown_says_what_can_be_said(made):
     )
     assert f'{line} | +2.00 | 0.018 | 3.26 | 5 |' in text
     assert '- DROPCOV is higher than GAP in mIoU (%): the difference is +4.00' in text
-    assert 'GAP, ISQRT, DROPCOV are about fine-tuning only' in text
+    assert 'GAP; ISQRT; DROPCOV are about fine-tuning only' in text
     assert 'Not measured here. Source: a paper' in text
     pictures = re.findall(r'!\[[^]]*\]\(([^)]+)\)', text)
     assert len(pictures) == 7
