@@ -34,6 +34,9 @@ def run_specs(pairs: Sequence[str], labels: Sequence[str] | None = None) -> list
             else '/'.join(Path(checkpoint).parts[-2:])
             for config, checkpoint in zip(configs, checkpoints, strict=True)
         ]
+        same = [label for label in labels if labels.count(label) > 1]
+        if same:
+            raise UserError(f'several runs would be called {same[0]!r}: give --labels')
     if len(labels) != len(configs):
         raise UserError(f'--labels: {len(labels)} labels for {len(configs)} runs')
     return list(map(RunSpec, configs, checkpoints, labels))

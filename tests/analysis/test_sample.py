@@ -17,6 +17,8 @@ def test_pairs_and_labels():
         run_specs(['a', 'b', 'c'])
     with pytest.raises(UserError, match='1 labels for 2 runs'):
         run_specs(['a', 'b', 'c', 'd'], ['one'])
+    with pytest.raises(UserError, match="called 'x': give --labels"):
+        run_specs(['a/x.py', 'p', 'b/x.py', 'q'])
 
 
 def test_runs_come_with_their_sample_one_after_another(spec_of):
