@@ -49,10 +49,13 @@ def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarr
 def enlarge(image: np.ndarray, least: int = 384, most: int | None = None) -> np.ndarray:
     """Enlarge small pictures by a whole number, so that text fits.
 
-    The shorter side has at least ``least`` pixels, the longer one at most ``most``.
+    The shorter side gets at least ``least`` pixels, unless the longer one would get
+    more than 2048. A picture whose longer side has more than ``most`` is made smaller.
     """
     height, width = image.shape[:2]
-    factor = max(1.0, -(-least // min(height, width)))
+    factor: float = max(
+        1, min(-(-least // min(height, width)), 2048 // max(height, width))
+    )
     if most is not None:
         factor = min(factor, most / max(height, width))
     return resize(image, round(width * factor), round(height * factor), smooth=True)
