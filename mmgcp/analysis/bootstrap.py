@@ -92,19 +92,21 @@ def check_evaluator(config: Config | dict, name: str) -> None:
 
 def _check(specs: Sequence[RunSpec], settings: Settings) -> int:
     """Images in the test set of all runs."""
-    sizes: list[int] = []
+    sizes: dict[str, int] = {}
     for spec in specs:
         checkpoint_file(spec)
         config = load_config(spec.config, settings.options)
         check_evaluator(config, spec.config)
-        sizes.append(len(build_dataset(config, 'test')))
-        if sizes[-1] != sizes[0] or sizes[0] < LEAST_IMAGES:
+        key = str(config.test_dataloader)
+        if key not in sizes:  # seeds and encoders share it
+            sizes[key] = len(build_dataset(config, 'test'))
+        first = next(iter(sizes.values()))
+        if sizes[key] != first or first < LEAST_IMAGES:
             raise UserError(
-                f'{spec.config}: {sizes[-1]} test images, {specs[0].config}: '
-                f'{sizes[0]}; bootstrap needs one test set for all, of {LEAST_IMAGES} '
-                'images or more'
+                f'{spec.config}: {sizes[key]} test images, {specs[0].config}: {first}; '
+                f'bootstrap needs one test set for all, of {LEAST_IMAGES} images or more'
             )
-    return sizes[0]
+    return first
 
 
 def resampled(run: Run, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

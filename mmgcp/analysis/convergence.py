@@ -19,7 +19,7 @@ from mmgcp.utils.config import load_config
 from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
 
-from .output import figure, main_metric, write_result
+from .output import color_of, figure, main_metric, write_result
 from .sample import Settings
 
 # What every validation record holds beside metrics.
@@ -27,6 +27,8 @@ NOT_METRICS = {'step', 'time', 'data_time', 'epoch', 'iter', 'memory', 'lr'}
 #: Tables of a study: the mean height of the validation curve, and when it reaches what
 #: the baseline ends with.
 CONVERGENCE, MATCHING = 'convergence', 'matching'
+#: Name of the curve whose steps are always iterations.
+TRAINING_LOSS = 'training loss'
 #: Of one kind, by encoder and seed: ``[step, value]``.
 Curves = dict[str, dict[int, list]]
 
@@ -185,7 +187,7 @@ def draw_seeds(panels: dict[str, Curves], labels: dict[str, str]) -> Figure:
     fig, axes = figure(len(panels))
     for axis, (title, encoders) in zip(axes[0], panels.items(), strict=True):
         for name, seeds in encoders.items():
-            color = f'C{list(labels).index(name) % 10}'
+            color = color_of(name, labels)
             by_seed = [dict(points) for points in seeds.values()]
             for points in by_seed:
                 axis.plot(list(points), list(points.values()), color=color, alpha=0.25)
@@ -193,7 +195,7 @@ def draw_seeds(panels: dict[str, Curves], labels: dict[str, str]) -> Figure:
             means = [fmean(points[step] for points in by_seed) for step in steps]
             axis.plot(steps, means, color=color, label=labels[name], marker='.')
         axis.set_title(title, fontsize=10)
-        iterations = title == 'training loss'
+        iterations = title == TRAINING_LOSS
         axis.set_xlabel('iteration' if iterations else 'epoch or iteration')
     axes[0][0].legend(fontsize=8)
     return fig

@@ -23,6 +23,11 @@ def figure(columns: int = 1, rows: int = 1) -> tuple[Figure, np.ndarray]:
     return fig, axes
 
 
+def color_of(name: str, names: Iterable[str]) -> str:
+    """The color of one of some encoders, the same in every figure."""
+    return f'C{list(names).index(name) % 10}'
+
+
 def save_figure(fig: Figure, path: str | Path) -> None:
     """Write a PNG atomically."""
     with replacing(path) as temporary:

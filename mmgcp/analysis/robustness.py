@@ -23,10 +23,9 @@ from mmgcp.datasets.corruption import SEVERITIES, Corrupt
 from mmgcp.engine.distributed import is_main
 from mmgcp.utils.config import framework_of, load_config
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import read_json, write_json
+from mmgcp.utils.files import file_sha256, read_json, write_json
 from mmgcp.utils.progress import track
 from mmgcp.utils.run_specs import RunSpec
-from mmgcp.weights.files import file_sha256
 from mmgcp.weights.trained_model import NO_CHECKPOINT
 
 from .output import figure, main_metric, name_ticks, write_result
@@ -39,6 +38,7 @@ from .sample import (
     sample_indices,
     show_images,
 )
+from .tables import scale_of
 
 CLEAN = 'clean'
 POSITIONS = ('load', 'pack')
@@ -268,7 +268,7 @@ def performance_under_corruption(clean: Mapping, table: Table) -> dict:
 
 def errors(table: Table, metric: str) -> dict[str, float]:
     """Error of each corruption, mean over severities, in [0, 1]."""
-    best = 1 if metric.startswith('coco/') else 100
+    best = 100 / scale_of(metric)
     return {
         name: 1 - float(np.mean([cell[metric] for cell in row.values()])) / best
         for name, row in table.items()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mmgcp.utils.errors import UserError
 
 from .convergence import MATCHING
-from .output import figure, name_ticks
+from .output import color_of, figure, name_ticks
 from .statistics import (
     MOST_SEEDS,
     Comparison,
@@ -253,14 +253,13 @@ def _cost(seeds: int | None, seconds: float) -> list[str]:
 
 def draw(tables: list[dict], design: dict) -> Figure:
     """One panel per table: means with their intervals, and each seed."""
-    encoders = list(design['encoders'])
     fig, axes = figure(len(tables))
     for axis, table in zip(axes[0], tables, strict=True):
         for index, (name, row) in enumerate(table['encoders'].items()):
             values = [value for value in row['values'].values() if value is not None]
             axis.plot([index] * len(values), values, 'k.', markersize=5)
             if row['mean'] is not None:
-                tint = f'C{encoders.index(name) % 10}'
+                tint = color_of(name, design['encoders'])
                 axis.bar(index, row['mean'], color=tint, alpha=0.75)
             if row['interval'] is not None:
                 half = row['interval'][1] - row['mean']

@@ -18,10 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmgcp.datasets.samples import name_samples
-from mmgcp.utils.errors import UserError
+from mmgcp.utils.errors import UserError, first_names
 from mmgcp.utils.files import replacing
 from mmgcp.utils.random_state import hashed_seed, seeded
-from mmgcp.weights.errors import KeyMismatchError, first_names
+from mmgcp.weights.errors import KeyMismatchError
 from mmgcp.weights.files import local_file
 from mmgcp.weights.metadata import check_model_input
 from mmgcp.weights.reading import model_tensors, read_checkpoint

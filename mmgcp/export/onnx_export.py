@@ -13,12 +13,12 @@ from torch import nn
 
 from mmgcp.utils.config import innermost_dataset, load_config, required
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import replacing
+from mmgcp.utils.files import file_sha256, replacing
 from mmgcp.version import __version__
 from mmgcp.visualization.drawing import resize
 from mmgcp.visualization.files import find_images, read_image
 from mmgcp.visualization.predictor import preprocessor_of
-from mmgcp.weights.files import file_sha256, local_file
+from mmgcp.weights.files import local_file
 from mmgcp.weights.trained_model import NO_CHECKPOINT
 
 from .graphs import load_graph, traceable

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from mmgcp.utils.errors import UserError
-from mmgcp.utils.files import write_text
+from mmgcp.utils.files import file_sha256, write_text
 from mmgcp.version import __version__
-from mmgcp.weights.files import file_sha256, save_atomically
+from mmgcp.weights.files import save_atomically
 from mmgcp.weights.reading import SAFETENSORS, model_tensors, read_checkpoint
 
 from .model_card import model_card

@@ -153,13 +153,12 @@ def _check(study: dict[str, Any], path: Path) -> None:
         for name, entry in study[key].items():
             if not re.fullmatch(r'\w[\w.-]*', name):
                 raise StudyError(f'{path}: {key}: {name!r} cannot be a folder name')
-            if key == 'tasks' and name in KINDS:
-                raise StudyError(f'{path}: {key}: {name!r} is a kind of step')
-            where = f'{path}: {key}.{name}'
-            _check_entry(where, key, entry)
-            if key == 'tasks':
-                arms = entry.get('encoders', [])
-                _check_names(where, 'encoder', arms, study['encoders'])
+            _check_entry(f'{path}: {key}.{name}', key, entry)
+    for name, entry in study['tasks'].items():
+        if name in KINDS:
+            raise StudyError(f'{path}: tasks: {name!r} is a kind of step')
+        where, chosen = f'{path}: tasks.{name}', entry.get('encoders', [])
+        _check_names(where, 'encoder', chosen, study['encoders'])
     if study['baseline'] not in study['encoders']:
         raise StudyError(
             f'{path}: baseline = {study["baseline"]!r} is not one of the encoders '

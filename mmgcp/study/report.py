@@ -12,7 +12,7 @@ from mmgcp.analysis.output import save_figure
 from mmgcp.utils.files import replacing, write_json, write_text
 from mmgcp.utils.progress import format_seconds
 
-from .results import TRAINING_LOSS, collect
+from .results import collect
 from .step import Step
 
 _TEMPLATES = Path(__file__).with_name('templates')
@@ -71,8 +71,8 @@ def _draw_figures(report: dict[str, Any], task: str, folder: Path) -> dict[str, 
     # The metrics of the tables, on the validation data, and the loss.
     curves = report['curves'][task]
     panels = {t['label']: curves[key] for key, t in results.items() if key in curves}
-    if TRAINING_LOSS in curves:
-        panels[TRAINING_LOSS] = curves[TRAINING_LOSS]
+    if convergence.TRAINING_LOSS in curves:
+        panels[convergence.TRAINING_LOSS] = curves[convergence.TRAINING_LOSS]
     if panels:
         name = f'figures/{task}-curves.png'
         drawing = convergence.draw_seeds(panels, design['encoders'])

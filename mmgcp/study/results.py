@@ -5,7 +5,7 @@ import shlex
 from statistics import fmean
 from typing import Any
 
-from mmgcp.analysis.convergence import validation_curves, values_of
+from mmgcp.analysis.convergence import TRAINING_LOSS, validation_curves, values_of
 from mmgcp.analysis.frozen import SCORES
 from mmgcp.analysis.tables import scale_of, tables_of
 from mmgcp.analysis.transferability import agreement
@@ -18,7 +18,6 @@ from .derived_config import shown
 from .plan import BOOTSTRAP, PRETRAIN, metrics_of, task_names
 from .step import TRAININGS, Step, hash_steps, launched
 
-TRAINING_LOSS = 'training loss'
 #: What is measured without fine-tuning and may say what fine-tuning will reach.
 _PREDICTORS = (*SCORES, 'knn/accuracy', 'logistic/accuracy')
 #: What comparisons need of the analysis ``bootstrap``.
@@ -131,15 +130,16 @@ def _notes(study: dict[str, Any]) -> list[str]:
 
 def _values(study: dict[str, Any], tested: list[Step], task: str) -> dict[str, dict]:
     """Each metric of a task on test data, by encoder and seed."""
-    tables = {}
-    for metric, label in metrics_of(study, task).items():
-        values: dict[str, dict[int, float]] = {name: {} for name in study['encoders']}
-        for step in tested:
-            found = read_json(step.result).get(metric)
-            if found is not None:
-                row = values[step.meta['encoder']]
-                row[step.meta['seed']] = found * scale_of(metric)
-        tables[metric] = {'label': label, 'encoders': values}
+    tables: dict[str, dict] = {
+        metric: {'label': label, 'encoders': {name: {} for name in study['encoders']}}
+        for metric, label in metrics_of(study, task).items()
+    }
+    for step in tested:
+        measured = read_json(step.result)
+        for metric, table in tables.items():
+            if measured.get(metric) is not None:
+                row = table['encoders'][step.meta['encoder']]
+                row[step.meta['seed']] = measured[metric] * scale_of(metric)
     return tables
 
 

@@ -26,7 +26,7 @@ from .resources import Resources
 from .results import collect, seconds_of_a_seed
 from .scheduler import Backend, Scheduler, only_study_in
 from .slurm import SlurmBackend
-from .step import Step, StudyError, hash_steps
+from .step import Step, StudyError
 
 #: More trainings at a time than this need more memory than a workstation has.
 _MOST_JOBS = 4
@@ -100,8 +100,6 @@ def run_study(
             room = max(1, len(devices) // study['nproc'])
         backend = LocalBackend(jobs or room, Path.cwd(), devices=devices)
     with only_study_in(folder):
-        hashes = hash_steps(steps)
-        backend.check([s for s in steps if not s.is_done(hashes[s.name])])
         display = Display(steps, backend.jobs, console)
         state = Scheduler(steps, backend, display, retries).run()
         status = _finish(study, steps, [], folder, console, state)

@@ -66,7 +66,12 @@ class Scheduler:
         """Run what is not done; returns which steps are done, failed or skipped.
 
         When it is interrupted it ends the steps that run.
+
+        Raises:
+            StudyError: The backend cannot run one of them; nothing has started then.
         """
+        hashes = self.hashes
+        self.backend.check([s for s in self.steps if not s.is_done(hashes[s.name])])
         with self.display.bars:
             try:
                 self._start_ready()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from ..utils.files import file_sha256
 from ..version import __version__
 from .architectures import model_shapes, recognize
 from .deep_stem import names_of_mmpretrain
 from .errors import CheckpointError, KeyMismatchError
-from .files import file_sha256, save_atomically
+from .files import save_atomically
 from .layouts import KeyReport, Layout, detect_layout
 from .metadata import declared_settings
 from .reading import model_tensors, read_checkpoint

@@ -1,7 +1,6 @@
 """What can be wrong with a checkpoint."""
 
 from ..utils.errors import UserError
-from ..utils.errors import first_names as first_names
 
 
 class CheckpointError(UserError, RuntimeError):

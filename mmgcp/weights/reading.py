@@ -17,7 +17,8 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
-from .errors import CheckpointError, UntrustedCheckpointError, first_names
+from ..utils.errors import first_names
+from .errors import CheckpointError, UntrustedCheckpointError
 
 #: More than any model here has. A few stored bytes can stand for a huge tensor.
 MAX_BYTES = 8 * 1024**3

@@ -35,7 +35,6 @@ if __name__ == '__main__':
     folder = Path(folder)
     steps = [make_step(folder, **settings) for settings in json.loads(listed)]
     backend = SlurmBackend(folder, Path.cwd(), Resources({}, options), 4)
-    backend.check(steps)
     backend.poll_seconds, backend.look_seconds = 0.3, 2.0
     display = Display(steps, 4)
     state = Scheduler(steps, backend, display, int(retries)).run()

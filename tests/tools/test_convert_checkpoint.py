@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from mmgcp.weights.files import file_sha256
+from mmgcp.utils.files import file_sha256
 from mmgcp.weights.reading import read_checkpoint
 
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmgcp.utils.config import load_config
-from mmgcp.weights.files import file_sha256
+from mmgcp.utils.files import file_sha256
 from mmgcp.weights.reading import read_checkpoint
 from mmgcp.weights.trained_model import load_trained_model
 

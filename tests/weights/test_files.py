@@ -11,8 +11,9 @@ import threading
 import pytest
 import torch
 
+from mmgcp.utils.files import file_sha256
 from mmgcp.weights.errors import CheckpointError
-from mmgcp.weights.files import file_sha256, local_file, save_atomically
+from mmgcp.weights.files import local_file, save_atomically
 
 BODY = bytes(range(256)) * 40
 

@@ -11,8 +11,9 @@ from mmengine.model import BaseModel, BaseModule, ImgDataPreprocessor
 from torch import nn
 
 from mmgcp.utils.config import ConfigError
+from mmgcp.utils.files import file_sha256
 from mmgcp.weights.errors import CheckpointError, KeyMismatchError
-from mmgcp.weights.files import file_sha256, save_atomically
+from mmgcp.weights.files import save_atomically
 from mmgcp.weights.metadata import check_model_input
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from ..errors import CheckpointError, first_names
+from ...utils.errors import first_names
+from ..errors import CheckpointError
 from . import openmmlab, published
 from .base import KeyReport, Layout
 

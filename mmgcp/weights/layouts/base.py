@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..errors import first_names
+from ...utils.errors import first_names
 
 Tensors = dict[str, torch.Tensor]
 Rule = tuple[str, str]
